@@ -1,0 +1,231 @@
+"""What this node knows of each pod: the observed half of every decision, and what streams and statistics read.
+
+Pods are keyed by UID, because a pod deleted with grace 0 may still be stopping while its successor of the same name
+starts. Times are seconds since the epoch.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+
+from pilothouse.kinds.core.pod import Pod
+
+
+class Phase(enum.StrEnum):
+    """Where one container (one attempt) is in its life."""
+
+    CREATED = "created"
+    RUNNING = "running"
+    EXITED = "exited"
+
+
+@dataclass(slots=True)
+class ContainerState:
+    """One attempt at running a container of a pod, as the runtime has it."""
+
+    name: str
+    id: str
+    attempt: int = 0
+    """Also the restart count."""
+    phase: Phase = Phase.CREATED
+    sandbox_id: str = ""
+    created_at: float = 0.0
+    started_at: float = 0.0
+    finished_at: float = 0.0
+    exit_code: int = 0
+    reason: str = ""
+    """Once exited: Completed, Error, OOMKilled, ContainerCannotRun, …"""
+    message: str = ""
+    image: str = ""
+    image_id: str = ""
+    """The image as `name@sha256:…`, what `imageID` shows."""
+    spec_hash: str = ""
+    """Of the parts of the container's specification that cannot change without a new container."""
+    log_path: str = ""
+    """The host path of its log in CRI format."""
+    oom_at: float = 0.0
+    """When the runtime last told of a process of this container killed for want of memory; 0 for never."""
+    started: bool = False
+    """The startup probe passed (or there is none) and the postStart hook returned."""
+    ready: bool = False
+    """The readiness probe passes (or there is none) and it is started."""
+    hook_done: bool = True
+    """False while its postStart hook runs."""
+    stopping_since: float = 0.0
+    """When this node began to stop it; 0 if it did not."""
+    kill_at: float = 0.0
+    """When its grace ends, once stopping."""
+    user: int | None = None
+
+    @property
+    def running(self) -> bool:
+        return self.phase is Phase.RUNNING
+
+    @property
+    def exited(self) -> bool:
+        return self.phase is Phase.EXITED
+
+
+@dataclass(slots=True)
+class SandboxState:
+    """The pod's sandbox: its namespaces and address."""
+
+    id: str
+    attempt: int = 0
+    ready: bool = True
+    ip: str = ""
+    """Empty for pods in the host's network."""
+    netns: str = ""
+    """Path of the network namespace, empty for the host's."""
+    created_at: float = 0.0
+    runtime_handler: str = ""
+
+
+@dataclass(slots=True)
+class Waiting:
+    """Why a container is not running although it should be, as its `waiting` state shows it."""
+
+    reason: str
+    message: str = ""
+    until: float = 0.0
+    """Not tried again before this moment; 0 means that nothing is timed."""
+
+
+@dataclass(slots=True)
+class RestartBackoff:
+    """Back-off of a container's restarts: `delay` seconds before the next, counted from the last exit."""
+
+    delay: float = 0.0
+    attempt: int = -1
+    """The attempt whose exit this delay was reckoned for."""
+
+
+@dataclass(slots=True)
+class Refusal:
+    """Why the pod as a whole has ended or may not run: becomes phase Failed."""
+
+    reason: str
+    message: str
+
+
+@dataclass(slots=True)
+class PodState:
+    """Everything this node knows of one pod."""
+
+    uid: str
+    namespace: str
+    name: str
+    pod: Pod | None = None
+    """The pod as last seen from the API server (or kept on disk); None for one found only in the runtime."""
+    deleted: bool = False
+    """The API object is gone, or replaced by another of the same name."""
+    sandbox: SandboxState | None = None
+    old_sandboxes: list[str] = field(default_factory=list)
+    """Ids of sandboxes of earlier attempts that are still to be stopped and removed."""
+    containers: dict[str, ContainerState] = field(default_factory=dict)
+    """The newest attempt of each container."""
+    previous: dict[str, ContainerState] = field(default_factory=dict)
+    """The attempt before it, always exited."""
+    images: dict[str, str] = field(default_factory=dict)
+    """Container name to the local image id it is to run; absent while not yet resolved or pulled."""
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+    backoff: dict[str, RestartBackoff] = field(default_factory=dict)
+    pulling: set[str] = field(default_factory=set)
+    """Containers whose image is being pulled."""
+    sandbox_retry_at: float = 0.0
+    sandbox_failures: int = 0
+    volumes_ready: bool = False
+    volumes_retry_at: float = 0.0
+    volumes_failures: int = 0
+    volumes_message: str = ""
+    refusal: Refusal | None = None
+    admitted: bool = False
+    started_at: float = 0.0
+    """When this node first saw the pod: `status.startTime`."""
+    cleaned: bool = False
+    """Sandbox, volumes, cgroup are gone: the API object may go."""
+    cleanup_retry_at: float = 0.0
+    cleanup_failures: int = 0
+    torn_down: bool = False
+    """The pod has ended and its sandbox is stopped and its volumes unmounted, though its object stays."""
+
+    @property
+    def key(self) -> str:
+        return f"{self.namespace}/{self.name}"
+
+    @property
+    def sandbox_id(self) -> str:
+        """The sandbox's id, empty when there is none that is ready."""
+        return self.sandbox.id if self.sandbox is not None and self.sandbox.ready else ""
+
+    @property
+    def ip(self) -> str:
+        """The pod's own address; empty for none yet and in the host's network."""
+        return self.sandbox.ip if self.sandbox is not None and self.sandbox.ready else ""
+
+    @property
+    def netns(self) -> str:
+        return self.sandbox.netns if self.sandbox is not None and self.sandbox.ready else ""
+
+    @property
+    def host_network(self) -> bool:
+        return bool(self.pod is not None and self.pod.spec.host_network)
+
+    @property
+    def any_running(self) -> bool:
+        return any(container.running for container in self.containers.values())
+
+    def container(self, name: str) -> ContainerState | None:
+        return self.containers.get(name)
+
+    def log_path(self, container: str, *, previous: bool = False) -> str:
+        """The log file of the container's newest attempt, or of the one before; empty when there was none."""
+        state = (self.previous if previous else self.containers).get(container)
+        return state.log_path if state is not None else ""
+
+
+class PodTable:
+    """The pods of this node, by UID and by name."""
+
+    def __init__(self) -> None:
+        self._by_uid: dict[str, PodState] = {}
+        self._by_name: dict[tuple[str, str], str] = {}
+
+    def __len__(self) -> int:
+        return len(self._by_uid)
+
+    def __iter__(self) -> Iterator[PodState]:
+        return iter(list(self._by_uid.values()))
+
+    def get(self, namespace: str, name: str) -> PodState | None:
+        """The pod of that name; of two (an old one still stopping), the newer."""
+        uid = self._by_name.get((namespace, name))
+        return self._by_uid.get(uid) if uid is not None else None
+
+    def by_uid(self, uid: str) -> PodState | None:
+        return self._by_uid.get(uid)
+
+    def by_container(self, container_id: str) -> tuple[PodState, ContainerState] | None:
+        """The pod and container of a container id (newest attempts only)."""
+        for state in self._by_uid.values():
+            for container in state.containers.values():
+                if container.id == container_id:
+                    return state, container
+        return None
+
+    def add(self, state: PodState) -> None:
+        self._by_uid[state.uid] = state
+        current = self.get(state.namespace, state.name)
+        if current is None or current.uid == state.uid or current.deleted or current.pod is None:
+            self._by_name[(state.namespace, state.name)] = state.uid
+
+    def claim_name(self, state: PodState) -> None:
+        """Makes `state` the one its name stands for."""
+        self._by_name[(state.namespace, state.name)] = state.uid
+
+    def remove(self, uid: str) -> None:
+        state = self._by_uid.pop(uid, None)
+        if state is not None and self._by_name.get((state.namespace, state.name)) == uid:
+            del self._by_name[(state.namespace, state.name)]
