@@ -25,6 +25,8 @@ _ACRONYMS = {
     "uuid": "UUID",
     "uri": "URI",
     "url": "URL",
+    "urls": "URLs",
+    "api": "API",
     "fqdn": "FQDN",
 }
 _WORD = re.compile(r"_([a-z0-9]+)")

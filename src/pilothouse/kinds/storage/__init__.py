@@ -1,0 +1,1 @@
+"""Kinds of the API group storage.k8s.io."""
