@@ -27,8 +27,8 @@ class Attributes:
     """What a request wants to do, as authorisation sees it.
 
     For resources `verb` is get, list, watch, create, update, patch, delete, deletecollection (or impersonate, bind, …);
-    for other paths it is the HTTP method in lower case, and only `path` is set. `name` is empty for collections, and for
-    exec, attach and portforward `verb` is create whatever the HTTP method.
+    for other paths it is the HTTP method in lower case, and only `path` is set. `name` is empty for collections, and
+    for exec, attach and portforward `verb` is create whatever the HTTP method.
     """
 
     user: User
@@ -60,9 +60,9 @@ class Authorizer(Protocol):
 class AdmissionRequest:
     """One write as admission sees it; `object` may be changed in place.
 
-    `operation` is CREATE, UPDATE, DELETE or CONNECT. `object` is None for DELETE, `old_object` is None for CREATE and CONNECT;
-    for a subresource such as binding or eviction, `object` is the Binding or Eviction posted; for CONNECT it is the options
-    (`PodExecOptions`…). Append to `warnings` what the client is to read in `Warning` headers.
+    `operation` is CREATE, UPDATE, DELETE or CONNECT. `object` is None for DELETE, `old_object` is None for CREATE and
+    CONNECT; for a subresource such as binding or eviction, `object` is the Binding or Eviction posted; for CONNECT it
+    is the options (`PodExecOptions`…). Append to `warnings` what the client is to read in `Warning` headers.
     """
 
     user: User
@@ -109,7 +109,7 @@ class Review(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class ReviewResource:
-    """A create-only resource the server offers (`authorization.k8s.io/v1 SelfSubjectAccessReview`…) and who answers it."""
+    """A create-only resource (`authorization.k8s.io/v1 SelfSubjectAccessReview`…) and who answers it."""
 
     resource: Resource
     singular: str

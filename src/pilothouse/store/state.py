@@ -1,0 +1,186 @@
+"""What every driver keeps in memory: current records, a bounded window of recent changes, and the watchers.
+
+Not thread-safe: used from the event loop's thread only.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Sequence
+
+from pilothouse.store.store import Compacted, Event, Record, WatchEnded, collection_of
+
+WINDOW_EVENTS = 5_000
+WINDOW_BYTES = 16 << 20
+PENDING_EVENTS = 10_000
+PENDING_BYTES = 16 << 20
+
+
+class Subscription:
+    """A `Watcher` fed by `State`."""
+
+    def __init__(self, state: State, prefix: str, backlog: Sequence[Event]) -> None:
+        self._state = state
+        self.prefix = prefix
+        self._pending: list[Event] = list(backlog)
+        self._bytes = 0
+        self._ended = False
+        self._waiter: asyncio.Future[None] | None = None
+
+    def feed(self, event: Event) -> None:
+        """Adds an event, or cuts the subscription when its reader has fallen too far behind."""
+        self._pending.append(event)
+        self._bytes += len(event.value)
+        if len(self._pending) > PENDING_EVENTS or self._bytes > PENDING_BYTES:
+            self.close()
+        self._wake()
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def next(self, timeout: float | None = None) -> Sequence[Event]:
+        if not self._pending and not self._ended:
+            loop = asyncio.get_running_loop()
+            self._waiter = loop.create_future()
+            timer = loop.call_later(timeout, self._wake) if timeout is not None else None
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+                if timer is not None:
+                    timer.cancel()
+        if self._ended:
+            raise WatchEnded
+        batch, self._pending, self._bytes = self._pending, [], 0
+        return batch
+
+    def close(self) -> None:
+        self._ended = True
+        self._pending = []
+        self._state.forget(self)
+        self._wake()
+
+
+class _Collection:
+    """The records of one collection; `keys` is sorted, so that a prefix is a slice."""
+
+    __slots__ = ("changed", "keys", "records", "watchers")
+
+    def __init__(self) -> None:
+        self.records: dict[str, Record] = {}
+        self.keys: list[str] = []
+        self.watchers: set[Subscription] = set()
+        self.changed = 0
+
+
+class State:
+    """Records, window and watchers; see the module."""
+
+    def __init__(self, *, window_events: int = WINDOW_EVENTS, window_bytes: int = WINDOW_BYTES) -> None:
+        self.revision = 0
+        self.compacted = 0
+        self._collections: dict[str, _Collection] = {}
+        self._window: deque[Event] = deque()
+        self._window_bytes = 0
+        self._limits = (window_events, window_bytes)
+
+    def _collection(self, key: str) -> _Collection:
+        name = collection_of(key)
+        found = self._collections.get(name)
+        if found is None:
+            found = self._collections[name] = _Collection()
+        return found
+
+    def get(self, key: str) -> Record | None:
+        return self._collection(key).records.get(key)
+
+    def list(self, prefix: str) -> Sequence[Record]:
+        collection = self._collection(prefix)
+        records, keys = collection.records, collection.keys
+        if len(prefix) == len(collection_of(prefix)):
+            return [records[key] for key in keys]
+        low, high = bisect_left(keys, prefix), bisect_left(keys, prefix + "\U0010ffff")
+        return [records[key] for key in keys[low:high]]
+
+    def list_at(self, prefix: str, revision: int) -> Sequence[Record]:
+        """The current list with the window's changes undone, newest first."""
+        if revision >= self.revision:
+            return self.list(prefix)
+        if revision < self.compacted:
+            raise Compacted(revision, self.compacted)
+        records = {record.key: record for record in self.list(prefix)}
+        for event in reversed(self._window):
+            if event.revision <= revision:
+                break
+            if event.key.startswith(prefix):
+                if event.previous is None:
+                    records.pop(event.key, None)
+                else:
+                    records[event.key] = event.previous
+        return [records[key] for key in sorted(records)]
+
+    def changed(self, collection: str) -> int:
+        return self._collection(collection).changed
+
+    def watch(self, prefix: str, after: int) -> Subscription:
+        if after < self.compacted:
+            raise Compacted(after, self.compacted)
+        backlog: list[Event] = []
+        for event in reversed(self._window):
+            if event.revision <= after:
+                break
+            if event.key.startswith(prefix):
+                backlog.append(event)
+        backlog.reverse()
+        subscription = Subscription(self, prefix, backlog)
+        self._collection(prefix).watchers.add(subscription)
+        return subscription
+
+    def forget(self, subscription: Subscription) -> None:
+        self._collection(subscription.prefix).watchers.discard(subscription)
+
+    def load(self, record: Record) -> None:
+        """Puts a record in place without an event (while a driver opens)."""
+        collection = self._collection(record.key)
+        if record.key not in collection.records:
+            insort(collection.keys, record.key)
+        collection.records[record.key] = record
+        collection.changed = max(collection.changed, record.revision)
+
+    def publish(self, events: Sequence[Event]) -> Sequence[Event]:
+        """Makes durable changes visible and tells the watchers; returns the events that left the window."""
+        for event in events:
+            collection = self._collection(event.key)
+            if event.deleted:
+                if collection.records.pop(event.key, None) is not None:
+                    del collection.keys[bisect_left(collection.keys, event.key)]
+            else:
+                if event.key not in collection.records:
+                    insort(collection.keys, event.key)
+                collection.records[event.key] = Record(event.key, event.revision, event.value)
+            collection.changed = self.revision = event.revision
+            self._window.append(event)
+            self._window_bytes += len(event.value)
+            for watcher in list(collection.watchers):
+                if event.key.startswith(watcher.prefix):
+                    watcher.feed(event)
+        return self._trim()
+
+    def _trim(self) -> Sequence[Event]:
+        gone: list[Event] = []
+        max_events, max_bytes = self._limits
+        while len(self._window) > max_events or self._window_bytes > max_bytes:
+            event = self._window.popleft()
+            self._window_bytes -= len(event.value)
+            self.compacted = event.revision
+            gone.append(event)
+        return gone
+
+    def close(self) -> None:
+        """Ends every watch."""
+        for collection in self._collections.values():
+            for watcher in list(collection.watchers):
+                watcher.close()
