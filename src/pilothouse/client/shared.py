@@ -1,0 +1,84 @@
+"""Informers shared by the components of one process: a collection is watched and held once, however many read it."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import Any, TypeVar, cast
+
+from pilothouse.client.client import Client
+from pilothouse.client.informer import Indexer, Informer
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.view import Object
+
+T = TypeVar("T", bound=Object)
+
+NAMESPACE = "namespace"
+OWNER = "owner"
+"""Index by the uid of the controlling owner; objects without one are under `without_owner(namespace)`."""
+NODE = "node"
+"""Index of pods by the node they are bound to ("" for none)."""
+
+
+def without_owner(namespace: str) -> str:
+    """The value of the index `OWNER` for what nobody controls in a namespace."""
+    return f"/{namespace}"
+
+
+def _namespace(obj: Object) -> Iterable[str]:
+    return (obj.metadata.namespace,)
+
+
+def _owner(obj: Object) -> Iterable[str]:
+    owner = obj.controller()
+    return (owner.uid if owner is not None else without_owner(obj.metadata.namespace),)
+
+
+def _node(pod: Pod) -> Iterable[str]:
+    return (pod.spec.node_name or "",)
+
+
+class SharedInformers:
+    """Hands out one informer for each kind and runs them all.
+
+    Every informer has the indexes `NAMESPACE` and `OWNER`, that of pods also `NODE`. An informer may be asked for
+    before `run` or while it runs.
+    """
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+        self._informers: dict[str, Informer[Any]] = {}
+        self._group: asyncio.TaskGroup | None = None
+
+    def of(self, cls: type[T]) -> Informer[T]:
+        """The informer of that kind, made at the first call; `cls` decides which fields are held."""
+        name = f"{cls.resource.group}/{cls.resource.plural}"
+        informer = self._informers.get(name)
+        if informer is None:
+            indexers: dict[str, Indexer[Any]] = {NAMESPACE: _namespace, OWNER: _owner}
+            if cls is Pod:
+                indexers[NODE] = _node
+            informer = self._informers[name] = Informer(self._client, cls, indexers=indexers)
+            if self._group is not None:
+                self._group.create_task(informer.run())
+        return cast("Informer[T]", informer)
+
+    def holds(self, group: str, plural: str) -> Informer[Any] | None:
+        """The informer of a resource if a component asked for it already."""
+        return self._informers.get(f"{group}/{plural}")
+
+    async def run(self) -> None:
+        """Runs every informer until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            try:
+                for informer in list(self._informers.values()):
+                    group.create_task(informer.run())
+                await asyncio.Event().wait()
+            finally:
+                self._group = None
+
+    async def synced(self, *classes: type[Object]) -> None:
+        """Waits until the first lists of these kinds are in."""
+        for cls in classes:
+            await self.of(cls).synced()

@@ -1,0 +1,1 @@
+"""Deployments: rollouts of a pod template through ReplicaSets."""

@@ -1,0 +1,1 @@
+"""EndpointSlices: which pods stand behind a Service."""

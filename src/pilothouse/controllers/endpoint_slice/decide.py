@@ -1,0 +1,157 @@
+"""The EndpointSlices of one Service, decided from its pods and the slices there are. Pure.
+
+Endpoints stay in the slice they are in, so that a changed pod rewrites one slice and not all.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+
+from pilothouse.controllers.pods import is_ready, is_terminal
+from pilothouse.kinds.core.object_reference import ObjectReference
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.service import Service, ServicePort
+from pilothouse.kinds.discovery.endpoint_slice import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
+
+MOST = 100
+"""Endpoints in one slice."""
+SERVICE_NAME = "kubernetes.io/service-name"
+MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
+MANAGER = "endpointslice-controller.k8s.io"
+_HEADLESS = "service.kubernetes.io/headless"
+
+Ports = tuple[tuple[str, str, int, str | None], ...]
+"""Name, protocol, number and appProtocol of each port: pods with the same numbers share slices."""
+
+
+@dataclass(frozen=True, slots=True)
+class New:
+    """A slice to make."""
+
+    ports: list[EndpointPort]
+    endpoints: list[Endpoint]
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Update:
+    """A slice whose endpoints or labels change."""
+
+    slice: EndpointSlice
+    endpoints: list[Endpoint]
+    labels: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    create: list[New] = field(default_factory=list)
+    update: list[Update] = field(default_factory=list)
+    delete: list[EndpointSlice] = field(default_factory=list)
+
+
+def decide(
+    service: Service, pods: Sequence[Pod], slices: Sequence[EndpointSlice], lost_nodes: Collection[str] = ()
+) -> Plan:
+    """The plan for a Service with a selector. Pods on `lost_nodes`, whose node no longer answers, count as not ready."""
+    wanted: dict[Ports, dict[str, Endpoint]] = {}
+    for pod in pods:
+        if pod.status.pod_ip and not is_terminal(pod):
+            ports = _ports(service, pod)
+            wanted.setdefault(ports, {})[pod.status.pod_ip] = _endpoint(service, pod, lost_nodes)
+    labels = _labels(service)
+    plan = Plan()
+    if not wanted:
+        # One empty slice says "known, and nobody is there".
+        wanted[_ports(service, None)] = {}
+    remaining = [s for s in slices if s.metadata.deletion_timestamp is None]
+    for ports, endpoints in sorted(wanted.items()):
+        mine = [s for s in remaining if _ports_of(s) == ports and s.address_type == "IPv4"]
+        remaining = [s for s in remaining if s not in mine]
+        _fill(plan, ports, endpoints, mine, labels)
+    plan.delete.extend(remaining)
+    return plan
+
+
+def _fill(
+    plan: Plan, ports: Ports, wanted: dict[str, Endpoint], slices: list[EndpointSlice], labels: dict[str, str]
+) -> None:
+    left = dict(sorted(wanted.items()))
+    kept: list[tuple[EndpointSlice, list[Endpoint]]] = []
+    for current in sorted(slices, key=lambda s: s.name):
+        stay = [left.pop(e.addresses[0]) for e in current.endpoints if e.addresses and e.addresses[0] in left]
+        kept.append((current, stay))
+    for _, stay in sorted(kept, key=lambda item: len(item[1]), reverse=True):
+        while left and len(stay) < MOST:
+            stay.append(left.pop(next(iter(left))))
+    used = 0
+    for current, stay in kept:
+        if not stay and (used or left or any(other for _, other in kept)):
+            plan.delete.append(current)
+            continue
+        used += 1
+        if stay != current.endpoints or not labels.items() <= current.metadata.labels.items():
+            plan.update.append(Update(current, stay, labels))
+    rest = list(left.values())
+    for start in range(0, len(rest), MOST):
+        plan.create.append(New(_port_views(ports), rest[start : start + MOST], labels))
+    if not used and not rest:
+        plan.create.append(New(_port_views(ports), [], labels))
+
+
+def _labels(service: Service) -> dict[str, str]:
+    labels = {**service.metadata.labels, SERVICE_NAME: service.name, MANAGED_BY: MANAGER}
+    if service.spec.cluster_ip == "None":
+        labels[_HEADLESS] = ""
+    return labels
+
+
+def _endpoint(service: Service, pod: Pod, lost_nodes: Collection[str]) -> Endpoint:
+    terminating = pod.metadata.deletion_timestamp is not None
+    serving = is_ready(pod) and pod.spec.node_name not in lost_nodes
+    ready = service.spec.publish_not_ready_addresses or (serving and not terminating)
+    named = pod.spec.hostname and pod.spec.subdomain == service.name
+    return Endpoint(
+        addresses=[pod.status.pod_ip],
+        conditions=EndpointConditions(ready=ready, serving=serving, terminating=terminating),
+        hostname=pod.spec.hostname if named else None,
+        target_ref=ObjectReference(kind="Pod", namespace=pod.namespace, name=pod.name, uid=pod.metadata.uid),
+        node_name=pod.spec.node_name or None,
+    )
+
+
+def _ports(service: Service, pod: Pod | None) -> Ports:
+    found = []
+    for port in service.spec.ports:
+        number = target_port(port, pod)
+        if number is not None:
+            found.append((port.name, port.protocol, number, port.app_protocol))
+    return tuple(found)
+
+
+def target_port(port: ServicePort, pod: Pod | None) -> int | None:
+    """The container's port number; None when the pod names no such port (or none is known without a pod)."""
+    target = port.target_port
+    if target in (None, 0, ""):
+        return port.port
+    if isinstance(target, int):
+        return target
+    if pod is None:
+        return None
+    sidecars = [c for c in pod.spec.init_containers if c.restart_policy == "Always"]
+    for container in (*pod.spec.containers, *sidecars):
+        for candidate in container.ports:
+            if candidate.name == target and candidate.protocol == port.protocol:
+                return candidate.container_port
+    return None
+
+
+def _ports_of(current: EndpointSlice) -> Ports:
+    return tuple((p.name or "", p.protocol or "TCP", p.port or 0, p.app_protocol) for p in current.ports)
+
+
+def _port_views(ports: Ports) -> list[EndpointPort]:
+    return [
+        EndpointPort(name=name, protocol=protocol, port=number, app_protocol=app)
+        for name, protocol, number, app in ports
+    ]
