@@ -1,0 +1,64 @@
+"""Rules for what a volume claim asks, shared by PersistentVolumeClaims and the claims pods carry.
+
+Source: `ValidatePersistentVolumeClaimSpec` of Kubernetes' core validation.
+"""
+
+from __future__ import annotations
+
+from pilothouse.kinds.core.quantities import BAD_QUANTITY
+from pilothouse.kinds.label_selectors import check_label_selector
+from pilothouse.kinds.problems import Problems
+from pilothouse.machinery import names
+from pilothouse.machinery.objects import Obj
+from pilothouse.machinery.quantity import InvalidQuantity, parse_quantity
+
+ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
+VOLUME_MODES = ("Filesystem",)
+
+
+def check_access_modes(modes: list[str], path: str, problems: Problems) -> None:
+    """At least one access mode, each known; ReadWriteOncePod stands alone."""
+    if not modes:
+        problems.required(path, "at least 1 access mode is required")
+    for mode in modes:
+        if mode not in ACCESS_MODES:
+            problems.unsupported(path, mode, ACCESS_MODES)
+    if "ReadWriteOncePod" in modes and len(modes) > 1:
+        problems.forbidden(path, "may not use ReadWriteOncePod with other access modes")
+
+
+def check_storage(quantities: Obj, path: str, problems: Problems) -> None:
+    """A positive amount of `storage`."""
+    amount = quantities.get("storage")
+    if amount is None:
+        problems.required(f"{path}[storage]")
+        return
+    try:
+        positive = parse_quantity(amount) > 0
+    except InvalidQuantity:
+        problems.invalid(f"{path}[storage]", amount, BAD_QUANTITY)
+        return
+    if not positive:
+        problems.invalid(f"{path}[storage]", amount, "must be greater than zero")
+
+
+def check_volume_mode(mode: str | None, path: str, problems: Problems) -> None:
+    """File systems only: raw block volumes are refused, because no node could hand one to a container."""
+    if mode == "Block":
+        problems.forbidden(path, "raw block volumes are not supported by Pilothouse; use Filesystem")
+    elif mode is not None and mode not in VOLUME_MODES:
+        problems.unsupported(path, mode, VOLUME_MODES)
+
+
+def check_claim_spec(spec: Obj, path: str, problems: Problems) -> None:
+    """A claim's spec, at creation."""
+    check_access_modes(spec.get("accessModes") or [], f"{path}.accessModes", problems)
+    check_storage((spec.get("resources") or {}).get("requests") or {}, f"{path}.resources.requests", problems)
+    check_volume_mode(spec.get("volumeMode"), f"{path}.volumeMode", problems)
+    if "selector" in spec:
+        check_label_selector(spec["selector"], f"{path}.selector", problems)
+    if storage_class := spec.get("storageClassName"):
+        problems.invalid_each(f"{path}.storageClassName", storage_class, names.dns1123_subdomain(storage_class))
+    for key in ("dataSource", "dataSourceRef"):
+        if key in spec:
+            problems.forbidden(f"{path}.{key}", "claims cannot be filled from a data source by Pilothouse")

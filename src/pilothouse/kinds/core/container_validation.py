@@ -1,0 +1,224 @@
+"""Rules for the containers of a pod spec. Source: `validateContainers` and `validateInitContainers` of Kubernetes."""
+
+from __future__ import annotations
+
+import ipaddress
+
+from pilothouse.kinds.core.field_references import ENV_FIELDS, check_field_ref, check_resource_ref
+from pilothouse.kinds.core.probe_validation import check_lifecycle, check_probe
+from pilothouse.kinds.core.resource_validation import check_resources
+from pilothouse.kinds.core.security_validation import check_security_context
+from pilothouse.kinds.core.volume_validation import check_local_path
+from pilothouse.kinds.problems import Problems
+from pilothouse.machinery import names
+from pilothouse.machinery.objects import Obj
+
+PROTOCOLS = ("SCTP", "TCP", "UDP")
+
+_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
+_MESSAGE_POLICIES = ("FallbackToLogsOnError", "File")
+_PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
+_PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
+_ENV_SOURCES = ("fieldRef", "resourceFieldRef", "configMapKeyRef", "secretKeyRef")
+_ENV_FROM_SOURCES = ("configMapRef", "secretRef")
+
+
+def check_containers(spec: Obj, path: str, volumes: frozenset[str], problems: Problems) -> None:
+    """The containers and init containers of a spec, whose volumes have these names."""
+    containers = spec.get("containers") or []
+    seen: set[str] = set()
+    host_ports: set[str] = set()
+    for index, container in enumerate(spec.get("initContainers") or ()):
+        at = f"{path}.initContainers[{index}]"
+        _check_container(container, at, volumes, seen, problems)
+        _check_init(container, at, problems)
+        # Init containers that end never hold a port at the same time as another container.
+        if container.get("restartPolicy") == "Always":
+            _check_host_ports(container, at, bool(spec.get("hostNetwork")), host_ports, problems)
+    if not containers:
+        problems.required(f"{path}.containers")
+    for index, container in enumerate(containers):
+        at = f"{path}.containers[{index}]"
+        _check_container(container, at, volumes, seen, problems)
+        if "restartPolicy" in container or "restartPolicyRules" in container:
+            problems.forbidden(
+                f"{at}.restartPolicy", "Pilothouse supports a restart policy of its own for init containers only"
+            )
+        _check_host_ports(container, at, bool(spec.get("hostNetwork")), host_ports, problems)
+
+
+def _check_container(container: Obj, path: str, volumes: frozenset[str], seen: set[str], problems: Problems) -> None:
+    name, image = container.get("name") or "", container.get("image") or ""
+    if not name:
+        problems.required(f"{path}.name")
+    elif name in seen:
+        problems.duplicate(f"{path}.name", name)
+    elif messages := names.dns1123_label(name):
+        problems.invalid_each(f"{path}.name", name, messages)
+    seen.add(name)
+    if not image:
+        problems.required(f"{path}.image")
+    elif image != image.strip():
+        problems.invalid(f"{path}.image", image, "must not have leading or trailing whitespace")
+    problems.one_of(f"{path}.imagePullPolicy", container.get("imagePullPolicy"), _PULL_POLICIES)
+    problems.one_of(f"{path}.terminationMessagePolicy", container.get("terminationMessagePolicy"), _MESSAGE_POLICIES)
+    if ports := container.get("ports"):
+        _check_ports(ports, f"{path}.ports", problems)
+    if env := container.get("env"):
+        _check_env(env, f"{path}.env", problems)
+    if env_from := container.get("envFrom"):
+        _check_env_from(env_from, f"{path}.envFrom", problems)
+    if mounts := container.get("volumeMounts"):
+        _check_mounts(container, mounts, volumes, f"{path}.volumeMounts", problems)
+    if container.get("volumeDevices"):
+        problems.forbidden(f"{path}.volumeDevices", "raw block volumes are not supported by Pilothouse")
+    for probe in _PROBES:
+        if probe in container:
+            check_probe(container[probe], probe, f"{path}.{probe}", problems)
+    if "lifecycle" in container:
+        check_lifecycle(container["lifecycle"], f"{path}.lifecycle", problems)
+    check_resources(container.get("resources") or {}, f"{path}.resources", problems)
+    if context := container.get("securityContext"):
+        check_security_context(context, f"{path}.securityContext", problems)
+
+
+def _check_init(container: Obj, path: str, problems: Problems) -> None:
+    policy = container.get("restartPolicy")
+    if policy == "Always":
+        return
+    if policy is not None:
+        problems.unsupported(f"{path}.restartPolicy", policy, ("Always",))
+    for key in ("lifecycle", *_PROBES):
+        if key in container:
+            problems.forbidden(f"{path}.{key}", "may not be set for init containers without restartPolicy=Always")
+
+
+def _check_ports(ports: list[Obj], path: str, problems: Problems) -> None:
+    seen: set[str] = set()
+    for index, port in enumerate(ports):
+        at = f"{path}[{index}]"
+        if name := port.get("name"):
+            if messages := names.port_name(name):
+                problems.invalid_each(f"{at}.name", name, messages)
+            elif name in seen:
+                problems.duplicate(f"{at}.name", name)
+            seen.add(name)
+        if not port.get("containerPort"):
+            problems.required(f"{at}.containerPort")
+        else:
+            problems.within(f"{at}.containerPort", port["containerPort"], 1, 65535)
+        if port.get("hostPort"):
+            problems.within(f"{at}.hostPort", port["hostPort"], 1, 65535)
+        problems.one_of(f"{at}.protocol", port.get("protocol"), PROTOCOLS)
+        if port.get("hostIP"):
+            check_ip(port["hostIP"], f"{at}.hostIP", problems)
+
+
+def _check_host_ports(container: Obj, path: str, host_network: bool, taken: set[str], problems: Problems) -> None:
+    for index, port in enumerate(container.get("ports") or ()):
+        host_port = port.get("hostPort")
+        if not host_port:
+            continue
+        at = f"{path}.ports[{index}]"
+        if host_network and host_port != port.get("containerPort"):
+            problems.invalid(
+                f"{at}.containerPort", port.get("containerPort"), "must match `hostPort` when `hostNetwork` is true"
+            )
+        claim = f"{port.get('protocol')}/{port.get('hostIP', '')}/{host_port}"
+        if claim in taken:
+            problems.duplicate(f"{at}.hostPort", claim)
+        taken.add(claim)
+
+
+def _check_env(env: list[Obj], path: str, problems: Problems) -> None:
+    for index, variable in enumerate(env):
+        name = variable.get("name") or ""
+        if not name:
+            problems.required(f"{path}[{index}].name")
+        elif messages := names.env_var_name(name):
+            problems.invalid_each(f"{path}[{index}].name", name, messages)
+        if "valueFrom" in variable:
+            _check_value_from(variable, f"{path}[{index}].valueFrom", problems)
+
+
+def _check_value_from(variable: Obj, path: str, problems: Problems) -> None:
+    source = variable["valueFrom"]
+    for key in source:
+        if key not in _ENV_SOURCES:
+            problems.forbidden(f"{path}.{key}", "is not supported by Pilothouse")
+    given = [key for key in _ENV_SOURCES if key in source]
+    if not given:
+        listed = ", ".join(f"`{key}`" for key in _ENV_SOURCES)
+        problems.invalid(path, "", f"must specify one of: {listed}")
+        return
+    if variable.get("value"):
+        problems.invalid(path, "", "may not be specified when `value` is not empty")
+    if len(given) > 1:
+        problems.invalid(path, "", "may not have more than one field specified at a time")
+        return
+    reference, at = source[given[0]], f"{path}.{given[0]}"
+    if given[0] == "fieldRef":
+        check_field_ref(reference, ENV_FIELDS, at, problems)
+    elif given[0] == "resourceFieldRef":
+        check_resource_ref(reference, False, at, problems)
+    else:
+        if not reference.get("name"):
+            problems.required(f"{at}.name")
+        if not reference.get("key"):
+            problems.required(f"{at}.key")
+        else:
+            problems.invalid_each(f"{at}.key", reference["key"], names.config_key(reference["key"]))
+
+
+def _check_env_from(sources: list[Obj], path: str, problems: Problems) -> None:
+    for index, source in enumerate(sources):
+        at = f"{path}[{index}]"
+        if prefix := source.get("prefix"):
+            problems.invalid_each(f"{at}.prefix", prefix, names.env_var_name(prefix))
+        given = [key for key in _ENV_FROM_SOURCES if key in source]
+        if len(given) != 1:
+            wrong = "may not have more than one field specified at a time"
+            problems.invalid(at, "", wrong if given else "must specify one of: `configMapRef` or `secretRef`")
+        elif not source[given[0]].get("name"):
+            problems.required(f"{at}.{given[0]}.name")
+
+
+def _check_mounts(container: Obj, mounts: list[Obj], volumes: frozenset[str], path: str, problems: Problems) -> None:
+    seen: set[str] = set()
+    for index, mount in enumerate(mounts):
+        at = f"{path}[{index}]"
+        name, mount_path = mount.get("name") or "", mount.get("mountPath") or ""
+        if not name:
+            problems.required(f"{at}.name")
+        elif name not in volumes:
+            problems.not_found(f"{at}.name", name)
+        if not mount_path:
+            problems.required(f"{at}.mountPath")
+        elif mount_path in seen:
+            problems.invalid(f"{at}.mountPath", mount_path, "must be unique")
+        seen.add(mount_path)
+        for key in ("subPath", "subPathExpr"):
+            if mount.get(key):
+                check_local_path(mount[key], f"{at}.{key}", problems)
+        if mount.get("subPath") and mount.get("subPathExpr"):
+            problems.invalid(
+                f"{at}.subPathExpr", mount["subPathExpr"], "subPathExpr and subPath are mutually exclusive"
+            )
+        if "mountPropagation" in mount:
+            _check_propagation(container, mount["mountPropagation"], f"{at}.mountPropagation", problems)
+        if mount.get("recursiveReadOnly", "Disabled") != "Disabled" and not mount.get("readOnly"):
+            problems.forbidden(f"{at}.recursiveReadOnly", "may only be specified when readOnly is true")
+
+
+def _check_propagation(container: Obj, propagation: str, path: str, problems: Problems) -> None:
+    problems.one_of(path, propagation, _PROPAGATIONS)
+    if propagation == "Bidirectional" and not (container.get("securityContext") or {}).get("privileged"):
+        problems.forbidden(path, "Bidirectional mount propagation is available only to privileged containers")
+
+
+def check_ip(text: str, path: str, problems: Problems) -> None:
+    """An IPv4 or IPv6 address."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        problems.invalid(path, text, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)")

@@ -1,0 +1,64 @@
+"""Pod as the API server sees it: defaults, rules, columns and selectable fields together."""
+
+from __future__ import annotations
+
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.pod_columns import COLUMNS
+from pilothouse.kinds.core.pod_defaults import default_pod
+from pilothouse.kinds.core.pod_qos import qos_class
+from pilothouse.kinds.core.pod_update import check_pod_update
+from pilothouse.kinds.core.pod_validation import check_pod_spec
+from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.problems import Problems, section
+from pilothouse.machinery.objects import Obj, timestamp
+
+
+def _rules(pod: Obj, old: Obj | None, problems: Problems) -> None:
+    spec = section(pod, "spec")
+    if old is None:
+        check_pod_spec(spec, "spec", problems)
+    elif spec != (before := section(old, "spec")):
+        check_pod_update(spec, before, problems)
+
+
+def _on_create(pod: Obj) -> None:
+    spec = section(pod, "spec")
+    pod["status"] = {"phase": "Pending", "qosClass": qos_class(spec)}
+    if spec.get("schedulingGates"):
+        pod["status"]["conditions"] = [
+            {
+                "type": "PodScheduled",
+                "status": "False",
+                "reason": "SchedulingGated",
+                "message": "Scheduling is blocked due to non-empty scheduling gates",
+                "lastTransitionTime": timestamp(),
+            }
+        ]
+
+
+def _fields(pod: Obj) -> dict[str, str]:
+    spec, status = section(pod, "spec"), section(pod, "status")
+    return {
+        "spec.nodeName": spec.get("nodeName") or "",
+        "spec.restartPolicy": spec.get("restartPolicy") or "",
+        "spec.schedulerName": spec.get("schedulerName") or "",
+        "spec.serviceAccountName": spec.get("serviceAccountName") or "",
+        "spec.hostNetwork": "true" if spec.get("hostNetwork") else "false",
+        "status.phase": status.get("phase") or "",
+        "status.podIP": status.get("podIP") or "",
+        "status.nominatedNodeName": status.get("nominatedNodeName") or "",
+    }
+
+
+KIND = Kind(
+    view=Pod,
+    short_names=("po",),
+    categories=("all",),
+    subresources=frozenset({"status", "binding", "eviction", "log", "exec", "attach", "portforward"}),
+    columns=COLUMNS,
+    generation_fields=("spec",),
+    defaults=default_pod,
+    rules=_rules,
+    on_create=_on_create,
+    fields=_fields,
+)

@@ -1,0 +1,38 @@
+"""The quality-of-service class of a pod. Source: Kubernetes' `ComputePodQOS`."""
+
+from __future__ import annotations
+
+from pilothouse.machinery.objects import Obj
+from pilothouse.machinery.quantity import InvalidQuantity, parse_quantity
+
+_COUNTED = ("cpu", "memory")
+
+
+def qos_class(spec: Obj) -> str:
+    """`Guaranteed` when every container limits cpu and memory and requests as much, `BestEffort` when none asks for
+    either, else `Burstable`."""
+    any_asked, guaranteed = False, True
+    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
+        resources = container.get("resources") or {}
+        requests, limits = _positive(resources.get("requests")), _positive(resources.get("limits"))
+        any_asked = any_asked or bool(requests or limits)
+        if len(limits) < len(_COUNTED) or any(requests.get(key, limits[key]) != limits[key] for key in _COUNTED):
+            guaranteed = False
+    if not any_asked:
+        return "BestEffort"
+    return "Guaranteed" if guaranteed else "Burstable"
+
+
+def _positive(quantities: Obj | None) -> dict[str, object]:
+    if not quantities:
+        return {}
+    found: dict[str, object] = {}
+    for key in _COUNTED:
+        if key in quantities:
+            try:
+                amount = parse_quantity(quantities[key])
+            except InvalidQuantity:
+                continue
+            if amount > 0:
+                found[key] = amount
+    return found

@@ -1,0 +1,139 @@
+"""Rules for pods and pod templates. Source: `ValidatePodSpec` of Kubernetes' core validation.
+
+Fields that Pilothouse cannot honour yet are refused by name instead of being ignored.
+"""
+
+from __future__ import annotations
+
+from pilothouse.kinds.core.container_validation import check_containers, check_ip
+from pilothouse.kinds.core.placement_validation import check_affinity, check_spread, check_tolerations
+from pilothouse.kinds.core.security_validation import MAX_ID, check_pod_security_context
+from pilothouse.kinds.core.volume_validation import check_volumes
+from pilothouse.kinds.metadata import check_annotations, check_labels
+from pilothouse.kinds.problems import Problems
+from pilothouse.machinery import names
+from pilothouse.machinery.objects import Obj
+
+RESTART_POLICIES = ("Always", "Never", "OnFailure")
+
+_DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
+_PREEMPTION = ("Never", "PreemptLowerPriority")
+_UNSUPPORTED = {
+    "resourceClaims": "device claims are not supported by Pilothouse",
+    "resources": "resources of a whole pod are not supported by Pilothouse; set them on its containers",
+    "hostnameOverride": "is not supported by Pilothouse; use hostname",
+    "workloadRef": "gang scheduling is not supported by Pilothouse",
+}
+_MAX_NAMESERVERS, _MAX_SEARCHES, _MAX_SEARCH_CHARACTERS = 3, 32, 2048
+
+
+def check_template(template: Obj, path: str, problems: Problems) -> None:
+    """A pod template of a controller whose pods always run."""
+    meta = template.get("metadata") or {}
+    check_labels(meta.get("labels"), f"{path}.metadata.labels", problems)
+    check_annotations(meta.get("annotations"), f"{path}.metadata.annotations", problems)
+    spec = template.get("spec") or {}
+    check_pod_spec(spec, f"{path}.spec", problems)
+    if spec.get("restartPolicy", "Always") != "Always" and spec["restartPolicy"] in RESTART_POLICIES:
+        problems.unsupported(f"{path}.spec.restartPolicy", spec["restartPolicy"], ("Always",))
+    if "activeDeadlineSeconds" in spec:
+        problems.forbidden(f"{path}.spec.activeDeadlineSeconds", "activeDeadlineSeconds in ReplicaSet is not Supported")
+
+
+def check_pod_spec(spec: Obj, path: str, problems: Problems) -> None:
+    """A defaulted pod spec, at creation."""
+    volumes = check_volumes(spec.get("volumes") or [], f"{path}.volumes", problems)
+    check_containers(spec, path, volumes, problems)
+    if spec.get("ephemeralContainers"):
+        problems.forbidden(f"{path}.ephemeralContainers", "cannot be set on create")
+    problems.one_of(f"{path}.restartPolicy", spec.get("restartPolicy"), RESTART_POLICIES)
+    problems.not_negative(f"{path}.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds"))
+    problems.within(f"{path}.activeDeadlineSeconds", spec.get("activeDeadlineSeconds"), 1, MAX_ID)
+    _check_names(spec, path, problems)
+    _check_dns(spec, path, problems)
+    _check_host(spec, path, problems)
+    _check_placement(spec, path, problems)
+    if context := spec.get("securityContext"):
+        check_pod_security_context(context, f"{path}.securityContext", problems)
+    for key, why in _UNSUPPORTED.items():
+        if key in spec:
+            problems.forbidden(f"{path}.{key}", why)
+
+
+def _check_names(spec: Obj, path: str, problems: Problems) -> None:
+    for key in ("serviceAccountName", "nodeName", "runtimeClassName", "priorityClassName"):
+        if value := spec.get(key):
+            problems.invalid_each(f"{path}.{key}", value, names.dns1123_subdomain(value))
+    for key in ("hostname", "subdomain"):
+        if value := spec.get(key):
+            problems.invalid_each(f"{path}.{key}", value, names.dns1123_label(value))
+    if "preemptionPolicy" in spec:
+        problems.one_of(f"{path}.preemptionPolicy", spec["preemptionPolicy"], _PREEMPTION)
+    for index, gate in enumerate(spec.get("readinessGates") or ()):
+        condition = gate.get("conditionType") or ""
+        problems.invalid_each(f"{path}.readinessGates[{index}].conditionType", condition, names.label_key(condition))
+
+
+def _check_dns(spec: Obj, path: str, problems: Problems) -> None:
+    policy, config = spec.get("dnsPolicy"), spec.get("dnsConfig") or {}
+    problems.one_of(f"{path}.dnsPolicy", policy, _DNS_POLICIES)
+    servers, searches = config.get("nameservers") or [], config.get("searches") or []
+    if policy == "None" and not servers:
+        problems.required(
+            f"{path}.dnsConfig.nameservers", "must provide at least one DNS nameserver when `dnsPolicy` is None"
+        )
+    if len(servers) > _MAX_NAMESERVERS:
+        problems.invalid(
+            f"{path}.dnsConfig.nameservers", servers, f"must not have more than {_MAX_NAMESERVERS} nameservers"
+        )
+    for index, server in enumerate(servers):
+        check_ip(server, f"{path}.dnsConfig.nameservers[{index}]", problems)
+    if len(searches) > _MAX_SEARCHES:
+        problems.invalid(
+            f"{path}.dnsConfig.searches", searches, f"must not have more than {_MAX_SEARCHES} search paths"
+        )
+    if len(" ".join(searches)) > _MAX_SEARCH_CHARACTERS:
+        problems.invalid(
+            f"{path}.dnsConfig.searches",
+            searches,
+            f"must not have more than {_MAX_SEARCH_CHARACTERS} characters (including spaces) in the search list",
+        )
+    for index, option in enumerate(config.get("options") or ()):
+        if not option.get("name"):
+            problems.required(f"{path}.dnsConfig.options[{index}]", "must not be empty")
+
+
+def _check_host(spec: Obj, path: str, problems: Problems) -> None:
+    if spec.get("shareProcessNamespace") and spec.get("hostPID"):
+        problems.invalid(
+            f"{path}.shareProcessNamespace", True, "ShareProcessNamespace and HostPID cannot both be enabled"
+        )
+    if spec.get("hostUsers") is False:
+        problems.forbidden(f"{path}.hostUsers", "user namespaces are not supported by Pilothouse; leave hostUsers out")
+    os = spec.get("os")
+    if os is not None and os.get("name") != "linux":
+        problems.unsupported(f"{path}.os.name", os.get("name", ""), ("linux",))
+    for index, alias in enumerate(spec.get("hostAliases") or ()):
+        check_ip(alias.get("ip") or "", f"{path}.hostAliases[{index}].ip", problems)
+        for hostname in alias.get("hostnames") or ():
+            problems.invalid_each(f"{path}.hostAliases[{index}].hostnames", hostname, names.dns1123_subdomain(hostname))
+
+
+def _check_placement(spec: Obj, path: str, problems: Problems) -> None:
+    check_labels(spec.get("nodeSelector"), f"{path}.nodeSelector", problems)
+    if tolerations := spec.get("tolerations"):
+        check_tolerations(tolerations, f"{path}.tolerations", problems)
+    if affinity := spec.get("affinity"):
+        check_affinity(affinity, f"{path}.affinity", problems)
+    if spread := spec.get("topologySpreadConstraints"):
+        check_spread(spread, f"{path}.topologySpreadConstraints", problems)
+    gates = spec.get("schedulingGates") or []
+    seen: set[str] = set()
+    for index, gate in enumerate(gates):
+        at, name = f"{path}.schedulingGates[{index}]", gate.get("name") or ""
+        problems.invalid_each(at, name, names.label_key(name))
+        if name in seen:
+            problems.duplicate(at, name)
+        seen.add(name)
+    if gates and spec.get("nodeName"):
+        problems.forbidden(f"{path}.nodeName", "cannot be set until all schedulingGates have been cleared")

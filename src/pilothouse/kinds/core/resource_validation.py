@@ -1,0 +1,61 @@
+"""Rules for a container's resource requests and limits.
+
+Source: `ValidateContainerResourceRequirements` of Kubernetes' core validation.
+"""
+
+from __future__ import annotations
+
+from pilothouse.kinds.core.quantities import check_quantity
+from pilothouse.kinds.problems import Problems
+from pilothouse.machinery import names
+from pilothouse.machinery.objects import Obj
+from pilothouse.machinery.quantity import parse_quantity
+
+_STANDARD = frozenset({"cpu", "memory", "ephemeral-storage"})
+
+
+def check_resources(resources: Obj, path: str, problems: Problems) -> None:
+    """Names and amounts, and that no request is above its limit."""
+    limits, requests = resources.get("limits") or {}, resources.get("requests") or {}
+    if not limits and not requests and not resources.get("claims"):
+        return
+    if resources.get("claims"):
+        problems.forbidden(f"{path}.claims", "device claims are not supported by Pilothouse")
+    good_limits = {key for key, value in limits.items() if _check_amount(key, value, f"{path}.limits", problems)}
+    good_requests = {key for key, value in requests.items() if _check_amount(key, value, f"{path}.requests", problems)}
+    for key in requests:
+        if key in good_requests and key in good_limits:
+            _check_within(key, requests[key], limits[key], f"{path}.requests", problems)
+        elif key not in limits and not _may_exceed(key):
+            problems.required(f"{path}.limits", "Limit must be set for non overcommitable resources")
+
+
+def _check_amount(key: str, amount: str, path: str, problems: Problems) -> bool:
+    at = f"{path}[{key}]"
+    if key not in _STANDARD and not key.startswith("hugepages-"):
+        problems.invalid_each(path, key, names.label_key(key))
+        if "/" not in key:
+            problems.invalid(path, key, "must be a standard resource for containers")
+            return False
+    if not check_quantity(amount, at, problems):
+        return False
+    if not _may_exceed(key) and parse_quantity(amount).denominator != 1:
+        problems.invalid(at, amount, "must be an integer")
+        return False
+    return True
+
+
+def _check_within(key: str, request: str, limit: str, path: str, problems: Problems) -> None:
+    if request == limit:
+        return
+    asked, bound = parse_quantity(request), parse_quantity(limit)
+    if _may_exceed(key):
+        if asked > bound:
+            problems.invalid(path, request, f"must be less than or equal to {key} limit of {limit}")
+    elif asked != bound:
+        problems.invalid(path, request, f"must be equal to {key} limit of {limit}")
+
+
+def _may_exceed(key: str) -> bool:
+    """Whether a node may promise more of it than it has, so that limits may be above requests."""
+    return key in _STANDARD

@@ -1,0 +1,155 @@
+"""What the API server needs to know of a kind: its names, defaults, rules, columns and what an update may change.
+
+A kind's module gives the parts that are its own; everything here is what kinds have in common. Trees handed in
+have been checked against the kind's schema, so every field present has its type.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pilothouse.kinds.columns import AGE, NAME, Column
+from pilothouse.kinds.metadata import NameRule, check_metadata, check_metadata_update
+from pilothouse.kinds.problems import Problems
+from pilothouse.kinds.view import Object
+from pilothouse.machinery import names
+from pilothouse.machinery.errors import Cause
+from pilothouse.machinery.objects import Obj, Resource
+
+ALL_VERBS = frozenset({"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"})
+
+Change = Callable[[Obj], None]
+Merge = Callable[[Obj, Obj], None]
+Rules = Callable[[Obj, Obj | None, Problems], None]
+
+
+def _nothing(obj: Obj) -> None:
+    """For kinds without defaults, or with nothing to do at creation."""
+
+
+def _no_merge(new: Obj, old: Obj) -> None:
+    """For kinds whose update needs no care of its own."""
+
+
+def _no_rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
+    """For kinds whose schema says all there is to say."""
+
+
+def _no_fields(obj: Obj) -> dict[str, str]:
+    return {}
+
+
+@dataclass(frozen=True)
+class Kind:
+    """A served kind. The callables take JSON trees; those that change a tree do so in place.
+
+    `defaults` fills in what was left out; `rules(obj, old, problems)` reports what is wrong, `old` is None at creation;
+    `on_create` and `on_update(new, old)` run after the common preparation; `generation_fields` are the top-level fields
+    whose change raises `metadata.generation` (none: the kind has no generation); `has_status` tells whether `status`
+    is written through the status subresource only.
+    """
+
+    view: type[Object]
+    short_names: tuple[str, ...] = ()
+    categories: tuple[str, ...] = ()
+    subresources: frozenset[str] = frozenset()
+    verbs: frozenset[str] = ALL_VERBS
+    columns: tuple[Column, ...] = (NAME, AGE)
+    name_rule: NameRule = names.dns1123_subdomain
+    generation_fields: tuple[str, ...] = ()
+    defaults: Change = _nothing
+    rules: Rules = _no_rules
+    on_create: Change = _nothing
+    on_update: Merge = _no_merge
+    fields: Callable[[Obj], dict[str, str]] = _no_fields
+    has_status: bool = dataclasses.field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "has_status", "status" in self.subresources)
+
+    @property
+    def resource(self) -> Resource:
+        return self.view.resource
+
+    @property
+    def singular(self) -> str:
+        return self.resource.kind.lower()
+
+    def default(self, obj: Obj) -> None:
+        """Drops nulls (they mean "not given") and fills in the kind's defaults."""
+        drop_nulls(obj)
+        self.defaults(obj)
+
+    def validate(self, obj: Obj, old: Obj | None = None) -> list[Cause]:
+        """What is wrong with a defaulted object, or with replacing `old` by it; empty when it may be stored."""
+        problems = Problems()
+        meta = obj.get("metadata") or {}
+        check_metadata(meta, self.resource.namespaced, self.name_rule, problems)
+        if old is not None:
+            check_metadata_update(meta, old.get("metadata") or {}, problems)
+        self.rules(obj, old, problems)
+        return problems
+
+    def prepare_create(self, obj: Obj) -> None:
+        """Clears what a client may not set at creation: the status, and the generation."""
+        if self.has_status:
+            obj.pop("status", None)
+        meta = obj.setdefault("metadata", {})
+        if self.generation_fields:
+            meta["generation"] = 1
+        else:
+            meta.pop("generation", None)
+        self.on_create(obj)
+
+    def prepare_update(self, new: Obj, old: Obj) -> None:
+        """Keeps the old status, and counts the generation up when what it covers changed."""
+        if self.has_status:
+            _keep(new, old, "status")
+        self.on_update(new, old)
+        meta = new.setdefault("metadata", {})
+        _keep(meta, old.get("metadata") or {}, "generation")
+        if any(new.get(field) != old.get(field) for field in self.generation_fields):
+            meta["generation"] = meta.get("generation", 0) + 1
+
+    def prepare_status_update(self, new: Obj, old: Obj) -> None:
+        """Keeps everything of `old` but status, labels and annotations."""
+        for key in old.keys() | new.keys():
+            if key not in ("apiVersion", "kind", "metadata", "status"):
+                _keep(new, old, key)
+        meta, old_meta = new.setdefault("metadata", {}), old.get("metadata") or {}
+        for key in ("generation", "ownerReferences", "finalizers"):
+            _keep(meta, old_meta, key)
+
+    def selectable_fields(self, obj: Obj) -> dict[str, str]:
+        """The values a field selector can ask for, as text; a missing field is ""."""
+        meta = obj.get("metadata") or {}
+        values = {"metadata.name": meta.get("name") or ""}
+        if self.resource.namespaced:
+            values["metadata.namespace"] = meta.get("namespace") or ""
+        values.update(self.fields(obj))
+        return values
+
+
+def drop_nulls(tree: Obj) -> None:
+    """Removes every field whose value is null, in place."""
+    empty = None
+    for key, value in tree.items():
+        if value is None:
+            empty = [key] if empty is None else [*empty, key]
+        elif type(value) is dict:
+            drop_nulls(value)
+        elif type(value) is list:
+            for item in value:
+                if type(item) is dict:
+                    drop_nulls(item)
+    for key in empty or ():
+        del tree[key]
+
+
+def _keep(new: Obj, old: Obj, key: str) -> None:
+    if key in old:
+        new[key] = old[key]
+    else:
+        new.pop(key, None)
