@@ -1,0 +1,158 @@
+"""What `pilothouse up` decides and checks before any process starts: every refusal comes from here, with what to do."""
+
+from __future__ import annotations
+
+import fcntl
+import ipaddress
+import os
+import shutil
+from dataclasses import dataclass
+from pathlib import Path
+
+from pilothouse.launch import listeners, runfile
+from pilothouse.launch.config import API_PORT, Config, ConfigError, check_ranges, default_node_name, load
+from pilothouse.launch.containerd import ContainerdError, write_configuration
+from pilothouse.linux.host import REQUIRED_CAPABILITIES, Host, detect, routed_ranges
+
+LEAST_FREE_BYTES = 256 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the command line says; None leaves the kept or default value."""
+
+    data_dir: str
+    listen: str | None = None
+    node_name: str | None = None
+    node_address: str | None = None
+    node_port: int | None = None
+    pod_range: str | None = None
+    service_range: str | None = None
+    domain: str | None = None
+    server: str | None = None
+
+
+def prepare(options: Options) -> Config:
+    """Checks the host and the options and writes D/config.json and containerd's configuration. Raises ConfigError."""
+    if os.geteuid() != 0:
+        raise ConfigError("pilothouse up must be run as root (it makes network namespaces and mounts): use sudo")
+    host = detect()
+    check_host(host)
+    data_dir = Path(options.data_dir).absolute()
+    try:
+        data_dir.mkdir(mode=0o711, parents=True, exist_ok=True)
+    except OSError as error:
+        raise ConfigError(f"cannot make the data directory {data_dir}: {error.strerror}; choose --data-dir") from error
+    free = shutil.disk_usage(data_dir).free
+    if free < LEAST_FREE_BYTES:
+        raise ConfigError(
+            f"only {free >> 20} MB are free on the disk of {data_dir}; Pilothouse needs {LEAST_FREE_BYTES >> 20} MB: "
+            "free some, or choose a --data-dir on another disk"
+        )
+    running = runfile.read(data_dir / "run", "supervisor")
+    if running is not None or locked(data_dir):
+        who = f" (pid {running.pid})" if running else ""
+        raise ConfigError(
+            f"an engine already runs on {data_dir}{who}: `pilothouse status` shows it, `pilothouse stop` ends it"
+        )
+    kept = load(str(data_dir))
+    config = decide(options, kept, host, str(data_dir))
+    if kept is None:
+        check_ranges(config, routed_ranges())
+    if config.is_server and runfile.read(data_dir / "run", "control") is None:
+        check_ports(config)
+    try:
+        write_configuration(config, host)
+    except ContainerdError as error:
+        raise ConfigError(str(error)) from error
+    config.save()
+    return config
+
+
+def decide(options: Options, kept: Config | None, host: Host, data_dir: str) -> Config:
+    """The configuration that options, what was kept, and the host together give. Raises ConfigError."""
+    address = options.node_address or (kept.node_address if kept else None)
+    if address is None:
+        if host.uplink is None:
+            raise ConfigError("this host has no default route to tell its address: name one with --node-address")
+        address = host.uplink.address
+    config = kept or Config(data_dir=data_dir, node_name=default_node_name(), node_address=address)
+    config.node_address = address
+    config.containerd = host.programs["containerd"]
+    for name in ("node_name", "pod_range", "service_range", "domain", "server"):
+        wanted = getattr(options, name)
+        if wanted is None:
+            continue
+        if kept is not None and wanted != getattr(kept, name):
+            raise ConfigError(
+                f"--{name.replace('_', '-')} {wanted}: {data_dir} was set up with {getattr(kept, name)!r}, and that stays "
+                "for the life of the data (`pilothouse down --purge` removes it)"
+            )
+        setattr(config, name, wanted)
+    if options.node_port is not None:
+        config.node_port = options.node_port
+    if config.is_server:
+        listen_on(config, options.listen)
+    return config
+
+
+def listen_on(config: Config, listen: str | None) -> None:
+    """Sets the API's addresses: those of --listen (default 127.0.0.1:6443) and the node's own. Raises ConfigError."""
+    if listen is None and config.listen:
+        hosts = [host for host in config.listen if host != config.node_address]
+    else:
+        host, _, port = (listen or f"127.0.0.1:{API_PORT}").rpartition(":")
+        if not host or not port.isdigit() or not 0 < int(port) < 65536:
+            raise ConfigError(f"--listen {listen}: write an address and a port, such as 127.0.0.1:{API_PORT}")
+        try:
+            ipaddress.IPv4Address(host)
+        except ValueError as error:
+            raise ConfigError(f"--listen {listen}: {host!r} is not an IPv4 address") from error
+        config.api_port, hosts = int(port), [host]
+    if "0.0.0.0" in hosts:
+        config.listen = ["0.0.0.0"]
+    else:
+        config.listen = list(dict.fromkeys(["127.0.0.1", *hosts, config.node_address]))
+
+
+def check_host(host: Host) -> None:
+    """Refuses a host on which no pod could run. Raises ConfigError."""
+    missing = sorted(REQUIRED_CAPABILITIES - host.capabilities)
+    if missing:
+        raise ConfigError(
+            f"this root lacks {', '.join(missing)}: run on the host itself or in a privileged container; "
+            "`pilothouse doctor` says more"
+        )
+    if host.cgroup_mode == "none":
+        raise ConfigError("no cgroups are mounted at /sys/fs/cgroup: mount -t cgroup2 cgroup2 /sys/fs/cgroup")
+    if "overlay" not in host.filesystems:
+        raise ConfigError("the kernel has no overlay file system: modprobe overlay")
+    for program, package in (("containerd", "containerd"), ("runc", "runc")):
+        if program not in host.programs:
+            raise ConfigError(f"{program} is not installed: apt-get install {package} (scripts/up does it)")
+    if not Path("/usr/lib/cni/ptp").exists():
+        raise ConfigError("the CNI plugins are not installed: apt-get install containernetworking-plugins")
+
+
+def check_ports(config: Config) -> None:
+    """Refuses an API or DNS port that something else holds. Raises ConfigError."""
+    try:
+        for address in config.listen:
+            listeners.listen_tcp(address, config.api_port).close()
+    except listeners.PortInUse as error:
+        raise ConfigError(str(error)) from error
+
+
+def locked(data_dir: Path) -> bool:
+    """True while a supervisor holds D/run/lock."""
+    try:
+        descriptor = os.open(data_dir / "run" / "lock", os.O_RDWR)
+    except OSError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -1,0 +1,93 @@
+"""Running in the background: a systemd unit where systemd is the init, else a supervised process of its own session."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from pilothouse.launch import runfile
+from pilothouse.launch.config import Config, ConfigError
+
+UNIT = Path("/etc/systemd/system/pilothouse.service")
+
+# KillMode=process: containerd, its shims, dns and the containers outlive the engine. Delegate: their cgroups are ours.
+_UNIT_TEXT = """[Unit]
+Description=Pilothouse container orchestrator
+Documentation=https://kubernetes.io/docs/
+After=network-online.target
+Wants=network-online.target
+
+[Service]
+ExecStart={python} -m pilothouse.launch.supervisor --data-dir {data_dir}
+Restart=always
+RestartSec=1
+KillMode=process
+Delegate=yes
+LimitNOFILE=1048576
+TasksMax=infinity
+OOMScoreAdjust=-999
+
+[Install]
+WantedBy=multi-user.target
+"""
+
+
+def supervisor_command(config: Config) -> list[str]:
+    """The command that runs the supervisor on a prepared data directory."""
+    return [sys.executable, "-m", "pilothouse.launch.supervisor", "--data-dir", config.data_dir]
+
+
+def unit_text(config: Config) -> str:
+    """The systemd unit for this data directory."""
+    return _UNIT_TEXT.format(python=sys.executable, data_dir=config.data_dir)
+
+
+def start_in_background(config: Config, systemd: bool, say: Callable[[str], None], seconds: float = 120.0) -> None:
+    """Starts the engine so that it outlives the terminal, and waits until it is up. Raises ConfigError."""
+    log = config.path("logs", "supervisor.log")
+    log.parent.mkdir(mode=0o700, exist_ok=True)
+    seen = log.stat().st_size if log.exists() else 0
+    if systemd:
+        UNIT.write_text(unit_text(config))
+        subprocess.run(["systemctl", "daemon-reload"], check=True)
+        subprocess.run(["systemctl", "enable", "--now", "pilothouse.service"], check=True)
+    else:
+        with log.open("ab") as out:
+            subprocess.Popen(
+                supervisor_command(config),
+                stdin=subprocess.DEVNULL,
+                stdout=out,
+                stderr=out,
+                start_new_session=True,
+                cwd="/",
+                env={**os.environ, "PILOTHOUSE_RESPAWN": "1"},
+            )
+    state = config.path("run", "state")
+    deadline = time.monotonic() + seconds
+    while not state.exists():
+        if log.exists() and log.stat().st_size > seen:
+            with log.open("rb") as lines:
+                lines.seek(seen)
+                fresh = lines.read()
+            whole = fresh[: fresh.rfind(b"\n") + 1]
+            seen += len(whole)
+            for line in whole.decode("utf-8", "replace").splitlines():
+                say(line)
+        if time.monotonic() > deadline:
+            raise ConfigError(f"the engine is not up after {seconds:.0f} s: see {log} and `pilothouse status`")
+        time.sleep(0.05)
+    if runfile.read(config.path("run"), "supervisor") is None:
+        raise ConfigError(f"the engine ended at once: see {log}")
+    say(state.read_text())
+
+
+def remove_service() -> None:
+    """Takes the systemd unit away, where there is one."""
+    if UNIT.exists():
+        subprocess.run(["systemctl", "disable", "pilothouse.service"], capture_output=True)
+        UNIT.unlink()
+        subprocess.run(["systemctl", "daemon-reload"], capture_output=True)
