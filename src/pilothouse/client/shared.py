@@ -10,6 +10,7 @@ from pilothouse.client.client import Client
 from pilothouse.client.informer import Indexer, Informer
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import Object
+from pilothouse.machinery.objects import Resource
 
 T = TypeVar("T", bound=Object)
 
@@ -39,7 +40,7 @@ def _node(pod: Pod) -> Iterable[str]:
 
 
 class SharedInformers:
-    """Hands out one informer for each kind and runs them all.
+    """Hands out one informer for each view and runs them all.
 
     Every informer has the indexes `NAMESPACE` and `OWNER`, that of pods also `NODE`. An informer may be asked for
     before `run` or while it runs.
@@ -47,25 +48,24 @@ class SharedInformers:
 
     def __init__(self, client: Client) -> None:
         self._client = client
-        self._informers: dict[str, Informer[Any]] = {}
+        self._informers: dict[type[Object], Informer[Any]] = {}
         self._group: asyncio.TaskGroup | None = None
 
     def of(self, cls: type[T]) -> Informer[T]:
-        """The informer of that kind, made at the first call; `cls` decides which fields are held."""
-        name = f"{cls.resource.group}/{cls.resource.plural}"
-        informer = self._informers.get(name)
+        """The informer of that view, made at the first call."""
+        informer = self._informers.get(cls)
         if informer is None:
             indexers: dict[str, Indexer[Any]] = {NAMESPACE: _namespace, OWNER: _owner}
             if cls is Pod:
                 indexers[NODE] = _node
-            informer = self._informers[name] = Informer(self._client, cls, indexers=indexers)
+            informer = self._informers[cls] = Informer(self._client, cls, indexers=indexers)
             if self._group is not None:
                 self._group.create_task(informer.run())
         return cast("Informer[T]", informer)
 
-    def holds(self, group: str, plural: str) -> Informer[Any] | None:
-        """The informer of a resource if a component asked for it already."""
-        return self._informers.get(f"{group}/{plural}")
+    def holding(self, resource: Resource) -> Informer[Any] | None:
+        """An informer of that resource, if a component asked for one already, whatever its view."""
+        return next((i for cls, i in self._informers.items() if cls.resource == resource), None)
 
     async def run(self) -> None:
         """Runs every informer until cancelled."""

@@ -53,7 +53,7 @@ class Plan:
 def decide(
     service: Service, pods: Sequence[Pod], slices: Sequence[EndpointSlice], lost_nodes: Collection[str] = ()
 ) -> Plan:
-    """The plan for a Service with a selector. Pods on `lost_nodes`, whose node no longer answers, count as not ready."""
+    """The plan for a Service with a selector. Pods on `lost_nodes`, which no longer answer, count as not ready."""
     wanted: dict[Ports, dict[str, Endpoint]] = {}
     for pod in pods:
         if pod.status.pod_ip and not is_terminal(pod):

@@ -1,0 +1,1 @@
+"""Events are forgotten after an hour."""

@@ -1,0 +1,1 @@
+"""A range of pod addresses for every node."""

@@ -1,0 +1,1 @@
+"""Pods nobody will finish any more: those of nodes that are gone, and ended ones beyond a limit."""

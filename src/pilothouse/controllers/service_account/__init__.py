@@ -1,0 +1,1 @@
+"""A service account named default in every namespace."""
