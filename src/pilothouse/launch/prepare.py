@@ -85,7 +85,7 @@ def decide(options: Options, kept: Config | None, host: Host, data_dir: str) -> 
             continue
         if kept is not None and wanted != getattr(kept, name):
             raise ConfigError(
-                f"--{name.replace('_', '-')} {wanted}: {data_dir} was set up with {getattr(kept, name)!r}, and that stays "
+                f"--{name.replace('_', '-')} {wanted}: {data_dir} was set up with {getattr(kept, name)!r}; that stays "
                 "for the life of the data (`pilothouse down --purge` removes it)"
             )
         setattr(config, name, wanted)

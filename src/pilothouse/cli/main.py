@@ -1,0 +1,159 @@
+"""The `pilothouse` command: one file a command, imported when it is called."""
+
+from __future__ import annotations
+
+import sys
+from typing import Annotated
+
+import typer
+
+from pilothouse.cli import options
+
+app = typer.Typer(
+    name="pilothouse",
+    help="Runs containers described by Kubernetes YAML on your own machines, with guard rails built in.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+node = typer.Typer(help="More machines: join one, make a token for one.", no_args_is_help=True)
+app.add_typer(node, name="node")
+
+
+@app.command()
+def up(
+    data_dir: options.DataDir = options.DATA_DIR,
+    listen: Annotated[str | None, typer.Option(help="Where the API listens, beside the node's address.")] = None,
+    node_name: Annotated[str | None, typer.Option(help="This machine's node name (default: host name).")] = None,
+    node_address: Annotated[
+        str | None, typer.Option(help="This machine's address (default: of the default route).")
+    ] = None,
+    node_port: Annotated[int | None, typer.Option(help="Port of the node's own API.")] = None,
+    pod_range: Annotated[str | None, typer.Option(help="Addresses for pods, a /24 of it each node.")] = None,
+    service_range: Annotated[str | None, typer.Option(help="Addresses for services.")] = None,
+    domain: Annotated[str | None, typer.Option(help="The cluster's DNS domain.")] = None,
+    background: Annotated[bool, typer.Option("--background", help="Outlive this terminal.")] = False,
+) -> None:
+    """Starts the engine on this machine (in the foreground; Ctrl-C stops it, containers go on)."""
+    from pilothouse.cli.up import run_up
+    from pilothouse.launch.prepare import Options
+
+    run_up(Options(data_dir, listen, node_name, node_address, node_port, pod_range, service_range, domain), background)
+
+
+@app.command()
+def stop(data_dir: options.DataDir = options.DATA_DIR) -> None:
+    """Stops the engine only: containers, their DNS and service addresses go on."""
+    from pilothouse.cli.stop import run_stop
+
+    run_stop(data_dir)
+
+
+@app.command()
+def down(
+    data_dir: options.DataDir = options.DATA_DIR,
+    purge: Annotated[bool, typer.Option("--purge", help="Remove all data and every change to the host.")] = False,
+) -> None:
+    """Stops everything, containers included; data stays unless --purge is given."""
+    from pilothouse.cli.down import run_down
+
+    run_down(data_dir, purge)
+
+
+@app.command()
+def status(
+    data_dir: options.DataDir = options.DATA_DIR,
+    output: options.Output = None,
+    watch: Annotated[bool, typer.Option("--watch", "-w", help="A live screen; q or Ctrl-C ends it.")] = False,
+) -> None:
+    """Nodes, workloads, services with addresses, and what is wrong and why."""
+    from pilothouse.cli.status import run_status
+
+    raise typer.Exit(run_status(data_dir, output, watch))
+
+
+@app.command()
+def kubeconfig(data_dir: options.DataDir = options.DATA_DIR) -> None:
+    """Prints the administrator's kubeconfig, for kubectl, helm and every other client."""
+    from pilothouse.cli.kubeconfig import run_kubeconfig
+
+    run_kubeconfig(data_dir)
+
+
+@app.command()
+def deploy(
+    source: Annotated[str, typer.Argument(metavar="FILE|DIR|-", help="YAML or JSON manifests.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="For objects that name none.")] = "default",
+    timeout: Annotated[float, typer.Option(help="Seconds to wait for workloads to be ready.")] = 300.0,
+    wait: Annotated[bool, typer.Option("--wait/--no-wait", help="Wait until workloads are ready.")] = True,
+    output: options.Output = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """Applies manifests in the right order and shows each workload's way to ready, or why it does not get there."""
+    from pilothouse.cli.deploy import run_deploy
+
+    raise typer.Exit(run_deploy(source, namespace, timeout if wait else None, output, data_dir, kubeconfig))
+
+
+@app.command()
+def logs(
+    name: Annotated[str, typer.Argument(help="A pod, or KIND/NAME such as deployment/app.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n")] = "default",
+    container: Annotated[str | None, typer.Option("--container", "-c")] = None,
+    follow: Annotated[bool, typer.Option("--follow", "-f")] = False,
+    previous: Annotated[bool, typer.Option("--previous", "-p")] = False,
+    tail: Annotated[int | None, typer.Option(help="Only so many of the last lines.")] = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """Prints the logs of a pod, or of all pods of a workload, each line with its pod's name."""
+    from pilothouse.cli.logs import LogOptions, run_logs
+
+    raise typer.Exit(run_logs(name, namespace, LogOptions(container, follow, previous, tail), data_dir, kubeconfig))
+
+
+@app.command()
+def doctor(data_dir: options.DataDir = options.DATA_DIR, output: options.Output = None) -> None:
+    """What this host lacks, and the command that mends it; which container runtimes suit it."""
+    from pilothouse.cli.doctor import run_doctor
+
+    raise typer.Exit(run_doctor(data_dir, output))
+
+
+@node.command("join")
+def node_join(
+    server: Annotated[str, typer.Argument(metavar="ADDRESS", help="The API's address, such as 10.0.0.1:6443.")],
+    token: Annotated[str, typer.Option(help="From `pilothouse node token` on the first machine.")],
+    data_dir: options.DataDir = options.DATA_DIR,
+    node_name: Annotated[str | None, typer.Option(help="This machine's node name (default: host name).")] = None,
+    node_address: Annotated[str | None, typer.Option(help="This machine's address.")] = None,
+    node_port: Annotated[int | None, typer.Option(help="Port of the node's own API.")] = None,
+    background: Annotated[bool, typer.Option("--background", help="Outlive this terminal.")] = False,
+) -> None:
+    """Makes this machine a node of the cluster at ADDRESS."""
+    from pilothouse.cli.node import run_join
+    from pilothouse.launch.prepare import Options
+
+    options_ = Options(data_dir, node_name=node_name, node_address=node_address, node_port=node_port)
+    run_join(server, token, options_, background)
+
+
+@node.command("token")
+def node_token(
+    data_dir: options.DataDir = options.DATA_DIR,
+    ttl: Annotated[float, typer.Option(help="Hours until the token expires.")] = 24.0,
+) -> None:
+    """Makes a join token and prints the command to run on the other machine."""
+    from pilothouse.cli.node import run_token
+
+    run_token(data_dir, ttl)
+
+
+def main() -> None:
+    """Runs the command line; a Ctrl-C ends it with 130 and no trace."""
+    try:
+        app()
+    except KeyboardInterrupt:
+        sys.exit(130)
