@@ -1,0 +1,90 @@
+"""The kernel's table: made, read once, and then changed by the difference, each change one transaction.
+
+Nothing is ever flushed: a table that an earlier run left keeps serving while the new run reads it and converges.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from pilothouse.linux.nftables import Nftables, NftablesError
+from pilothouse.network import base
+from pilothouse.network.facts import Key, NodeFacts
+from pilothouse.network.flows import Consequences, consequences
+from pilothouse.network.table import Desired, elements_of
+
+log = logging.getLogger(__name__)
+
+_INLINE = 32_768
+"""Batches of up to that many characters are applied in the event loop (about 1 ms); larger ones in a thread."""
+
+
+class Table:
+    """One nftables table. `desired` is changed at will; `commit` puts the changes in force."""
+
+    def __init__(self, name: str, facts: NodeFacts) -> None:
+        self.name = name
+        self.desired = Desired()
+        self._facts = facts
+        self._nftables = Nftables()
+        self._lock = asyncio.Lock()
+
+    def make(self) -> None:
+        """Makes the fixed part, or brings it up to date, and reads what the table holds.
+
+        A table whose maps have another shape (of another version) is replaced, in the same transaction.
+        """
+        commands = base.commands(self.name, self._facts)
+        try:
+            self._nftables.run(commands)
+        except NftablesError as error:
+            log.warning("nftables table %s cannot be kept, making it anew: %s", self.name, error)
+            self._nftables.run(f"add table ip {self.name}\ndelete table ip {self.name}\n{commands}")
+        self._read()
+
+    async def commit(self) -> Consequences:
+        """Applies what changed since the last commit, and says which tracked flows must follow.
+
+        Raises NftablesError when the kernel refuses the change twice.
+        """
+        async with self._lock:
+            change = self.desired.change(self.name)
+            try:
+                await self._run(change.commands)
+            except NftablesError as error:
+                # Somebody else changed the table, or an assumption was wrong: look again, then compare.
+                log.warning("nftables refused a change, reading table %s again: %s", self.name, error)
+                self.make()
+                change = self.desired.change(self.name)
+                try:
+                    await self._run(change.commands)
+                except NftablesError:
+                    self.desired.failed(change)
+                    raise
+            result = consequences(self.desired.replaced(change), change.elements)
+            self.desired.done(change)
+            return result
+
+    async def _run(self, batch: str) -> None:
+        if not batch:
+            return
+        if len(batch) <= _INLINE:
+            self._nftables.run(batch)
+        else:
+            await asyncio.to_thread(self._nftables.run, batch)
+
+    def _read(self) -> None:
+        elements: dict[Key, str] = {}
+        chains: list[str] = []
+        sets: list[str] = []
+        fixed = base.chains(self._facts)
+        for item in self._nftables.read(f"list table ip {self.name}") or []:
+            listed = item.get("set") or item.get("map")
+            if listed and listed["name"] != "affinity":
+                elements.update(elements_of(listed))
+                if listed["name"] not in base.SETS:
+                    sets.append(listed["name"])
+            elif "chain" in item and item["chain"]["name"] not in fixed:
+                chains.append(item["chain"]["name"])
+        self.desired.assume(elements, chains, sets)

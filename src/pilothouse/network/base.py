@@ -1,0 +1,95 @@
+"""The fixed part of the nftables table: its maps, and the chains through which every packet passes. Pure text.
+
+A service costs map elements, never chains: `services` maps address, protocol and port to a balancing chain shared by
+all services with as many endpoints; that chain puts a random slot in the packet's mark, and `endpoints` maps the
+same key with the mark to the endpoint. Marks are 0x5048 to 0x504b in the upper half, and are cleared again before
+routing, except for the bit that asks for masquerade, which is cleared on the way out.
+"""
+
+from __future__ import annotations
+
+from pilothouse.network.facts import NodeFacts
+
+FRONTEND = "ip daddr . meta l4proto . th dport"
+
+SETS: dict[str, str] = {
+    "services": f"map services {{ typeof {FRONTEND} : verdict; }}",
+    "endpoints": f"map endpoints {{ typeof {FRONTEND} . meta mark : ip daddr . th dport; }}",
+    "identities": f"map identities {{ typeof {FRONTEND} . meta mark : meta mark; }}",
+    "hairpin": "set hairpin { typeof ip saddr . ip daddr; }",
+    "refused": f"set refused {{ typeof {FRONTEND}; }}",
+    "egress": "map egress { typeof ip saddr : verdict; }",
+    "ingress": "map ingress { typeof ip daddr : verdict; }",
+    "isolated": "set isolated { typeof ip saddr; }",
+}
+"""The sets whose elements follow the cluster's objects."""
+
+_KERNEL_FILLED = (
+    f"map affinity {{ typeof ip saddr . {FRONTEND} : meta mark; size 65536; flags dynamic,timeout; timeout 3h; }}",
+)
+
+_NOT_SYN = "ct state new tcp flags & (fin | syn | rst | ack) != syn"
+
+
+def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
+    """Every base chain: its hook first, then its rules."""
+    pods, services, dns = facts.pod_range, facts.service_range, facts.dns_address
+    translate = f"{FRONTEND} vmap @services"
+    settle = (
+        "meta mark & 0xfffd0000 == 0x50480000 meta mark set 0",
+        f"ip daddr {services} ip daddr != {dns} goto refuse",
+        f"{FRONTEND} @refused goto refuse",
+    )
+    return {
+        "refuse": ("", "meta l4proto tcp reject with tcp reset", "reject with icmp port-unreachable"),
+        # route_localnet lets 127.0.0.1:NODEPORT work; packets from outside must not profit from it.
+        "guard": (
+            "type filter hook prerouting priority -300; policy accept;",
+            'iifname != "lo" ip daddr 127.0.0.0/8 drop',
+            'iifname != "lo" ip saddr 127.0.0.0/8 drop',
+        ),
+        "translate_in": ("type nat hook prerouting priority -100; policy accept;", translate),
+        "translate_out": ("type nat hook output priority -100; policy accept;", translate),
+        "settle_in": ("type filter hook prerouting priority -99; policy accept;", *settle),
+        "settle_out": ("type filter hook output priority -99; policy accept;", *settle),
+        "leave": (
+            "type nat hook postrouting priority 100; policy accept;",
+            "meta mark & 0xfffd0000 == 0x50490000 meta mark set 0 masquerade fully-random",
+            "ip saddr . ip daddr @hairpin masquerade fully-random",
+            'ip saddr 127.0.0.0/8 oifname != "lo" masquerade fully-random',
+            f"ip saddr {pods} ip daddr != {{ {pods}, {services} }} masquerade fully-random",
+        ),
+        # Flows a policy no longer allows are forgotten by conntrack (see cut.py); a packet from the middle of one
+        # must not open it anew from the other side, so new flows of isolated pods begin with SYN.
+        "forward": (
+            "type filter hook forward priority 0; policy accept;",
+            "ct state established,related accept",
+            f"ip saddr {pods} ct state invalid drop",
+            "ip saddr . ip daddr @hairpin accept",
+            f"{_NOT_SYN} ip saddr @isolated drop",
+            f"{_NOT_SYN} ip daddr @isolated drop",
+            "ip saddr vmap @egress",
+            "ip daddr vmap @ingress",
+        ),
+        # A pod may always reach its own node, except that cluster DNS counts as a pod.
+        "input": (
+            "type filter hook input priority 0; policy accept;",
+            f"ip daddr != {dns} accept",
+            "ct state established,related accept",
+            "ip saddr vmap @egress",
+        ),
+    }
+
+
+def commands(table: str, facts: NodeFacts) -> str:
+    """The batch that makes the fixed part, or brings an existing one up to date; elements stay as they are."""
+    lines = [f"add table ip {table}"]
+    for declaration in (*SETS.values(), *_KERNEL_FILLED):
+        kind, name, body = declaration.split(" ", 2)
+        lines.append(f"add {kind} ip {table} {name} {body}")
+    for name, (hook, *_) in chains(facts).items():
+        lines.append(f"add chain ip {table} {name}" + (f" {{ {hook} }}" if hook else ""))
+        lines.append(f"flush chain ip {table} {name}")
+    for name, (_, *rules) in chains(facts).items():
+        lines += [f"add rule ip {table} {name} {rule}" for rule in rules]
+    return "\n".join(lines) + "\n"

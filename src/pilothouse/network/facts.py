@@ -1,0 +1,41 @@
+"""What the rules need to know of this node and its cluster, and the form in which rules are handed on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+Key = tuple[str, str]
+"""The name of a set or map, and the key of an element of it, in nftables' notation."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """Addresses and ranges in the usual notation. `addresses` are those on which node ports and host ports answer."""
+
+    node_name: str
+    addresses: tuple[str, ...]
+    pod_range: str
+    service_range: str
+    dns_address: str
+
+
+@dataclass(frozen=True, slots=True)
+class Contribution:
+    """What one owner (a service, a pod, the set of policies) wants to be in the table.
+
+    `elements` maps to the value of a map's element, "" for a set's; `chains` to the rules; `sets` to the declaration.
+    Several owners may want the same thing; it goes when the last of them stops wanting it.
+    """
+
+    elements: dict[Key, str] = field(default_factory=dict)
+    chains: dict[str, tuple[str, ...]] = field(default_factory=dict)
+    sets: dict[str, str] = field(default_factory=dict)
+
+    def __bool__(self) -> bool:
+        return bool(self.elements or self.chains or self.sets)
+
+    def __or__(self, other: Contribution) -> Contribution:
+        return Contribution(self.elements | other.elements, self.chains | other.chains, self.sets | other.sets)
+
+
+NOTHING = Contribution()

@@ -1,0 +1,107 @@
+"""The host's part of the network: routes that keep pod and service ranges in, the service device, kernel parameters."""
+
+from __future__ import annotations
+
+from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+
+from pilothouse.linux import sysctl
+from pilothouse.linux.netlink import ROUTE_PROTOCOL, Route, RouteSocket
+from pilothouse.network.config import NetworkConfig
+
+UNREACHABLE_METRIC = 9999
+_DEFAULT = IPv4Network("0.0.0.0/0")
+_SYSCTLS = {
+    "net.ipv4.ip_forward": "1",
+    # For 127.0.0.1:NODEPORT; the table's chain `guard` keeps others from reaching 127.0.0.0/8 through it.
+    "net.ipv4.conf.all.route_localnet": "1",
+}
+
+
+class RangeInUse(Exception):
+    """A range asked for is one that the host already uses."""
+
+
+def keep_ranges_in(config: NetworkConfig) -> None:
+    """Refuses, for good, packets for pod and service addresses that nothing more exact routes. The very first step.
+
+    Raises RangeInUse when a range overlaps one that the host reaches by another way.
+    """
+    with RouteSocket() as routes:
+        ours = {link.index for link in routes.links() if link.name == config.bridge or link.kind == "veth"}
+        for network in (config.pod_range, config.service_range):
+            for route in routes.routes():
+                if route.protocol != ROUTE_PROTOCOL and route.device not in ours and _collides(network, route):
+                    raise RangeInUse(
+                        f"the range {network} overlaps {route.destination}, which this host already uses;"
+                        " choose another one with --pod-range or --service-range"
+                    )
+            routes.put_route(Route(network, "unreachable", metric=UNREACHABLE_METRIC))
+
+
+def _collides(network: IPv4Network, route: Route) -> bool:
+    """A wider route through a router is no collision: a more exact one may lie over it."""
+    inside = route.destination.subnet_of(network)
+    return inside or (network.subnet_of(route.destination) and route.gateway is None and route.destination != _DEFAULT)
+
+
+def make_service_device(config: NetworkConfig) -> None:
+    """A bridge without ports that holds the DNS address and gives host processes a route to services.
+
+    A packet that no rule translates is refused by the table before it could get here.
+    """
+    with RouteSocket() as routes:
+        bridge = routes.add_bridge(config.bridge)
+        routes.set_up(bridge)
+        routes.add_address(bridge, IPv4Interface(f"{config.dns_address}/32"))
+        routes.put_route(Route(config.service_range, device=bridge.index, source=config.node_address))
+
+
+def set_parameters(config: NetworkConfig) -> None:
+    """Sets kernel parameters, once the table guards what they open; old values are kept for `down --purge`."""
+    sysctl.apply(_SYSCTLS, config.saved_sysctls)
+
+
+def put_node_routes(config: NetworkConfig, wanted: dict[IPv4Network, IPv4Address]) -> list[str]:
+    """Routes other nodes' pod ranges through their addresses, and removes such routes of nodes that are gone.
+
+    Returns what cannot be routed, in words: a node that shares no segment with this one.
+    """
+    problems = []
+    with RouteSocket() as routes:
+        present = {route.destination: route for route in routes.routes() if is_node_route(config, route)}
+        for destination, route in present.items():
+            if destination not in wanted:
+                routes.delete_route(route)
+        for destination, gateway in wanted.items():
+            found = present.get(destination)
+            if found is not None and found.gateway == gateway:
+                continue
+            try:
+                routes.put_route(Route(destination, gateway=gateway))
+            except OSError as error:
+                problems.append(f"pods in {destination} cannot be reached: no way to node address {gateway} ({error})")
+    return problems
+
+
+def is_node_route(config: NetworkConfig, route: Route) -> bool:
+    """Whether a route is one that leads to another node's pods."""
+    own = route.protocol == ROUTE_PROTOCOL
+    return own and route.gateway is not None and route.destination.subnet_of(config.pod_range)
+
+
+def default_mtu() -> int:
+    """The MTU of the device of the default route, 1500 where there is none."""
+    with RouteSocket() as routes:
+        devices = [
+            route.device
+            for route in sorted(routes.routes(), key=lambda r: r.metric)
+            if route.destination == _DEFAULT and route.device
+        ]
+        links = {link.index: link for link in routes.links()}
+    return next((links[device].mtu for device in devices if device in links), 1500)
+
+
+def own_addresses() -> set[str]:
+    """Every IPv4 address of this host."""
+    with RouteSocket() as routes:
+        return {str(address.ip) for _, address in routes.addresses()}

@@ -1,0 +1,268 @@
+"""A node's network: watches services, endpoints, policies, pods and nodes, and keeps the host's rules like them.
+
+What may be assumed: rules outlive this process, and a new one changes only what differs, so nothing is committed
+until everything was listed once. Changes within a few milliseconds become one transaction. The pods of other nodes
+are watched only while there are policies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from typing import Any
+
+from pilothouse.client.client import Client
+from pilothouse.client.informer import Informer
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.service import Service
+from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
+from pilothouse.kinds.networking.network_policy import NetworkPolicy
+from pilothouse.linux.conntrack import Flow
+from pilothouse.linux.nftables import NftablesError
+from pilothouse.network import flows, host
+from pilothouse.network.apply import Table
+from pilothouse.network.cni import write_cni_config
+from pilothouse.network.config import NetworkConfig
+from pilothouse.network.facts import NOTHING
+from pilothouse.network.isolation import Isolation
+from pilothouse.network.pods import PodFacts, Pods, pod_facts
+from pilothouse.network.rules import host_port_rules, service_rules
+from pilothouse.network.verdict import allowed
+from pilothouse.network.views import NodeView, PodView
+
+log = logging.getLogger(__name__)
+
+SERVICE_LABEL = "kubernetes.io/service-name"
+_DEBOUNCE = 0.005
+_RETRY_FIRST, _RETRY_MOST = 0.5, 30.0
+
+
+class Network:
+    """The network of one node.
+
+    `setup` prepares the host before any pod starts and needs no API; `run` keeps rules, routes and the CNI
+    configuration like the cluster's objects until cancelled. `services` and `slices` may be read by others.
+    """
+
+    def __init__(self, config: NetworkConfig, client: Client) -> None:
+        self._config = config
+        self._facts = config.facts
+        self.services: Informer[Service] = Informer(client, Service)
+        self.slices: Informer[EndpointSlice] = Informer(client, EndpointSlice, indexers={"service": _service_keys})
+        self._nodes: Informer[NodeView] = Informer(client, NodeView)
+        self._policies: Informer[NetworkPolicy] = Informer(client, NetworkPolicy)
+        self._local_pods: Informer[PodView] = Informer(
+            client, PodView, field_selector=f"spec.nodeName={config.node_name}"
+        )
+        self._isolation = Isolation(client)
+        self._pods = Pods()
+        self._starting: dict[str, tuple[str, str]] = {}
+        self._made: Table | None = None
+        self._dirty_services: set[str] = set()
+        self._dirty_pods: set[str] = set()
+        self._dirty_policies = True
+        self._dirty_nodes = True
+        self._wake = asyncio.Event()
+        self._in_force = asyncio.Event()
+        self._configured = asyncio.Event()
+        self._problems: set[str] = set()
+
+    async def setup(self) -> None:
+        """Routes, device, table and kernel parameters, in the order in which nothing can leak. Takes some 10 ms.
+
+        Raises RangeInUse, OSError or NftablesError: without these no pod may start.
+        """
+        host.keep_ranges_in(self._config)
+        host.make_service_device(self._config)
+        self._made = Table(self._config.table, self._facts)
+        self._made.make()
+        host.set_parameters(self._config)
+
+    async def ready(self) -> None:
+        """Waits until the rules are in force and the CNI configuration is written: pods may start."""
+        await self._in_force.wait()
+        await self._configured.wait()
+
+    async def pod_starting(self, pod: Pod, address: str) -> None:
+        """Puts policies and host ports in force for a pod whose sandbox got that address, before its containers start.
+
+        Waits until this node knows the policies. An earlier pod's rules for the same address go at once.
+        Raises NftablesError when the kernel refuses; the pod must not start then.
+        """
+        await self._in_force.wait()
+        self._starting[pod.key] = (pod.metadata.uid, address)
+        facts = pod_facts(pod, address, self._config.node_name)
+        self._put_pods(self._pods.put(pod.key, facts, starting=True))
+        await self._commit()
+
+    async def run(self) -> None:
+        """Watches and converges until cancelled. Call `setup` first."""
+        self.services.subscribe(lambda key, old, new: self._mark(self._dirty_services, key))
+        self.slices.subscribe(self._on_slice)
+        self._policies.subscribe(lambda key, old, new: self._mark_policies())
+        self._local_pods.subscribe(self._on_local_pod)
+        self._isolation.subscribe(lambda key: self._mark(self._dirty_pods, key), self._mark_policies)
+        self._nodes.subscribe(self._on_node)
+        watched: tuple[Informer[Any], ...] = (self.services, self.slices, self._policies, self._local_pods, self._nodes)
+        async with asyncio.TaskGroup() as tasks:
+            for informer in watched:
+                tasks.create_task(informer.run())
+            for informer in watched:
+                await informer.synced()
+            tasks.create_task(self._follow(tasks))
+
+    async def _follow(self, tasks: asyncio.TaskGroup) -> None:
+        wait = _RETRY_FIRST
+        while True:
+            self._wake.clear()
+            try:
+                await self._converge(tasks)
+            except (NftablesError, OSError) as error:
+                log.error("the network could not be changed, trying again in %.1f s: %s", wait, error)
+                await asyncio.sleep(wait)
+                wait = min(wait * 2, _RETRY_MOST)
+                continue
+            wait = _RETRY_FIRST
+            await self._wake.wait()
+            await asyncio.sleep(_DEBOUNCE)
+
+    async def _converge(self, tasks: asyncio.TaskGroup) -> None:
+        if self._dirty_policies:
+            self._dirty_policies = False
+            await self._isolation.follow(self._policies, tasks.create_task)
+            self._table.desired.put("policies", self._isolation.shared_rules())
+            self._put_pods({pod.key for pod in self._pods} | {_DNS_POD})
+        for key in _take(self._dirty_services):
+            service = self.services.get(key)
+            slices = self.slices.by_index("service", key)
+            rules = service_rules(service, slices, self._facts) if service is not None else NOTHING
+            self._table.desired.put(f"service/{key}", rules)
+        changed: set[str] = set()
+        for key in _take(self._dirty_pods):
+            changed |= self._pods.put(key, self._facts_of(key))
+        self._put_pods(changed)
+        if self._dirty_nodes:
+            self._route_nodes()
+            self._dirty_nodes = False
+        await self._commit()
+        self._in_force.set()
+
+    def _put_pods(self, keys: set[str]) -> None:
+        namespaces = self._isolation.namespaces() if keys and self._isolation.plan else {}
+        for key in keys:
+            pod = self._dns_pod() if key == _DNS_POD else self._pods.get(key)
+            rules = NOTHING
+            if pod is not None and self._isolation.plan:
+                rules = self._isolation.pod_rules(pod, namespaces)
+            if pod is not None and pod.local and pod.host_ports:
+                rules |= host_port_rules(pod, self._facts)
+            self._table.desired.put(f"pod/{key}", rules)
+
+    async def _commit(self) -> None:
+        result = await self._table.commit()
+        if result.stale:
+            await asyncio.to_thread(flows.forget, lambda flow: flows.is_stale(flow, result.stale))
+        if result.judge:
+            await self._judge_flows()
+
+    async def _judge_flows(self) -> None:
+        """Ends established flows of this node's pods that policies no longer allow."""
+        plan, namespaces = self._isolation.plan, self._isolation.namespaces()
+        pods = dict(self._pods.by_address)
+        pods[self._facts.dns_address] = self._dns_pod()
+        own = host.own_addresses() - {self._facts.dns_address}
+
+        def forbidden(flow: Flow) -> bool:
+            attempt = flows.attempt_of(flow)
+            if attempt.source == attempt.destination or attempt.source in own or attempt.destination in own:
+                return False
+            return not allowed(plan, pods, namespaces, attempt)
+
+        ended = await asyncio.to_thread(flows.forget, forbidden)
+        if ended:
+            log.info("%d established flows ended by network policies", ended)
+
+    def _facts_of(self, key: str) -> PodFacts | None:
+        pod = self._local_pods.get(key) or self._isolation.pods.get(key)
+        if pod is None:
+            return None
+        uid, address = self._starting.get(key, ("", ""))
+        if uid != pod.metadata.uid:
+            address = pod.status.pod_ip
+        return pod_facts(pod, address, self._config.node_name)
+
+    def _dns_pod(self) -> PodFacts:
+        """Cluster DNS as policies know it: a pod with the labels that policies allowing DNS select."""
+        ports = {("dns", "udp"): 53, ("dns-tcp", "tcp"): 53}
+        return PodFacts(_DNS_POD, "kube-system", self._facts.dns_address, {"k8s-app": "kube-dns"}, ports)
+
+    def _route_nodes(self) -> None:
+        """Routes to the other nodes' pods; this node's own range goes into the CNI configuration."""
+        wanted: dict[IPv4Network, IPv4Address] = {}
+        for node in self._nodes:
+            place = node_place(node)
+            if place is None:
+                continue
+            if node.name != self._config.node_name:
+                wanted[place[0]] = place[1]
+            else:
+                write_cni_config(self._config.cni_conf_dir, self._config.ipam_dir, place[0], host.default_mtu())
+                self._configured.set()
+        problems = set(host.put_node_routes(self._config, wanted))
+        for problem in problems - self._problems:
+            log.error("%s", problem)
+        self._problems = problems
+
+    def _on_slice(self, key: str, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
+        for slice_ in (old, new):
+            if slice_ is not None:
+                for service in _service_keys(slice_):
+                    self._mark(self._dirty_services, service)
+
+    def _on_local_pod(self, key: str, old: PodView | None, new: PodView | None) -> None:
+        if new is None:
+            self._starting.pop(key, None)
+        self._mark(self._dirty_pods, key)
+
+    def _on_node(self, key: str, old: NodeView | None, new: NodeView | None) -> None:
+        if (node_place(old) if old else None) != (node_place(new) if new else None):
+            self._dirty_nodes = True
+            self._wake.set()
+
+    def _mark(self, dirty: set[str], key: str) -> None:
+        dirty.add(key)
+        self._wake.set()
+
+    def _mark_policies(self) -> None:
+        self._dirty_policies = True
+        self._wake.set()
+
+    @property
+    def _table(self) -> Table:
+        if self._made is None:
+            raise RuntimeError("Network.setup was not called")
+        return self._made
+
+
+_DNS_POD = "kube-system/(cluster DNS)"
+
+
+def node_place(node: NodeView) -> tuple[IPv4Network, IPv4Address] | None:
+    """A node's pod range and address; None while either is missing."""
+    address = next((entry.address for entry in node.status.addresses if entry.type == "InternalIP"), "")
+    try:
+        return IPv4Network(node.spec.pod_cidr), IPv4Address(address)
+    except (AddressValueError, NetmaskValueError, ValueError):
+        return None
+
+
+def _service_keys(slice_: EndpointSlice) -> tuple[str, ...]:
+    name = slice_.metadata.labels.get(SERVICE_LABEL)
+    return (f"{slice_.namespace}/{name}",) if name else ()
+
+
+def _take(keys: set[str]) -> list[str]:
+    taken = sorted(keys)
+    keys.clear()
+    return taken

@@ -1,0 +1,186 @@
+"""Services as map elements: from a Service and its EndpointSlices to what the table must hold. Pure.
+
+Which endpoints serve follows Kubernetes' virtual IP reference: the ready ones; if there are none, those that
+terminate but still serve; with a Local traffic policy, of this node only. A frontend without endpoints has no
+elements, and packets to it are refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from typing import NamedTuple
+
+from pilothouse.kinds.core.service import Service, ServicePort
+from pilothouse.kinds.discovery.endpoint_slice import Endpoint, EndpointSlice
+from pilothouse.network.base import FRONTEND
+from pilothouse.network.facts import Contribution, NodeFacts
+from pilothouse.network.pods import PodFacts
+
+_SLOT = 0x50480000
+_OUTWARD = 0x00010000
+"""The bit of a mark that asks for masquerade on the way out."""
+_IDENTITY = 0x00020000
+"""The bit of a mark whose lower half names an endpoint for good, where a slot's number changes with its neighbours."""
+_DEFAULT_AFFINITY_SECONDS = 10_800
+
+
+class Backend(NamedTuple):
+    """An endpoint's address and port."""
+
+    address: str
+    port: int
+
+    @property
+    def text(self) -> str:
+        return f"{self.address} . {self.port}"
+
+
+class Frontend(NamedTuple):
+    """An address at which a service is reached. `outward`: its packets are masqueraded, so that answers return here."""
+
+    address: str
+    protocol: str
+    port: int
+    outward: bool = False
+
+    @property
+    def text(self) -> str:
+        return f"{self.address} . {self.protocol} . {self.port}"
+
+
+def service_rules(service: Service, slices: Sequence[EndpointSlice], facts: NodeFacts) -> Contribution:
+    """What the table must hold for one service (IPv4). Headless and ExternalName services need nothing."""
+    spec = service.spec
+    result = Contribution()
+    if spec.type == "ExternalName" or spec.cluster_ip in ("", "None", facts.dns_address):
+        return result
+    affinity = _affinity_seconds(service)
+    for port in spec.ports:
+        for frontend, local in _frontends(service, port, facts):
+            backends = _backends(slices, port, facts.node_name if local else None)
+            if backends:
+                balance(result, frontend, backends, affinity)
+            elif frontend.address not in facts.addresses and frontend.address != spec.cluster_ip:
+                result.elements["refused", frontend.text] = ""
+    return result
+
+
+def balance(result: Contribution, frontend: Frontend, backends: Sequence[Backend], affinity: int = 0) -> None:
+    """Adds to `result` the elements that spread a frontend's new flows evenly over its backends."""
+    name, rules = balancing_chain(len(backends), frontend.outward, affinity)
+    result.chains[name] = rules
+    result.elements["services", frontend.text] = f"goto {name}"
+    base = _SLOT | (_OUTWARD if frontend.outward else 0)
+    taken: set[int] = set()
+    for slot, backend in enumerate(backends):
+        result.elements["hairpin", f"{backend.address} . {backend.address}"] = ""
+        if affinity:
+            identity = _identity(backend, taken) | base | _IDENTITY
+            result.elements["identities", f"{frontend.text} . {base + slot}"] = str(identity)
+            result.elements["endpoints", f"{frontend.text} . {identity}"] = backend.text
+        else:
+            result.elements["endpoints", f"{frontend.text} . {base + slot}"] = backend.text
+
+
+def balancing_chain(count: int, outward: bool, affinity: int) -> tuple[str, tuple[str, ...]]:
+    """The name and the rules of the chain shared by all frontends with that many backends.
+
+    `affinity` is in seconds, 0 for none. The second try with slot 0 is for a packet that met the old count
+    and the new elements while a change was being committed.
+    """
+    base = _SLOT | (_OUTWARD if outward else 0)
+    pick = f"meta mark set numgen random mod {count} offset {base}" if count > 1 else f"meta mark set {base}"
+    # dnat to a port needs the protocol matched in the same rule.
+    send = tuple(
+        f"meta l4proto {protocol} dnat ip to {FRONTEND} . meta mark map @endpoints"
+        for protocol in ("tcp", "udp", "sctp")
+    )
+    name = f"{'out' if outward else 'to'}_{count}"
+    if not affinity:
+        return name, (pick, *send, f"meta mark set {base}", *send)
+    client = f"ip saddr . {FRONTEND}"
+    remember = f"add @affinity {{ {client} timeout {affinity}s : meta mark }}"
+    rules = (
+        f"meta mark set {client} map @affinity",
+        # Written anew by each new flow: the time-out counts from the last one.
+        f"{FRONTEND} . meta mark @endpoints delete @affinity {{ {client} : meta mark }}",
+        f"{FRONTEND} . meta mark @endpoints {remember}",
+        *send,
+        f"delete @affinity {{ {client} : meta mark }}",
+        pick,
+        f"meta mark set {FRONTEND} . meta mark map @identities",
+        remember,
+        *send,
+    )
+    return f"{name}_stay_{affinity}", rules
+
+
+def host_port_rules(pod: PodFacts, facts: NodeFacts) -> Contribution:
+    """What the table must hold for the host ports of a pod of this node."""
+    result = Contribution()
+    for port in pod.host_ports:
+        for address in (port.address,) if port.address else facts.addresses:
+            balance(result, Frontend(address, port.protocol, port.port), [Backend(pod.address, port.container_port)])
+    return result
+
+
+def _frontends(service: Service, port: ServicePort, facts: NodeFacts) -> Iterable[tuple[Frontend, bool]]:
+    """The frontends of a service port, each with whether only this node's endpoints may serve it."""
+    spec = service.spec
+    protocol = port.protocol.lower()
+    yield Frontend(spec.cluster_ip, protocol, port.port), spec.internal_traffic_policy == "Local"
+    local = spec.external_traffic_policy == "Local"
+    outside = [*spec.external_ips, *(ingress.ip for ingress in service.status.load_balancer.ingress if ingress.ip)]
+    for address in dict.fromkeys(outside):
+        if ":" not in address:
+            yield Frontend(address, protocol, port.port, outward=not local), local
+    if port.node_port and spec.type in ("NodePort", "LoadBalancer"):
+        for address in facts.addresses:
+            yield Frontend(address, protocol, port.node_port, outward=not local), local
+
+
+def _backends(slices: Sequence[EndpointSlice], port: ServicePort, node_name: str | None) -> list[Backend]:
+    ready: set[Backend] = set()
+    draining: set[Backend] = set()
+    for slice_ in slices:
+        if slice_.address_type != "IPv4":
+            continue
+        number = next(
+            (p.port for p in slice_.ports if (p.name or "") == port.name and (p.protocol or "TCP") == port.protocol),
+            None,
+        )
+        if number is None:
+            continue
+        for endpoint in slice_.endpoints:
+            if node_name is not None and endpoint.node_name != node_name:
+                continue
+            kind = _readiness(endpoint)
+            if kind and endpoint.addresses:
+                (ready if kind == "ready" else draining).add(Backend(endpoint.addresses[0], number))
+    return sorted(ready or draining)
+
+
+def _readiness(endpoint: Endpoint) -> str:
+    conditions = endpoint.conditions
+    if conditions.ready is not False:
+        return "ready"
+    return "draining" if conditions.terminating and conditions.serving is not False else ""
+
+
+def _affinity_seconds(service: Service) -> int:
+    spec = service.spec
+    if spec.session_affinity != "ClientIP":
+        return 0
+    config = spec.session_affinity_config
+    seconds = config.client_ip.timeout_seconds if config and config.client_ip else None
+    return seconds or _DEFAULT_AFFINITY_SECONDS
+
+
+def _identity(backend: Backend, taken: set[int]) -> int:
+    """A number of 16 bits that stays with a backend, distinct within its service."""
+    number = int.from_bytes(hashlib.sha256(backend.text.encode()).digest()[:2], "big")
+    while number in taken:
+        number = (number + 1) & 0xFFFF
+    taken.add(number)
+    return number

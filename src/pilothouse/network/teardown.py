@@ -1,0 +1,49 @@
+"""Undoing the network for `down --purge`: only what bears Pilothouse's names or marks, any number of times."""
+
+from __future__ import annotations
+
+from pilothouse.linux import sysctl
+from pilothouse.linux.netlink import ROUTE_PROTOCOL, Route, RouteSocket
+from pilothouse.linux.nftables import Nftables
+from pilothouse.network.config import NetworkConfig
+
+
+def tear_down(config: NetworkConfig) -> list[str]:
+    """Gives the host its former network back, pods being gone. Returns what was removed, in words.
+
+    Kernel parameters go first, since the table guards what one of them opens; the unreachable routes go last.
+    """
+    removed = [f"kernel parameter {name} restored" for name in sysctl.restore(config.saved_sysctls)]
+    nftables = Nftables()
+    if _has_table(nftables, config.table):
+        nftables.run(f"delete table ip {config.table}")
+        removed.append(f"nftables table {config.table}")
+    with RouteSocket() as routes:
+        removed += _pod_devices(routes, config)
+        if routes.delete_link(config.bridge):
+            removed.append(f"device {config.bridge}")
+        for route in sorted(routes.routes(), key=lambda route: route.metric):
+            if route.protocol == ROUTE_PROTOCOL and _in_ranges(config, route):
+                routes.delete_route(route)
+                removed.append(f"route {route.destination}")
+    return removed
+
+
+def _has_table(nftables: Nftables, name: str) -> bool:
+    tables = nftables.read("list tables ip") or []
+    return any(item.get("table", {}).get("name") == name for item in tables)
+
+
+def _pod_devices(routes: RouteSocket, config: NetworkConfig) -> list[str]:
+    """Removes host ends of pods' links that were left behind: veth devices with an address of the pod range."""
+    links = {link.index: link for link in routes.links()}
+    left = {
+        links[index].name
+        for index, address in routes.addresses()
+        if index in links and links[index].kind == "veth" and address.ip in config.pod_range
+    }
+    return [f"device {name}" for name in sorted(left) if routes.delete_link(name)]
+
+
+def _in_ranges(config: NetworkConfig, route: Route) -> bool:
+    return route.destination.subnet_of(config.pod_range) or route.destination.subnet_of(config.service_range)
