@@ -1,0 +1,1 @@
+"""Deletion of what is owned by something that is gone."""

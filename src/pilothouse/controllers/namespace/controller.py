@@ -1,0 +1,113 @@
+"""Empties namespaces that are being deleted, and lets them go when nothing is left."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from pilothouse.client.informer import Subscriber
+from pilothouse.controllers.conditions import conditions_tree
+from pilothouse.controllers.context import Context
+from pilothouse.controllers.metadata import NOT_COLLECTED, MetadataInformers, metadata_view
+from pilothouse.controllers.namespace.decide import FINALIZER, Content, conditions
+from pilothouse.kinds.core.namespace import Namespace
+from pilothouse.kinds.view import Object, to_tree
+from pilothouse.machinery.errors import ApiError, Conflict, NotFound
+from pilothouse.machinery.objects import Resource
+from pilothouse.reconcile.queue import KeyedQueue, work
+
+NAME = "namespace-controller"
+_RETRY_SECONDS = 5.0
+"""A look without any event, for kinds that are not watched and for errors."""
+
+
+async def run(context: Context, resources: Sequence[Resource]) -> None:
+    """Finishes namespaces until cancelled; `resources` are the namespaced kinds that can be listed and deleted."""
+    controller = Controller(context, resources)
+    watched = [resource for resource in resources if (resource.group, resource.plural) not in NOT_COLLECTED]
+    informers = MetadataInformers(context.informers, watched)
+    await context.informers.synced(Namespace)
+    context.informers.of(Namespace).subscribe(controller.changed)
+    for _, informer in informers.items():
+        informer.subscribe(controller.content_subscriber())
+    await work(NAME, controller.queue, controller.reconcile, workers=2)
+
+
+class Controller:
+    def __init__(self, context: Context, resources: Sequence[Resource]) -> None:
+        self._context = context
+        self._client = context.client
+        self._namespaces = context.informers.of(Namespace)
+        # Pods before claims, volumes and secrets that they may use while they stop.
+        self._resources = sorted(resources, key=lambda resource: (resource.plural != "pods", resource))
+        self.queue = KeyedQueue()
+
+    def changed(self, key: str, old: Namespace | None, new: Namespace | None) -> None:
+        if new is not None and new.metadata.deletion_timestamp is not None:
+            self.queue.add(key)
+
+    def content_subscriber(self) -> Subscriber[Object]:
+        """Looks again when the last of something in a terminating namespace may have gone."""
+
+        def gone(key: str, old: Object | None, new: Object | None) -> None:
+            if old is not None and new is None:
+                namespace = self._namespaces.get(old.metadata.namespace)
+                if namespace is not None and namespace.metadata.deletion_timestamp is not None:
+                    self.queue.add(namespace.name)
+
+        return gone
+
+    async def reconcile(self, key: str) -> float | None:
+        namespace = self._namespaces.get(key)
+        if namespace is None or namespace.metadata.deletion_timestamp is None:
+            return None
+        if FINALIZER not in namespace.spec.finalizers:
+            return None
+        content = await self._empty(key)
+        wanted = conditions(namespace, content, self._context.now())
+        if wanted != namespace.status.conditions:
+            patch = {"metadata": {"uid": namespace.metadata.uid}, "status": {"conditions": conditions_tree(wanted)}}
+            await self._client.patch(Namespace, key, None, patch, subresource="status")
+        if not content.empty:
+            return _RETRY_SECONDS
+        await self._finalize(namespace)
+        return None
+
+    async def _empty(self, namespace: str) -> Content:
+        """Deletes everything in the namespace that is not being deleted already, and counts what is left."""
+        remaining: dict[Resource, int] = {}
+        finalizers: Counter[str] = Counter()
+        errors: list[str] = []
+        for resource in self._resources:
+            view = metadata_view(resource)
+            try:
+                left = (await self._client.list(view, namespace)).items
+                if fresh := [obj for obj in left if obj.metadata.deletion_timestamp is None]:
+                    for obj in fresh:
+                        await self._delete(view, obj)
+                    left = (await self._client.list(view, namespace)).items
+            except ApiError as error:
+                errors.append(f"{resource.plural}: {error.message}")
+                continue
+            if left:
+                remaining[resource] = len(left)
+                finalizers.update(name for obj in left for name in obj.metadata.finalizers)
+        return Content(remaining, finalizers, errors)
+
+    async def _delete(self, view: type[Object], obj: Object) -> None:
+        try:
+            await self._client.delete(
+                view, obj.name, obj.namespace, uid=obj.metadata.uid, propagation_policy="Background"
+            )
+        except (NotFound, Conflict):
+            return
+
+    async def _finalize(self, namespace: Namespace) -> None:
+        tree = to_tree(namespace)
+        left = [name for name in namespace.spec.finalizers if name != FINALIZER]
+        tree["spec"] = {"finalizers": left} if left else {}
+        path = Namespace.resource.path(None, namespace.name, "finalize")
+        try:
+            await self._client.request("PUT", path, body=tree)
+        except NotFound:
+            return

@@ -1,0 +1,108 @@
+"""Runs the controllers side by side, each with its own identity, over shared informers."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+from pilothouse.client.client import Client
+from pilothouse.client.events import EventRecorder
+from pilothouse.client.shared import SharedInformers
+from pilothouse.controllers.context import Context
+from pilothouse.controllers.deployment import controller as deployment
+from pilothouse.controllers.endpoint_slice import controller as endpoint_slice
+from pilothouse.controllers.events_ttl import controller as events_ttl
+from pilothouse.controllers.garbage_collector import controller as garbage_collector
+from pilothouse.controllers.namespace import controller as namespace
+from pilothouse.controllers.node_ipam import controller as node_ipam
+from pilothouse.controllers.node_lifecycle import controller as node_lifecycle
+from pilothouse.controllers.persistent_volume import controller as persistent_volume
+from pilothouse.controllers.pod_gc import controller as pod_gc
+from pilothouse.controllers.replica_set import controller as replica_set
+from pilothouse.controllers.service_account import controller as service_account
+from pilothouse.kinds.catalogue import KINDS
+from pilothouse.machinery.objects import Resource
+from pilothouse.reconcile.queue import Backoff
+
+INFORMERS = "informers"
+"""The identity under which the shared informers read; it may get, list and watch everything."""
+_RESTART = Backoff(first=1.0, most=60.0)
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Controller:
+    """`name` is its identity (`system:controller:NAME`) and the source of its events; `run` runs until cancelled."""
+
+    name: str
+    run: Callable[[Context], Awaitable[None]]
+
+
+async def run_controllers(
+    client_for: Callable[[str], Client],
+    *,
+    pod_range: str,
+    node_prefix: int = 24,
+    informers: SharedInformers | None = None,
+    extra: Sequence[Controller] = (),
+) -> None:
+    """Runs all controllers until cancelled.
+
+    `client_for(name)` gives the client of one identity. `pod_range` is the cluster's pod range, of which each node gets
+    a `/node_prefix`. `informers` are given when they are shared with other components (the scheduler), whose owner then
+    runs them. `extra` is the seam for controllers made elsewhere (certificates, bootstrap tokens, root CA): they are run
+    and restarted like these.
+    """
+    shared = informers or SharedInformers(client_for(INFORMERS))
+    async with asyncio.TaskGroup() as group:
+        for controller in (*controllers(pod_range, node_prefix), *extra):
+            group.create_task(supervise(controller, client_for(controller.name), shared), name=controller.name)
+        if informers is None:
+            group.create_task(shared.run(), name=INFORMERS)
+
+
+def controllers(pod_range: str, node_prefix: int) -> list[Controller]:
+    """The controllers of this room. The collector and the namespace controller come last: they look at every kind, and
+    use the informers that others asked for."""
+    every, namespaced = _resources()
+    return [
+        Controller(deployment.NAME, deployment.run),
+        Controller(replica_set.NAME, replica_set.run),
+        Controller(endpoint_slice.NAME, endpoint_slice.run),
+        Controller(service_account.NAME, service_account.run),
+        Controller(pod_gc.NAME, pod_gc.run),
+        Controller(node_lifecycle.NAME, node_lifecycle.run),
+        Controller(node_ipam.NAME, functools.partial(node_ipam.run, cluster_range=pod_range, prefix=node_prefix)),
+        Controller(persistent_volume.NAME, persistent_volume.run),
+        Controller(events_ttl.NAME, events_ttl.run),
+        Controller(garbage_collector.NAME, functools.partial(garbage_collector.run, resources=every)),
+        Controller(namespace.NAME, functools.partial(namespace.run, resources=namespaced)),
+    ]
+
+
+def _resources() -> tuple[list[Resource], list[Resource]]:
+    """Kinds whose objects can be watched and deleted: all, and those in namespaces."""
+    every = [kind.resource for kind in KINDS if {"list", "watch", "delete"} <= kind.verbs]
+    return every, [resource for resource in every if resource.namespaced]
+
+
+async def supervise(controller: Controller, client: Client, informers: SharedInformers) -> None:
+    """Runs one controller for ever: when it fails it is logged and started again after a while, the others go on."""
+    events = EventRecorder(client, controller.name)
+    context = Context(client, informers, events)
+    failures = 0
+    async with asyncio.TaskGroup() as group:
+        group.create_task(events.run())
+        while True:
+            started = asyncio.get_running_loop().time()
+            try:
+                await controller.run(context)
+            except Exception:
+                log.exception("the controller %s failed", controller.name)
+            if asyncio.get_running_loop().time() - started > _RESTART.most:
+                failures = 0
+            failures += 1
+            await asyncio.sleep(_RESTART.delay(failures))
