@@ -1,0 +1,98 @@
+"""`pilothouse logs`."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import typer
+
+from pilothouse.cli.connect import connect
+from pilothouse.cli.errors import CommandError
+from pilothouse.cli.podlogs import lines
+from pilothouse.client.client import Client
+from pilothouse.kinds.apps.deployment import Deployment
+from pilothouse.kinds.apps.replica_set import ReplicaSet
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.machinery.errors import ApiError
+from pilothouse.machinery.selectors import from_label_selector
+
+
+@dataclass(frozen=True, slots=True)
+class LogOptions:
+    container: str | None
+    follow: bool
+    previous: bool
+    tail: int | None
+
+    def query(self, container: str) -> list[tuple[str, str]]:
+        query = [("container", container)]
+        if self.follow:
+            query.append(("follow", "true"))
+        if self.previous:
+            query.append(("previous", "true"))
+        if self.tail is not None:
+            query.append(("tailLines", str(self.tail)))
+        return query
+
+
+def run_logs(name: str, namespace: str, options: LogOptions, data_dir: str, kubeconfig: str | None) -> int:
+    """Prints the logs of a pod, or of every pod of `KIND/NAME`; returns the exit code."""
+    try:
+        return asyncio.run(_logs(name, namespace, options, data_dir, kubeconfig))
+    except ApiError as error:
+        raise CommandError(str(error)) from error
+
+
+async def _logs(name: str, namespace: str, options: LogOptions, data_dir: str, kubeconfig: str | None) -> int:
+    client = connect(data_dir, kubeconfig)
+    try:
+        sources = await _sources(client, name, namespace, options.container)
+        prefixed = len(sources) > 1
+        results = await asyncio.gather(
+            *(_print(client, namespace, pod, container, options, prefixed) for pod, container in sources)
+        )
+        return 0 if all(results) else 1
+    finally:
+        await client.close()
+
+
+async def _sources(client: Client, name: str, namespace: str, container: str | None) -> list[tuple[str, str]]:
+    kind, slash, rest = name.partition("/")
+    pods = [await client.get(Pod, name, namespace)] if not slash else await _pods_of(client, kind, rest, namespace)
+    if not pods:
+        raise CommandError(f"{name} has no pods in namespace {namespace}")
+    sources = []
+    for pod in pods:
+        names = [c.name for c in [*pod.spec.init_containers, *pod.spec.containers]]
+        if container is not None and container not in names:
+            raise CommandError(f"pod {pod.name} has no container {container}: it has {', '.join(names)}")
+        chosen = [container] if container else [c.name for c in pod.spec.containers]
+        sources += [(pod.name, each) for each in chosen]
+    return sources
+
+
+async def _pods_of(client: Client, kind: str, name: str, namespace: str) -> list[Pod]:
+    owner: Deployment | ReplicaSet
+    if kind in ("pod", "pods", "po"):
+        return [await client.get(Pod, name, namespace)]
+    if kind in ("deployment", "deployments", "deploy"):
+        owner = await client.get(Deployment, name, namespace)
+    elif kind in ("replicaset", "replicasets", "rs"):
+        owner = await client.get(ReplicaSet, name, namespace)
+    else:
+        raise CommandError(f"{kind}/{name}: logs are of a pod, a deployment/NAME or a replicaset/NAME")
+    selector = from_label_selector(owner.spec.selector)
+    page = await client.list(Pod, namespace)
+    return [pod for pod in page.items if selector.matches(pod.metadata.labels)]
+
+
+async def _print(client: Client, namespace: str, pod: str, container: str, options: LogOptions, prefixed: bool) -> bool:
+    prefix = f"{pod} {container} | " if prefixed else ""
+    try:
+        async for line in lines(client, namespace, pod, options.query(container)):
+            typer.echo(prefix + line)
+    except ApiError as error:
+        typer.echo(f"error: {pod} {container}: {error}", err=True)
+        return False
+    return True

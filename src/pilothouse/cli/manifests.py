@@ -1,0 +1,205 @@
+"""Reading manifests: files, folders, standard input; YAML with several documents, JSON, Lists; with the place of each.
+
+Nothing here talks to a server. Every problem is reported with file, line and column, and the rest is still read.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from pilothouse.machinery.objects import Obj
+
+SUFFIXES = (".yaml", ".yml", ".json")
+
+_ORDER = (
+    "Namespace",
+    "CustomResourceDefinition",
+    "PriorityClass",
+    "RuntimeClass",
+    "StorageClass",
+    "ServiceAccount",
+    "ClusterRole",
+    "Role",
+    "ClusterRoleBinding",
+    "RoleBinding",
+    "LimitRange",
+    "ResourceQuota",
+    "NetworkPolicy",
+    "Secret",
+    "ConfigMap",
+    "PersistentVolume",
+    "PersistentVolumeClaim",
+    "Service",
+)
+_RANK = {kind: rank for rank, kind in enumerate(_ORDER)}
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """What cannot be read, and where; `line` and `column` count from 1, 0 when unknown."""
+
+    file: str
+    message: str
+    line: int = 0
+    column: int = 0
+
+    def __str__(self) -> str:
+        place = self.file
+        if self.line:
+            place += f":{self.line}" + (f":{self.column}" if self.column else "")
+        return f"{place}: {self.message}"
+
+
+@dataclass(slots=True)
+class Manifest:
+    """One object as written, with where it was written."""
+
+    tree: Obj
+    file: str
+    line: int
+    node: yaml.Node | None = field(default=None, repr=False)
+
+    @property
+    def kind(self) -> str:
+        return str(self.tree["kind"])
+
+    @property
+    def name(self) -> str:
+        return str(self.tree["metadata"].get("name") or self.tree["metadata"].get("generateName", ""))
+
+    @property
+    def title(self) -> str:
+        """`Kind/name`, with the namespace when it names one."""
+        namespace = self.tree["metadata"].get("namespace")
+        return f"{self.kind}/{self.name}" + (f" (namespace {namespace})" if namespace else "")
+
+    def line_of(self, path: str) -> int:
+        """The line of a field path such as `spec.containers[0].image`, or of its nearest parent."""
+        line, node = self.line, self.node
+        for step in path.replace("[", ".[").split("."):
+            if isinstance(node, yaml.MappingNode):
+                pairs = {key.value: (key, value) for key, value in node.value}
+                if step not in pairs:
+                    break
+                key, node = pairs[step]
+                line = key.start_mark.line + 1
+            elif isinstance(node, yaml.SequenceNode) and step.startswith("[") and step[1:-1].isdigit():
+                index = int(step[1:-1])
+                if index >= len(node.value):
+                    break
+                node = node.value[index]
+                line = node.start_mark.line + 1
+            else:
+                break
+        return line
+
+
+def read(source: str) -> tuple[list[Manifest], list[Problem]]:
+    """All objects of a file, of a folder (and those below it), or of standard input (`-`)."""
+    manifests: list[Manifest] = []
+    problems: list[Problem] = []
+    for name, text in _texts(source, problems):
+        _read_text(name, text, manifests, problems)
+    if not manifests and not problems:
+        problems.append(Problem(source, f"no objects found (files ending in {', '.join(SUFFIXES)} are read)"))
+    return manifests, problems
+
+
+def in_order(manifests: list[Manifest]) -> list[Manifest]:
+    """What others need first: namespaces, accounts and rights, configuration, services, then workloads."""
+    return sorted(manifests, key=lambda manifest: _RANK.get(manifest.kind, len(_ORDER)))
+
+
+def _texts(source: str, problems: list[Problem]) -> Iterator[tuple[str, str]]:
+    if source == "-":
+        yield "<stdin>", sys.stdin.read()
+        return
+    path = Path(source)
+    files = (
+        sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
+        if path.is_dir()
+        else [path]
+    )
+    for file in files:
+        try:
+            yield str(file), file.read_text()
+        except FileNotFoundError:
+            problems.append(Problem(str(file), "no such file or folder"))
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(Problem(str(file), f"cannot be read: {error}"))
+
+
+def _read_text(name: str, text: str, manifests: list[Manifest], problems: list[Problem]) -> None:
+    loader = yaml.CSafeLoader(text)
+    try:
+        while loader.check_node():
+            node = loader.get_node()
+            if node is None:
+                continue
+            tree = _construct(node)
+            if tree is not None:
+                _collect(name, tree, node, manifests, problems)
+    except yaml.MarkedYAMLError as error:
+        mark = error.problem_mark or error.context_mark
+        said = ", ".join(part for part in (error.context, error.problem) if part)
+        problems.append(Problem(name, said, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0))
+    except yaml.YAMLError as error:
+        problems.append(Problem(name, str(error)))
+    finally:
+        loader.dispose()
+
+
+class _Constructor(yaml.constructor.SafeConstructor):
+    """Timestamps stay text, as in JSON; a key written twice is a mistake."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen: set[str] = set()
+        for key, _ in node.value:
+            if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {key.value!r} is written twice", key.start_mark
+                )
+            seen.add(key.value)
+        return super().construct_mapping(node, deep)
+
+
+_Constructor.yaml_constructors = {
+    **yaml.constructor.SafeConstructor.yaml_constructors,
+    "tag:yaml.org,2002:timestamp": yaml.constructor.SafeConstructor.construct_yaml_str,
+}
+
+
+def _construct(node: yaml.Node) -> Any:
+    return _Constructor().construct_document(node)
+
+
+def _collect(name: str, tree: Any, node: yaml.Node, manifests: list[Manifest], problems: list[Problem]) -> None:
+    line = node.start_mark.line + 1
+    if not isinstance(tree, dict):
+        problems.append(Problem(name, f"this document is not an object but {type(tree).__name__}", line))
+        return
+    items = tree.get("items")
+    if str(tree.get("kind", "")).endswith("List") and isinstance(items, list):
+        nodes = _item_nodes(node)
+        for item, item_node in zip(items, nodes, strict=True):
+            _collect(name, item, item_node, manifests, problems)
+        return
+    missing = [key for key in ("apiVersion", "kind") if not isinstance(tree.get(key), str)]
+    metadata = tree.get("metadata")
+    if not isinstance(metadata, dict) or not (metadata.get("name") or metadata.get("generateName")):
+        missing.append("metadata.name")
+    if missing:
+        problems.append(Problem(name, f"this document lacks {', '.join(missing)}", line))
+        return
+    manifests.append(Manifest(tree, name, line, node))
+
+
+def _item_nodes(node: yaml.Node) -> list[yaml.Node]:
+    assert isinstance(node, yaml.MappingNode)
+    return next(value.value for key, value in node.value if key.value == "items")
