@@ -48,7 +48,7 @@ class Kind:
     `defaults` fills in what was left out; `rules(obj, old, problems)` reports what is wrong, `old` is None at creation;
     `on_create` and `on_update(new, old)` run after the common preparation; `generation_fields` are the top-level fields
     whose change raises `metadata.generation` (none: the kind has no generation); `has_status` tells whether `status`
-    is written through the status subresource only.
+    is written through the status subresource only; with `status_at_creation` an object may be created with one.
     """
 
     view: type[Object]
@@ -64,6 +64,7 @@ class Kind:
     on_create: Change = _nothing
     on_update: Merge = _no_merge
     fields: Callable[[Obj], dict[str, str]] = _no_fields
+    status_at_creation: bool = False
     has_status: bool = dataclasses.field(init=False)
 
     def __post_init__(self) -> None:
@@ -94,7 +95,7 @@ class Kind:
 
     def prepare_create(self, obj: Obj) -> None:
         """Clears what a client may not set at creation: the status, and the generation."""
-        if self.has_status:
+        if self.has_status and not self.status_at_creation:
             obj.pop("status", None)
         meta = obj.setdefault("metadata", {})
         if self.generation_fields:

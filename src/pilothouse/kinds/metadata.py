@@ -96,7 +96,8 @@ def _check_owners(owners: list[Obj], problems: Problems) -> None:
             problems.invalid(
                 "metadata.ownerReferences",
                 owners,
-                f'Only one reference can have Controller set to true. Found "true" in references for {controller} and {this}',
+                'Only one reference can have Controller set to true. Found "true" in references for '
+                f"{controller} and {this}",
             )
         controller = this
 

@@ -62,6 +62,9 @@ class Problems(list[Cause]):
     def too_long(self, path: str, limit: int) -> None:
         self.append(Cause(path, "FieldValueTooLong", f"Too long: may not be more than {limit} bytes"))
 
+    def too_many(self, path: str, count: int, limit: int) -> None:
+        self.append(Cause(path, "FieldValueTooMany", f"Too many: {count}: must have at most {limit} items"))
+
     def not_negative(self, path: str, value: int | None) -> None:
         if value is not None and value < 0:
             self.invalid(path, value, NOT_NEGATIVE)

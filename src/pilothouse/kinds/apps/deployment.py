@@ -2,10 +2,16 @@
 
 from __future__ import annotations
 
+import re
 from typing import ClassVar
 
 import msgspec
 
+from pilothouse.kinds.apps.rules import check_selected_template, selector_columns
+from pilothouse.kinds.columns import AGE, NAME, Column, container_columns, field
+from pilothouse.kinds.core.pod_defaults import default_template
+from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Condition, LabelSelector, Object, View
 from pilothouse.machinery.objects import Obj, Resource
 
@@ -50,3 +56,92 @@ class Deployment(Object):
 
     spec: DeploymentSpec = msgspec.field(default_factory=DeploymentSpec)
     status: DeploymentStatus = msgspec.field(default_factory=DeploymentStatus)
+
+
+_STRATEGIES = ("Recreate", "RollingUpdate")
+_PERCENT = re.compile("([0-9]+)%")
+_PERCENT_MESSAGE = (
+    "a valid percent string must be a numeric string followed by an ending '%' "
+    "(e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"
+)
+
+
+def _defaults(obj: Obj) -> None:
+    spec = obj.setdefault("spec", {})
+    spec.setdefault("replicas", 1)
+    strategy = spec.setdefault("strategy", {})
+    strategy["type"] = strategy.get("type") or "RollingUpdate"
+    if strategy["type"] == "RollingUpdate":
+        rolling = strategy.setdefault("rollingUpdate", {})
+        rolling.setdefault("maxUnavailable", "25%")
+        rolling.setdefault("maxSurge", "25%")
+    spec.setdefault("revisionHistoryLimit", 10)
+    spec.setdefault("progressDeadlineSeconds", 600)
+    default_template(spec.setdefault("template", {}))
+
+
+def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
+    spec = section(obj, "spec")
+    before = None if old is None else section(old, "spec")
+    if spec == before:
+        return
+    for key in ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
+        problems.not_negative(f"spec.{key}", spec.get(key))
+    deadline = spec.get("progressDeadlineSeconds")
+    if deadline is not None and deadline <= spec.get("minReadySeconds", 0):
+        problems.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
+    _check_strategy(section(spec, "strategy"), problems)
+    check_selected_template(spec, before, "empty selector is invalid for deployment", problems)
+
+
+def _check_strategy(strategy: Obj, problems: Problems) -> None:
+    kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
+    problems.one_of("spec.strategy.type", kind, _STRATEGIES)
+    if kind == "Recreate" and rolling is not None:
+        problems.forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
+    elif kind == "RollingUpdate" and rolling is not None:
+        path = "spec.strategy.rollingUpdate"
+        unavailable = _check_amount(rolling.get("maxUnavailable", 0), f"{path}.maxUnavailable", problems)
+        surge = _check_amount(rolling.get("maxSurge", 0), f"{path}.maxSurge", problems)
+        if unavailable == 0 and surge == 0:
+            problems.invalid(
+                f"{path}.maxUnavailable", rolling.get("maxUnavailable"), "may not be 0 when `maxSurge` is 0"
+            )
+        if isinstance(rolling.get("maxUnavailable"), str) and unavailable is not None and unavailable > 100:
+            problems.invalid(f"{path}.maxUnavailable", rolling["maxUnavailable"], "must not be greater than 100%")
+
+
+def _check_amount(amount: int | str, path: str, problems: Problems) -> int | None:
+    """The number in a count or percentage, None when it is neither."""
+    if isinstance(amount, int):
+        problems.not_negative(path, amount)
+        return amount
+    match = _PERCENT.fullmatch(amount)
+    if match is None:
+        problems.invalid(path, amount, _PERCENT_MESSAGE)
+        return None
+    return int(match[1])
+
+
+def _ready(obj: Obj) -> str:
+    return f"{section(obj, 'status').get('readyReplicas', 0)}/{section(obj, 'spec').get('replicas', 0)}"
+
+
+KIND = Kind(
+    view=Deployment,
+    short_names=("deploy",),
+    categories=("all",),
+    subresources=frozenset({"status", "scale"}),
+    columns=(
+        NAME,
+        Column("Ready", _ready, "Pods that are ready, of those wanted."),
+        Column("Up-to-date", field("status", "updatedReplicas", default=0), "Pods of the current template."),
+        Column("Available", field("status", "availableReplicas", default=0), "Pods ready for long enough."),
+        AGE,
+        *container_columns("spec", "template"),
+        *selector_columns(),
+    ),
+    generation_fields=("spec",),
+    defaults=_defaults,
+    rules=_rules,
+)

@@ -6,8 +6,11 @@ from typing import ClassVar
 
 import msgspec
 
+from pilothouse.kinds.columns import AGE, NAME, Column, field
+from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Object, View
-from pilothouse.machinery.objects import Resource
+from pilothouse.machinery.objects import Obj, Resource
 
 
 class LeaseSpec(View):
@@ -22,3 +25,20 @@ class Lease(Object):
     resource: ClassVar[Resource] = Resource("coordination.k8s.io", "v1", "Lease", "leases", True)
 
     spec: LeaseSpec = msgspec.field(default_factory=LeaseSpec)
+
+
+def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
+    spec = section(obj, "spec")
+    seconds = spec.get("leaseDurationSeconds")
+    if seconds is not None and seconds <= 0:
+        problems.invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0")
+    problems.not_negative("spec.leaseTransitions", spec.get("leaseTransitions"))
+    if spec.get("holderIdentity") == "":
+        problems.invalid("spec.holderIdentity", "", "must not be empty")
+
+
+KIND = Kind(
+    view=Lease,
+    columns=(NAME, Column("Holder", field("spec", "holderIdentity"), "Who holds it."), AGE),
+    rules=_rules,
+)

@@ -6,8 +6,12 @@ from typing import ClassVar
 
 import msgspec
 
+from pilothouse.kinds.columns import AGE, NAME, Column, field
+from pilothouse.kinds.kind import ALL_VERBS, Kind
+from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Condition, Object, View
-from pilothouse.machinery.objects import Resource
+from pilothouse.machinery import names
+from pilothouse.machinery.objects import Obj, Resource
 
 
 class NamespaceSpec(View):
@@ -24,3 +28,50 @@ class Namespace(Object):
 
     spec: NamespaceSpec = msgspec.field(default_factory=NamespaceSpec)
     status: NamespaceStatus = msgspec.field(default_factory=NamespaceStatus)
+
+
+NAME_LABEL = "kubernetes.io/metadata.name"
+FINALIZER = "kubernetes"
+
+
+def _defaults(obj: Obj) -> None:
+    meta = obj.setdefault("metadata", {})
+    if meta.get("name"):
+        meta["labels"] = {**(meta.get("labels") or {}), NAME_LABEL: meta["name"]}
+
+
+def _on_create(obj: Obj) -> None:
+    _defaults(obj)  # the name may have been generated since
+    spec = obj.setdefault("spec", {})
+    finalizers = spec.get("finalizers") or []
+    spec["finalizers"] = finalizers if FINALIZER in finalizers else [*finalizers, FINALIZER]
+    obj["status"] = {"phase": "Active"}
+
+
+def _on_update(new: Obj, old: Obj) -> None:
+    new["spec"] = {**section(new, "spec"), "finalizers": section(old, "spec").get("finalizers") or []}
+
+
+def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
+    for index, finalizer in enumerate(section(obj, "spec").get("finalizers") or ()):
+        if finalizer != FINALIZER:
+            path = f"spec.finalizers[{index}]"
+            problems.invalid_each(path, finalizer, names.label_key(finalizer))
+            if "/" not in finalizer:
+                problems.invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified")
+
+
+KIND = Kind(
+    view=Namespace,
+    short_names=("ns",),
+    subresources=frozenset({"status", "finalize"}),
+    # A collection of namespaces is never deleted in one request.
+    verbs=ALL_VERBS - {"deletecollection"},
+    columns=(NAME, Column("Status", field("status", "phase"), "Active, or Terminating while being deleted."), AGE),
+    name_rule=names.dns1123_label,
+    defaults=_defaults,
+    rules=_rules,
+    on_create=_on_create,
+    on_update=_on_update,
+    fields=lambda obj: {"status.phase": section(obj, "status").get("phase") or ""},
+)

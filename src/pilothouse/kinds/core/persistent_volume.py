@@ -6,11 +6,19 @@ from typing import ClassVar
 
 import msgspec
 
+from pilothouse.kinds.columns import AGE, NAME, UNSET, Column, field
+from pilothouse.kinds.core.claim_validation import check_access_modes, check_storage, check_volume_mode
 from pilothouse.kinds.core.object_reference import ObjectReference
+from pilothouse.kinds.core.placement_validation import check_node_selector
 from pilothouse.kinds.core.pod_spec import NodeSelector
+from pilothouse.kinds.core.quantities import canonical_quantities
 from pilothouse.kinds.core.volume import HostPathVolumeSource
+from pilothouse.kinds.core.volume_columns import access_modes, capacity
+from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Object, View
-from pilothouse.machinery.objects import Resource
+from pilothouse.machinery import names
+from pilothouse.machinery.objects import Obj, Resource, timestamp
 
 
 class LocalVolumeSource(View):
@@ -46,3 +54,112 @@ class PersistentVolume(Object):
 
     spec: PersistentVolumeSpec = msgspec.field(default_factory=PersistentVolumeSpec)
     status: PersistentVolumeStatus = msgspec.field(default_factory=PersistentVolumeStatus)
+
+
+_SOURCES = ("hostPath", "local")
+_RECLAIM_POLICIES = ("Delete", "Retain")
+_NOT_SOURCES = frozenset(
+    {
+        "accessModes",
+        "capacity",
+        "claimRef",
+        "mountOptions",
+        "nodeAffinity",
+        "persistentVolumeReclaimPolicy",
+        "storageClassName",
+        "volumeAttributesClassName",
+        "volumeMode",
+    }
+)
+
+
+def _defaults(obj: Obj) -> None:
+    spec = obj.setdefault("spec", {})
+    spec.setdefault("persistentVolumeReclaimPolicy", "Retain")
+    spec.setdefault("volumeMode", "Filesystem")
+    canonical_quantities(spec.get("capacity"))
+    if "hostPath" in spec:
+        spec["hostPath"].setdefault("type", "")
+
+
+def _on_create(obj: Obj) -> None:
+    obj["status"] = {"phase": "Pending", "lastPhaseTransitionTime": timestamp()}
+
+
+def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
+    spec = section(obj, "spec")
+    if old is None:
+        _check_spec(spec, problems)
+        return
+    before = section(old, "spec")
+    for key in sorted((spec.keys() | before.keys()) - _NOT_SOURCES):
+        if spec.get(key) != before.get(key):
+            problems.forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")
+    for key in ("volumeMode", "nodeAffinity"):
+        if key in before:
+            problems.immutable(f"spec.{key}", spec.get(key), before[key])
+    problems.one_of("spec.persistentVolumeReclaimPolicy", spec.get("persistentVolumeReclaimPolicy"), _RECLAIM_POLICIES)
+
+
+def _check_spec(spec: Obj, problems: Problems) -> None:
+    check_access_modes(spec.get("accessModes") or [], "spec.accessModes", problems)
+    check_storage(section(spec, "capacity"), "spec.capacity", problems)
+    check_volume_mode(spec.get("volumeMode"), "spec.volumeMode", problems)
+    problems.one_of("spec.persistentVolumeReclaimPolicy", spec.get("persistentVolumeReclaimPolicy"), _RECLAIM_POLICIES)
+    if storage_class := spec.get("storageClassName"):
+        problems.invalid_each("spec.storageClassName", storage_class, names.dns1123_subdomain(storage_class))
+    unknown = sorted(spec.keys() - _NOT_SOURCES - set(_SOURCES))
+    for key in unknown:
+        problems.forbidden(f"spec.{key}", "volumes of this type cannot be mounted by Pilothouse; use local or hostPath")
+    source = None if unknown else problems.exactly_one("spec", spec, _SOURCES, "volume type")
+    required = section(spec, "nodeAffinity").get("required")
+    if required is not None:
+        check_node_selector(required, "spec.nodeAffinity.required", problems)
+    elif source == "local":
+        problems.required("spec.nodeAffinity", "Local volume requires node affinity")
+    if source is not None:
+        _check_path(spec[source].get("path") or "", f"spec.{source}.path", problems)
+
+
+def _check_path(text: str, path: str, problems: Problems) -> None:
+    if not text:
+        problems.required(path)
+    elif ".." in text.split("/"):
+        problems.invalid(path, text, "must not contain '..'")
+
+
+def _phase(obj: Obj) -> str:
+    deleted = section(obj, "metadata").get("deletionTimestamp")
+    return "Terminating" if deleted else str(section(obj, "status").get("phase") or "")
+
+
+def _claim(obj: Obj) -> str:
+    claim = section(section(obj, "spec"), "claimRef")
+    return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
+
+
+KIND = Kind(
+    view=PersistentVolume,
+    short_names=("pv",),
+    subresources=frozenset({"status"}),
+    columns=(
+        NAME,
+        Column("Capacity", lambda obj: capacity(section(obj, "spec")), "Size of the volume."),
+        Column("Access Modes", lambda obj: access_modes(section(obj, "spec")), "How it may be mounted."),
+        Column("Reclaim Policy", field("spec", "persistentVolumeReclaimPolicy"), "What happens to it after its claim."),
+        Column("Status", _phase, "Pending, Available, Bound, Released, Failed or Terminating."),
+        Column("Claim", _claim, "Claim it is bound to."),
+        Column("StorageClass", field("spec", "storageClassName"), "Class it belongs to."),
+        Column(
+            "VolumeAttributesClass",
+            field("spec", "volumeAttributesClassName", default=UNSET),
+            "Class of the volume's attributes.",
+        ),
+        Column("Reason", field("status", "reason"), "Why it failed."),
+        AGE,
+        Column("VolumeMode", field("spec", "volumeMode", default=UNSET), "File system or block.", priority=1),
+    ),
+    defaults=_defaults,
+    rules=_rules,
+    on_create=_on_create,
+)

@@ -6,9 +6,15 @@ from typing import ClassVar
 
 import msgspec
 
+from pilothouse.kinds.columns import AGE, NAME, UNSET, Column, field
+from pilothouse.kinds.core.claim_validation import check_claim_spec
 from pilothouse.kinds.core.container import ResourceRequirements
+from pilothouse.kinds.core.quantities import canonical_quantities
+from pilothouse.kinds.core.volume_columns import access_modes, capacity
+from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Condition, LabelSelector, Object, View
-from pilothouse.machinery.objects import Resource
+from pilothouse.machinery.objects import Obj, Resource
 
 
 class TypedLocalObjectReference(View):
@@ -41,3 +47,74 @@ class PersistentVolumeClaim(Object):
 
     spec: PersistentVolumeClaimSpec = msgspec.field(default_factory=PersistentVolumeClaimSpec)
     status: PersistentVolumeClaimStatus = msgspec.field(default_factory=PersistentVolumeClaimStatus)
+
+
+_MAY_BE_SET_ONCE = ("storageClassName", "volumeName")
+
+
+def _defaults(obj: Obj) -> None:
+    spec = obj.setdefault("spec", {})
+    spec.setdefault("volumeMode", "Filesystem")
+    canonical_quantities(section(spec, "resources").get("requests"))
+
+
+def _on_create(obj: Obj) -> None:
+    obj["status"] = {"phase": "Pending"}
+
+
+def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
+    spec = section(obj, "spec")
+    if old is None:
+        check_claim_spec(spec, "spec", problems)
+    elif spec != (before := section(old, "spec")):
+        _check_update(spec, before, problems)
+
+
+def _check_update(spec: Obj, old: Obj, problems: Problems) -> None:
+    changed = [key for key in sorted(spec.keys() | old.keys()) if spec.get(key) != old.get(key)]
+    wrong = [f"spec.{key}" for key in changed if key not in _MAY_BE_SET_ONCE or old.get(key)]
+    if "spec.resources" in wrong:
+        wrong.remove("spec.resources")
+        problems.forbidden(
+            "spec.resources.requests", "claims cannot be resized by Pilothouse; make a new claim and copy the data"
+        )
+    if wrong:
+        problems.forbidden("spec", f"spec is immutable after creation\nchanged here: {', '.join(wrong)}")
+
+
+def _phase(obj: Obj) -> str:
+    deleted = section(obj, "metadata").get("deletionTimestamp")
+    return "Terminating" if deleted else str(section(obj, "status").get("phase") or "")
+
+
+def _bound(key: str, obj: Obj) -> str:
+    """The claim's capacity or modes: known only once it has a volume."""
+    if not section(obj, "spec").get("volumeName"):
+        return ""
+    status = section(obj, "status")
+    return capacity(status) if key == "capacity" else access_modes(status)
+
+
+KIND = Kind(
+    view=PersistentVolumeClaim,
+    short_names=("pvc",),
+    subresources=frozenset({"status"}),
+    columns=(
+        NAME,
+        Column("Status", _phase, "Pending, Bound, Lost or Terminating."),
+        Column("Volume", field("spec", "volumeName"), "Volume it is bound to."),
+        Column("Capacity", lambda obj: _bound("capacity", obj), "Size of that volume."),
+        Column("Access Modes", lambda obj: _bound("modes", obj), "How the volume may be mounted."),
+        Column("StorageClass", field("spec", "storageClassName"), "Class the volume is asked from."),
+        Column(
+            "VolumeAttributesClass",
+            field("spec", "volumeAttributesClassName", default=UNSET),
+            "Class of the volume's attributes.",
+        ),
+        AGE,
+        Column("VolumeMode", field("spec", "volumeMode", default=UNSET), "File system or block.", priority=1),
+    ),
+    defaults=_defaults,
+    rules=_rules,
+    on_create=_on_create,
+)

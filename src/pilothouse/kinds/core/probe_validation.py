@@ -1,4 +1,4 @@
-"""Rules for probes and life-cycle hooks. Source: `validateProbe` and `validateHandler` of Kubernetes' core validation."""
+"""Rules for probes and life-cycle hooks. Source: `validateProbe` and `validateHandler` of Kubernetes."""
 
 from __future__ import annotations
 

@@ -6,8 +6,13 @@ from typing import ClassVar
 
 import msgspec
 
+from pilothouse.kinds.columns import AGE, NAME, NONE, Column, field, pairs
+from pilothouse.kinds.core.service_rules import carry_over, check_service, default_service
+from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.problems import section
 from pilothouse.kinds.view import Condition, Object, View
-from pilothouse.machinery.objects import Resource
+from pilothouse.machinery import names
+from pilothouse.machinery.objects import Obj, Resource
 
 
 class ServicePort(View):
@@ -69,3 +74,50 @@ class Service(Object):
 
     spec: ServiceSpec = msgspec.field(default_factory=ServiceSpec)
     status: ServiceStatus = msgspec.field(default_factory=ServiceStatus)
+
+
+def _external(obj: Obj) -> str:
+    spec = section(obj, "spec")
+    if spec.get("type") == "ExternalName":
+        return spec.get("externalName") or NONE
+    addresses = list(spec.get("externalIPs") or ())
+    if spec.get("type") == "LoadBalancer":
+        entries = section(section(obj, "status"), "loadBalancer").get("ingress") or ()
+        addresses = [entry.get("ip") or entry.get("hostname") or "" for entry in entries] + addresses
+        return ",".join(addresses) or "<pending>"
+    return ",".join(addresses) or NONE
+
+
+def _ports(obj: Obj) -> str:
+    def text(port: Obj) -> str:
+        node_port = f":{port['nodePort']}" if port.get("nodePort") else ""
+        return f"{port.get('port')}{node_port}/{port.get('protocol', 'TCP')}"
+
+    return ",".join(text(port) for port in section(obj, "spec").get("ports") or ()) or NONE
+
+
+def _fields(obj: Obj) -> dict[str, str]:
+    spec = section(obj, "spec")
+    return {"spec.clusterIP": spec.get("clusterIP") or "", "spec.type": spec.get("type") or ""}
+
+
+KIND = Kind(
+    view=Service,
+    short_names=("svc",),
+    categories=("all",),
+    subresources=frozenset({"status"}),
+    columns=(
+        NAME,
+        Column("Type", field("spec", "type"), "How it is exposed."),
+        Column("Cluster-IP", field("spec", "clusterIP", default=NONE), "Address inside the cluster."),
+        Column("External-IP", _external, "Addresses from outside."),
+        Column("Port(s)", _ports, "Ports, with the node port after a colon."),
+        AGE,
+        Column("Selector", lambda obj: pairs(section(obj, "spec").get("selector")), "Pods behind it.", priority=1),
+    ),
+    name_rule=names.dns1035_label,
+    defaults=default_service,
+    rules=check_service,
+    on_update=carry_over,
+    fields=_fields,
+)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import ClassVar
 
 import msgspec
 
+from pilothouse.kinds.columns import AGE, NAME, Column, selector_text
+from pilothouse.kinds.core.container_validation import PROTOCOLS
+from pilothouse.kinds.core.probe_validation import check_port
+from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.label_selectors import check_label_selector
+from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import LabelSelector, Object, View
-from pilothouse.machinery.objects import Resource
+from pilothouse.machinery.objects import Obj, Resource
 
 
 class IPBlock(View):
@@ -50,3 +57,106 @@ class NetworkPolicy(Object):
     resource: ClassVar[Resource] = Resource("networking.k8s.io", "v1", "NetworkPolicy", "networkpolicies", True)
 
     spec: NetworkPolicySpec = msgspec.field(default_factory=NetworkPolicySpec)
+
+
+_TYPES = ("Egress", "Ingress")
+
+
+def _defaults(obj: Obj) -> None:
+    spec = obj.setdefault("spec", {})
+    spec.setdefault("podSelector", {})
+    for direction in ("ingress", "egress"):
+        for rule in spec.get(direction) or ():
+            for port in rule.get("ports") or ():
+                port.setdefault("protocol", "TCP")
+    if not spec.get("policyTypes"):
+        spec["policyTypes"] = ["Ingress", "Egress"] if spec.get("egress") else ["Ingress"]
+
+
+def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
+    spec = section(obj, "spec")
+    if old is not None and spec == section(old, "spec"):
+        return
+    check_label_selector(section(spec, "podSelector"), "spec.podSelector", problems)
+    for direction, peers in (("ingress", "from"), ("egress", "to")):
+        for index, rule in enumerate(spec.get(direction) or ()):
+            path = f"spec.{direction}[{index}]"
+            for position, port in enumerate(rule.get("ports") or ()):
+                _check_port(port, f"{path}.ports[{position}]", problems)
+            for position, peer in enumerate(rule.get(peers) or ()):
+                _check_peer(peer, f"{path}.{peers}[{position}]", problems)
+    types = spec.get("policyTypes") or []
+    if len(types) > len(_TYPES):
+        problems.invalid("spec.policyTypes", types, "may not specify more than two policyTypes")
+    for index, kind in enumerate(types):
+        if kind not in _TYPES:
+            problems.unsupported(f"spec.policyTypes[{index}]", kind, _TYPES)
+
+
+def _check_port(port: Obj, path: str, problems: Problems) -> None:
+    problems.one_of(f"{path}.protocol", port.get("protocol"), PROTOCOLS)
+    number, end = port.get("port"), port.get("endPort")
+    if number is not None:
+        check_port(number, f"{path}.port", problems)
+    if end is None:
+        return
+    if not isinstance(number, int):
+        problems.required(f"{path}.port", "may not be empty when `endPort` is specified")
+    elif end < number:
+        problems.invalid(f"{path}.endPort", end, "must be greater than or equal to `port`")
+    else:
+        problems.within(f"{path}.endPort", end, 1, 65535)
+
+
+def _check_peer(peer: Obj, path: str, problems: Problems) -> None:
+    if not peer:
+        problems.required(path, "must specify a peer")
+    for key in ("podSelector", "namespaceSelector"):
+        if key in peer:
+            check_label_selector(peer[key], f"{path}.{key}", problems)
+    if "ipBlock" in peer:
+        if len(peer) > 1:
+            problems.forbidden(path, "may not specify both ipBlock and another peer")
+        _check_block(peer["ipBlock"], f"{path}.ipBlock", problems)
+
+
+def _check_block(block: Obj, path: str, problems: Problems) -> None:
+    cidr = block.get("cidr") or ""
+    if not cidr:
+        problems.required(f"{path}.cidr")
+        return
+    whole = _network(cidr, f"{path}.cidr", problems)
+    for index, text in enumerate(block.get("except") or ()):
+        part = _network(text, f"{path}.except[{index}]", problems)
+        if whole is None or part is None:
+            continue
+        if part.version != whole.version or part == whole or not _inside(part, whole):
+            problems.invalid(f"{path}.except[{index}]", text, "must be a strict subset of `cidr`")
+
+
+def _inside(part: IPv4Network | IPv6Network, whole: IPv4Network | IPv6Network) -> bool:
+    return part.network_address in whole and part.prefixlen > whole.prefixlen
+
+
+def _network(text: str, path: str, problems: Problems) -> IPv4Network | IPv6Network | None:
+    try:
+        return ip_network(text, strict=False)
+    except ValueError:
+        problems.invalid(path, text, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)")
+        return None
+
+
+KIND = Kind(
+    view=NetworkPolicy,
+    short_names=("netpol",),
+    columns=(
+        NAME,
+        Column(
+            "Pod-Selector", lambda obj: selector_text(section(obj, "spec").get("podSelector")), "Pods it applies to."
+        ),
+        AGE,
+    ),
+    generation_fields=("spec",),
+    defaults=_defaults,
+    rules=_rules,
+)

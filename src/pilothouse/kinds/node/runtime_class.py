@@ -4,9 +4,16 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pilothouse.kinds.columns import AGE, NAME, Column, field
+from pilothouse.kinds.core.placement_validation import check_tolerations
 from pilothouse.kinds.core.pod_spec import Toleration
+from pilothouse.kinds.core.quantities import canonical_quantities, check_quantity
+from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.metadata import check_labels
+from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Object, View
-from pilothouse.machinery.objects import Resource
+from pilothouse.machinery import names
+from pilothouse.machinery.objects import Obj, Resource
 
 
 class Overhead(View):
@@ -24,3 +31,27 @@ class RuntimeClass(Object):
     handler: str = ""
     overhead: Overhead | None = None
     scheduling: Scheduling | None = None
+
+
+def _defaults(obj: Obj) -> None:
+    canonical_quantities(section(obj, "overhead").get("podFixed"))
+
+
+def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
+    handler = obj.get("handler") or ""
+    problems.invalid_each("handler", handler, names.dns1123_label(handler))
+    for name, amount in section(section(obj, "overhead"), "podFixed").items():
+        check_quantity(amount, f"overhead.podFixed[{name}]", problems)
+    scheduling = section(obj, "scheduling")
+    check_labels(scheduling.get("nodeSelector"), "scheduling.nodeSelector", problems)
+    check_tolerations(scheduling.get("tolerations") or [], "scheduling.tolerations", problems)
+    if old is not None:
+        problems.immutable("handler", handler, old.get("handler"))
+
+
+KIND = Kind(
+    view=RuntimeClass,
+    columns=(NAME, Column("Handler", field("handler"), "Runtime of the container runtime's configuration."), AGE),
+    defaults=_defaults,
+    rules=_rules,
+)

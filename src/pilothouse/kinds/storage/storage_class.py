@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pilothouse.kinds.columns import AGE, NAME, Column, field
+from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Object, View
-from pilothouse.machinery.objects import Resource
+from pilothouse.machinery import names
+from pilothouse.machinery.objects import Obj, Resource
 
 
 class TopologySelectorLabelRequirement(View):
@@ -27,3 +31,54 @@ class StorageClass(Object):
     allow_volume_expansion: bool | None = None
     volume_binding_mode: str | None = None
     allowed_topologies: list[TopologySelectorTerm] = []
+
+
+DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
+_RECLAIM_POLICIES = ("Delete", "Retain")
+_BINDING_MODES = ("Immediate", "WaitForFirstConsumer")
+_FIXED = ("parameters", "provisioner", "reclaimPolicy")
+
+
+def _defaults(obj: Obj) -> None:
+    obj.setdefault("reclaimPolicy", "Delete")
+    obj.setdefault("volumeBindingMode", "Immediate")
+
+
+def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
+    provisioner = obj.get("provisioner") or ""
+    if not provisioner:
+        problems.required("provisioner")
+    else:
+        problems.invalid_each("provisioner", provisioner, names.label_key(provisioner.lower()))
+    problems.one_of("reclaimPolicy", obj.get("reclaimPolicy"), _RECLAIM_POLICIES)
+    problems.one_of("volumeBindingMode", obj.get("volumeBindingMode"), _BINDING_MODES)
+    for key in section(obj, "parameters"):
+        if not key:
+            problems.invalid("parameters", key, "field can not be empty.")
+    if old is not None:
+        for key in _FIXED:
+            if (obj.get(key) or {}) != (old.get(key) or {}):
+                problems.forbidden(key, f"updates to {key} are forbidden.")
+        problems.immutable("volumeBindingMode", obj.get("volumeBindingMode"), old.get("volumeBindingMode"))
+
+
+def _name(obj: Obj) -> str:
+    meta = section(obj, "metadata")
+    default = section(meta, "annotations").get(DEFAULT_CLASS) == "true"
+    return f"{meta.get('name', '')} (default)" if default else str(meta.get("name", ""))
+
+
+KIND = Kind(
+    view=StorageClass,
+    short_names=("sc",),
+    columns=(
+        Column(NAME.name, _name, "Name of the class; the default one is marked.", format="name"),
+        Column("Provisioner", field("provisioner"), "Who makes its volumes."),
+        Column("ReclaimPolicy", field("reclaimPolicy"), "What happens to a volume after its claim."),
+        Column("VolumeBindingMode", field("volumeBindingMode"), "When a volume is made and bound."),
+        Column("AllowVolumeExpansion", field("allowVolumeExpansion", default=False), "Whether volumes may grow."),
+        AGE,
+    ),
+    defaults=_defaults,
+    rules=_rules,
+)
