@@ -12,21 +12,23 @@ from pilothouse.network.facts import NodeFacts
 
 FRONTEND = "ip daddr . meta l4proto . th dport"
 
+# Declared by type, not by typeof: nftables 1.0.6 refuses a rule that matches tcp and looks up a `th dport` of a map
+# it knows from the kernel ("conflicting protocols specified: tcp vs. th").
+_KEY = "ipv4_addr . inet_proto . inet_service"
+
 SETS: dict[str, str] = {
-    "services": f"map services {{ typeof {FRONTEND} : verdict; }}",
-    "endpoints": f"map endpoints {{ typeof {FRONTEND} . meta mark : ip daddr . th dport; }}",
-    "identities": f"map identities {{ typeof {FRONTEND} . meta mark : meta mark; }}",
-    "hairpin": "set hairpin { typeof ip saddr . ip daddr; }",
-    "refused": f"set refused {{ typeof {FRONTEND}; }}",
-    "egress": "map egress { typeof ip saddr : verdict; }",
-    "ingress": "map ingress { typeof ip daddr : verdict; }",
-    "isolated": "set isolated { typeof ip saddr; }",
+    "services": f"map services {{ type {_KEY} : verdict; }}",
+    "endpoints": f"map endpoints {{ type {_KEY} . mark : ipv4_addr . inet_service; }}",
+    "identities": f"map identities {{ type {_KEY} . mark : mark; }}",
+    "hairpin": "set hairpin { type ipv4_addr . ipv4_addr; }",
+    "refused": f"set refused {{ type {_KEY}; }}",
+    "egress": "map egress { type ipv4_addr : verdict; }",
+    "ingress": "map ingress { type ipv4_addr : verdict; }",
+    "isolated": "set isolated { type ipv4_addr; }",
 }
 """The sets whose elements follow the cluster's objects."""
 
-_KERNEL_FILLED = (
-    f"map affinity {{ typeof ip saddr . {FRONTEND} : meta mark; size 65536; flags dynamic,timeout; timeout 3h; }}",
-)
+_KERNEL_FILLED = (f"map affinity {{ type ipv4_addr . {_KEY} : mark; size 65536; flags dynamic,timeout; timeout 3h; }}",)
 
 _NOT_SYN = "ct state new tcp flags & (fin | syn | rst | ack) != syn"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
 
 from pilothouse.linux import sysctl
-from pilothouse.linux.netlink import ROUTE_PROTOCOL, Route, RouteSocket
+from pilothouse.linux.netlink import ROUTE_PROTOCOL, Link, Route, RouteSocket
 from pilothouse.network.config import NetworkConfig
 
 UNREACHABLE_METRIC = 9999
@@ -21,21 +21,39 @@ class RangeInUse(Exception):
     """A range asked for is one that the host already uses."""
 
 
+class AddressMissing(Exception):
+    """The node's address is not one of this host's."""
+
+
 def keep_ranges_in(config: NetworkConfig) -> None:
     """Refuses, for good, packets for pod and service addresses that nothing more exact routes. The very first step.
 
-    Raises RangeInUse when a range overlaps one that the host reaches by another way.
+    Raises RangeInUse when a range overlaps one that the host reaches by another way, AddressMissing when the
+    node's address is not one of this host.
     """
     with RouteSocket() as routes:
-        ours = {link.index for link in routes.links() if link.name == config.bridge or link.kind == "veth"}
+        if config.node_address not in {address.ip for _, address in routes.addresses()}:
+            raise AddressMissing(
+                f"no network device of this host has the address {config.node_address};"
+                " name one that `ip address` shows with --listen"
+            )
+        links = {link.index: link for link in routes.links()}
+        foreign = [route for route in routes.routes() if not _ours(config, route, links.get(route.device))]
         for network in (config.pod_range, config.service_range):
-            for route in routes.routes():
-                if route.protocol != ROUTE_PROTOCOL and route.device not in ours and _collides(network, route):
+            for route in foreign:
+                if _collides(network, route):
                     raise RangeInUse(
                         f"the range {network} overlaps {route.destination}, which this host already uses;"
                         " choose another one with --pod-range or --service-range"
                     )
             routes.put_route(Route(network, "unreachable", metric=UNREACHABLE_METRIC))
+
+
+def _ours(config: NetworkConfig, route: Route, link: Link | None) -> bool:
+    """Routes that bear the mark, the service device's, and those of single pods, which the CNI plugin makes."""
+    if route.protocol == ROUTE_PROTOCOL or (link is not None and link.name == config.bridge):
+        return True
+    return link is not None and link.kind == "veth" and route.destination.prefixlen == 32
 
 
 def _collides(network: IPv4Network, route: Route) -> bool:

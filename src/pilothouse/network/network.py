@@ -25,7 +25,7 @@ from pilothouse.network.apply import Table
 from pilothouse.network.cni import write_cni_config
 from pilothouse.network.config import NetworkConfig
 from pilothouse.network.facts import NOTHING
-from pilothouse.network.isolation import Isolation
+from pilothouse.network.isolation import Isolation, Start
 from pilothouse.network.pods import PodFacts, Pods, pod_facts
 from pilothouse.network.rules import host_port_rules, service_rules
 from pilothouse.network.verdict import allowed
@@ -63,6 +63,8 @@ class Network:
         self._dirty_pods: set[str] = set()
         self._dirty_policies = True
         self._dirty_nodes = True
+        self._changing = asyncio.Lock()
+        self._start: Start = asyncio.create_task
         self._wake = asyncio.Event()
         self._in_force = asyncio.Event()
         self._configured = asyncio.Event()
@@ -71,7 +73,7 @@ class Network:
     async def setup(self) -> None:
         """Routes, device, table and kernel parameters, in the order in which nothing can leak. Takes some 10 ms.
 
-        Raises RangeInUse, OSError or NftablesError: without these no pod may start.
+        Raises RangeInUse, AddressMissing, OSError or NftablesError: without these no pod may start.
         """
         host.keep_ranges_in(self._config)
         host.make_service_device(self._config)
@@ -93,8 +95,10 @@ class Network:
         await self._in_force.wait()
         self._starting[pod.key] = (pod.metadata.uid, address)
         facts = pod_facts(pod, address, self._config.node_name)
-        self._put_pods(self._pods.put(pod.key, facts, starting=True))
-        await self._commit()
+        async with self._changing:
+            await self._follow_policies()
+            self._put_pods(self._pods.put(pod.key, facts, starting=True))
+            await self._commit()
 
     async def run(self) -> None:
         """Watches and converges until cancelled. Call `setup` first."""
@@ -110,14 +114,16 @@ class Network:
                 tasks.create_task(informer.run())
             for informer in watched:
                 await informer.synced()
-            tasks.create_task(self._follow(tasks))
+            self._start = tasks.create_task
+            tasks.create_task(self._follow())
 
-    async def _follow(self, tasks: asyncio.TaskGroup) -> None:
+    async def _follow(self) -> None:
         wait = _RETRY_FIRST
         while True:
             self._wake.clear()
             try:
-                await self._converge(tasks)
+                async with self._changing:
+                    await self._converge()
             except (NftablesError, OSError) as error:
                 log.error("the network could not be changed, trying again in %.1f s: %s", wait, error)
                 await asyncio.sleep(wait)
@@ -127,12 +133,8 @@ class Network:
             await self._wake.wait()
             await asyncio.sleep(_DEBOUNCE)
 
-    async def _converge(self, tasks: asyncio.TaskGroup) -> None:
-        if self._dirty_policies:
-            self._dirty_policies = False
-            await self._isolation.follow(self._policies, tasks.create_task)
-            self._table.desired.put("policies", self._isolation.shared_rules())
-            self._put_pods({pod.key for pod in self._pods} | {_DNS_POD})
+    async def _converge(self) -> None:
+        await self._follow_policies()
         for key in _take(self._dirty_services):
             service = self.services.get(key)
             slices = self.slices.by_index("service", key)
@@ -142,11 +144,18 @@ class Network:
         for key in _take(self._dirty_pods):
             changed |= self._pods.put(key, self._facts_of(key))
         self._put_pods(changed)
+        await self._commit()
+        self._in_force.set()
         if self._dirty_nodes:
             self._route_nodes()
             self._dirty_nodes = False
-        await self._commit()
-        self._in_force.set()
+
+    async def _follow_policies(self) -> None:
+        while self._dirty_policies:
+            self._dirty_policies = False
+            await self._isolation.follow(self._policies, self._start)
+            self._table.desired.put("policies", self._isolation.shared_rules())
+            self._put_pods({pod.key for pod in self._pods} | {_DNS_POD})
 
     def _put_pods(self, keys: set[str]) -> None:
         namespaces = self._isolation.namespaces() if keys and self._isolation.plan else {}

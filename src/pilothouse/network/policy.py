@@ -128,8 +128,8 @@ def plan(policies: Iterable[Policy]) -> Plan:
 
 def plan_rules(plan: Plan) -> Contribution:
     """What the policies themselves add to the table: the sets."""
-    sets = {name: f"set {name} {{ typeof ip saddr; }}" for name in plan.peers}
-    sets |= {name: f"set {name} {{ typeof ip daddr . meta l4proto . th dport; }}" for name in plan.named}
+    sets = {name: f"set {name} {{ type ipv4_addr; }}" for name in plan.peers}
+    sets |= {name: f"set {name} {{ type ipv4_addr . inet_proto . inet_service; }}" for name in plan.named}
     return Contribution(sets=sets)
 
 

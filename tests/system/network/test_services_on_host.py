@@ -1,0 +1,149 @@
+"""Services through real nftables: from pods, from the host, from outside."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+
+import pytest
+from conftest import LAN, NODE, NODE_ADDRESS, PODS, PREFIX, Cluster, Connection, ask, eventually, running, sh
+
+from pilothouse.network.config import NetworkConfig
+from pilothouse.network.network import Network
+
+pytestmark = pytest.mark.system
+
+A, B, C = (PREFIX + name for name in PODS)
+RULES = f"ip netns exec {NODE} nft list table ip pilothouse | grep -v expires"
+WEB = [{"name": "web", "port": 80, "protocol": "TCP"}]
+WEB_END = [{"name": "web", "port": 8080, "protocol": "TCP"}]
+
+
+async def serve(cluster: Cluster, pods: str = "b", **spec: object) -> None:
+    cluster.endpoints("web", [PODS[name] for name in pods], WEB_END)
+    cluster.service("web", "10.97.0.20", WEB, **spec)
+    await eventually(lambda: ask(NODE, "10.97.0.20", 80)[0] in pods, True)
+
+
+async def test_pods_and_the_host_reach_a_service(network: Network, cluster: Cluster) -> None:
+    await serve(cluster)
+    assert await asyncio.to_thread(ask, A, "10.97.0.20", 80) == ("b", PODS["a"])
+    assert await asyncio.to_thread(ask, NODE, "10.97.0.20", 80) == ("b", NODE_ADDRESS)
+
+
+async def test_a_pod_reaches_itself_through_its_service(network: Network, cluster: Cluster) -> None:
+    await serve(cluster)
+    name, peer = await asyncio.to_thread(ask, B, "10.97.0.20", 80)
+    assert name == "b"
+    assert peer != PODS["b"]
+
+
+async def test_flows_are_spread_evenly(network: Network, cluster: Cluster) -> None:
+    await serve(cluster, "abc")
+    found = await asyncio.to_thread(lambda: Counter(ask(NODE, "10.97.0.20", 80)[0] for _ in range(150)))
+    assert set(found) == {"a", "b", "c"}
+    assert min(found.values()) > 25
+
+
+async def test_a_service_without_endpoints_refuses_at_once(network: Network, cluster: Cluster) -> None:
+    await serve(cluster)
+    cluster.endpoints("web", [], WEB_END)
+    await eventually(lambda: ask(A, "10.97.0.20", 80), ConnectionRefusedError)
+    await eventually(lambda: ask(NODE, "10.97.0.20", 80), ConnectionRefusedError)
+    await eventually(lambda: ask(A, "10.97.0.99", 80), ConnectionRefusedError)
+
+
+async def test_terminating_endpoints_serve_when_none_is_ready(network: Network, cluster: Cluster) -> None:
+    await serve(cluster)
+    cluster.endpoints("web", [PODS["c"]], WEB_END, {"ready": False, "serving": True, "terminating": True})
+    await eventually(lambda: ask(A, "10.97.0.20", 80)[0], "c")
+
+
+async def test_affinity_keeps_a_client_with_its_endpoint(network: Network, cluster: Cluster) -> None:
+    await serve(cluster, "bc", sessionAffinity="ClientIP")
+    first = (await asyncio.to_thread(ask, A, "10.97.0.20", 80))[0]
+    found = await asyncio.to_thread(lambda: {ask(A, "10.97.0.20", 80)[0] for _ in range(20)})
+    assert found == {first}
+    # Another endpoint that comes does not move the client; its own going does.
+    cluster.endpoints("web", [PODS[name] for name in "abc"], WEB_END)
+    await eventually(lambda: "to_3_stay_10800" in sh(f"ip netns exec {NODE} nft list map ip pilothouse services"), True)
+    found = await asyncio.to_thread(lambda: {ask(A, "10.97.0.20", 80)[0] for _ in range(20)})
+    assert found == {first}
+    others = [name for name in "abc" if name != first]
+    cluster.endpoints("web", [PODS[name] for name in others], WEB_END)
+    await eventually(lambda: ask(A, "10.97.0.20", 80)[0] in others, True)
+    second = (await asyncio.to_thread(ask, A, "10.97.0.20", 80))[0]
+    found = await asyncio.to_thread(lambda: {ask(A, "10.97.0.20", 80)[0] for _ in range(20)})
+    assert found == {second}
+
+
+async def test_node_ports_answer_on_the_node_and_on_loopback(network: Network, cluster: Cluster) -> None:
+    ports = [{"name": "web", "port": 80, "protocol": "TCP", "nodePort": 30080}]
+    cluster.endpoints("web", [PODS["b"]], WEB_END)
+    cluster.service("web", "10.97.0.20", ports, type="NodePort")
+    await eventually(lambda: ask(LAN, NODE_ADDRESS, 30080)[0], "b")
+    assert (await asyncio.to_thread(ask, NODE, "127.0.0.1", 30080))[0] == "b"
+    assert (await asyncio.to_thread(ask, NODE, NODE_ADDRESS, 30080))[0] == "b"
+    assert (await asyncio.to_thread(ask, A, NODE_ADDRESS, 30080))[0] == "b"
+    cluster.service("web", "10.97.0.20", ports, type="NodePort", externalTrafficPolicy="Local")
+    await eventually(lambda: ask(LAN, NODE_ADDRESS, 30080), ("b", "192.168.77.2"))
+
+
+async def test_external_addresses_are_translated_or_refused(network: Network, cluster: Cluster) -> None:
+    await serve(cluster, externalIPs=["203.0.113.9"])
+    await eventually(lambda: ask(A, "203.0.113.9", 80)[0], "b")
+    cluster.endpoints("web", [], WEB_END)
+    await eventually(lambda: ask(A, "203.0.113.9", 80), ConnectionRefusedError)
+
+
+async def test_udp_flows_follow_the_endpoints(network: Network, cluster: Cluster) -> None:
+    port = [{"name": "q", "port": 53, "protocol": "UDP"}]
+    end = [{"name": "q", "port": 5353, "protocol": "UDP"}]
+    cluster.endpoints("q", [PODS["b"]], end)
+    cluster.service("q", "10.97.0.30", port)
+    await eventually(lambda: ask(A, "10.97.0.30", 53, "udp", 0.2)[0], "b")
+    flow = await asyncio.to_thread(Connection, A, "10.97.0.30", 53, "udp", 0.2)
+    assert (await asyncio.to_thread(flow.ask))[0] == "b"
+    cluster.endpoints("q", [PODS["c"]], end)
+    await eventually(lambda: flow.ask()[0], "c")
+    flow.close()
+
+
+async def test_host_ports_lead_to_the_pod(network: Network, cluster: Cluster) -> None:
+    cluster.pod("p", PODS["b"], {}, [{"containerPort": 8080, "hostPort": 8088, "protocol": "TCP"}])
+    await eventually(lambda: ask(LAN, NODE_ADDRESS, 8088), ("b", "192.168.77.2"))
+    cluster.delete("pods", "shop/p")
+    await eventually(lambda: ask(LAN, NODE_ADDRESS, 8088), ConnectionRefusedError)
+
+
+async def test_pods_reach_outside_as_the_node(network: Network, cluster: Cluster) -> None:
+    assert await asyncio.to_thread(ask, A, "192.168.77.2", 80) == ("lan", NODE_ADDRESS)
+
+
+async def test_a_restart_keeps_rules_and_flows(config: NetworkConfig, cluster: Cluster, servers: None) -> None:
+    async with running(config, cluster):
+        await serve(cluster)
+        flow = await asyncio.to_thread(Connection, A, "10.97.0.20", 80)
+        assert (await asyncio.to_thread(flow.ask))[0] == "b"
+    assert (await asyncio.to_thread(ask, A, "10.97.0.20", 80))[0] == "b"
+    before = sh(RULES)
+    async with running(config, cluster):
+        assert (await asyncio.to_thread(flow.ask))[0] == "b"
+        assert sh(RULES) == before
+    flow.close()
+    # What changed while nothing ran is made up for.
+    cluster.delete("services", "shop/web")
+    async with running(config, cluster):
+        await eventually(lambda: ask(A, "10.97.0.20", 80), ConnectionRefusedError)
+
+
+async def test_other_nodes_pods_are_routed(network: Network, cluster: Cluster) -> None:
+    node = {
+        "metadata": {"name": "n2"},
+        "spec": {"podCIDR": "10.232.1.0/24"},
+        "status": {"addresses": [{"type": "InternalIP", "address": "192.168.77.2"}]},
+    }
+    cluster.put("nodes", node)
+    await eventually(lambda: "10.232.1.0/24 via 192.168.77.2" in sh(f"ip -n {NODE} route"), True)
+    cluster.delete("nodes", "/n2")
+    await eventually(lambda: "10.232.1.0/24" in sh(f"ip -n {NODE} route"), False)
