@@ -1,0 +1,109 @@
+"""Request bodies: JSON, YAML or protobuf to a tree of the right shape, with every unknown or doubled field named."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+from pilothouse.apiserver.accept import JSON, media_types
+from pilothouse.apiserver.call import Call
+from pilothouse.machinery.errors import BadRequest, UnsupportedMediaType
+from pilothouse.machinery.objects import Obj, Resource
+from pilothouse.machinery.schema import GroupVersionKind, Schema, UnknownKind, schema_for
+from pilothouse.machinery.strict_json import Decoded, strict_json
+from pilothouse.machinery.structural import examine, strict_error, type_error
+
+YAML = "application/yaml"
+PROTOBUF = "application/vnd.kubernetes.protobuf"
+
+
+def decode_body(body: bytes, content_type: str, *, duplicates: bool) -> Decoded:
+    """The tree of a body and the fields given twice. Raises BadRequest, UnsupportedMediaType."""
+    media = media_types(content_type)
+    kind = media[0].type if media else JSON
+    if kind == JSON:
+        return strict_json(body, duplicates=duplicates)
+    if kind == YAML:
+        from pilothouse.apiserver.yaml_body import decode_yaml
+
+        return decode_yaml(body)
+    if kind == PROTOBUF:
+        from pilothouse.machinery.protobuf.decode import decode_protobuf
+
+        return Decoded(decode_protobuf(body))
+    raise UnsupportedMediaType(
+        f"the body of the request was in an unknown format - accepted media types include: {JSON}, {YAML}, {PROTOBUF}"
+        f" (it was sent as {kind})"
+    )
+
+
+@lru_cache(maxsize=256)
+def schema_of(resource: Resource) -> Schema | None:
+    """The published schema of a kind, None when there is none."""
+    try:
+        return schema_for(resource.group, resource.version, resource.kind)
+    except UnknownKind:
+        return None
+
+
+def read_object(call: Call, expected: Resource | None = None) -> Obj:
+    """The object in a call's body, of the call's kind or of `expected` (a subresource's).
+
+    `fieldValidation` decides whether unknown and doubled fields are refused, warned of or dropped. Raises BadRequest.
+    """
+    resource = expected or call.resource
+    validation = field_validation(call)
+    decoded = decode_body(
+        call.request.body, call.request.headers.get("content-type", ""), duplicates=validation != "Ignore"
+    )
+    tree = as_object(decoded.value)
+    check_type(tree, resource)
+    return in_shape(call, resource, tree, decoded.duplicates)
+
+
+def as_object(value: Any) -> Obj:
+    if not isinstance(value, dict):
+        raise BadRequest("the body is not an object; send one object as JSON or YAML")
+    return value
+
+
+def check_type(tree: Obj, resource: Resource) -> None:
+    """Refuses an object of another kind; fills in what a typed client left out."""
+    tree.setdefault("apiVersion", resource.api_version)
+    tree.setdefault("kind", resource.kind)
+    if tree["apiVersion"] != resource.api_version or tree["kind"] != resource.kind:
+        raise BadRequest(
+            f"{tree['kind']} in version {str(tree['apiVersion'])!r} cannot be handled as a {resource.kind}:"
+            f" this path takes {resource.api_version} {resource.kind}"
+        )
+
+
+def in_shape(call: Call, resource: Resource, tree: Obj, duplicates: Sequence[str] = ()) -> Obj:
+    """The tree as its schema wants it. Raises BadRequest for wrong types, and unknown fields if they are refused."""
+    schema = schema_of(resource)
+    if schema is None:
+        return tree
+    examination = examine(schema, tree)
+    gvk = GroupVersionKind(resource.group, resource.version, resource.kind)
+    if examination.causes:
+        raise type_error(gvk, examination.causes)
+    if examination.unknown or duplicates:
+        validation = field_validation(call)
+        if validation == "Strict":
+            raise strict_error(gvk, examination.unknown, duplicates)
+        if validation == "Warn":
+            call.warnings += [f'duplicate field "{path}"' for path in duplicates]
+            call.warnings += [
+                field.message + (f', did you mean "{field.suggestion}"?' if field.suggestion else "")
+                for field in examination.unknown
+            ]
+    return examination.tree
+
+
+def field_validation(call: Call) -> str:
+    """Ignore, Warn or Strict. Raises BadRequest for anything else."""
+    value = call.params.get("fieldValidation", "") or "Warn"
+    if value not in ("Ignore", "Warn", "Strict"):
+        raise BadRequest(f'fieldValidation: Unsupported value: "{value}": supported values: "Ignore", "Strict", "Warn"')
+    return value

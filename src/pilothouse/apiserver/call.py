@@ -1,0 +1,104 @@
+"""One API call on its way through the server, and what the server's verbs work with."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import AbstractAsyncContextManager
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from pilothouse.apiserver import codec
+from pilothouse.apiserver.chain import Chain
+from pilothouse.apiserver.node_link import NodeLink
+from pilothouse.apiserver.route import Route
+from pilothouse.client.wire import Request, Response, User
+from pilothouse.kinds.kind import Kind
+from pilothouse.machinery.errors import BadRequest
+from pilothouse.machinery.objects import Obj, Resource
+from pilothouse.store.store import Store
+
+JSON_HEADERS = {"content-type": "application/json"}
+WRITE_RETRIES = 16
+"""How often a write without a resourceVersion is tried again when another came between."""
+
+
+@dataclass(slots=True)
+class Call:
+    """A request on a served kind, authenticated and authorised. `warnings` become `Warning` headers."""
+
+    request: Request
+    route: Route
+    user: User
+    kind: Kind
+    params: dict[str, str]
+    warnings: list[str] = field(default_factory=list)
+
+    @property
+    def resource(self) -> Resource:
+        return self.kind.resource
+
+    @property
+    def namespace(self) -> str:
+        """The namespace of the object asked for; empty for kinds outside namespaces."""
+        return self.route.namespace if self.kind.resource.namespaced else ""
+
+    @property
+    def key(self) -> str:
+        """The store's key of the object asked for."""
+        return codec.key(self.kind.resource, self.route.namespace, self.route.name)
+
+    def flag(self, name: str) -> bool:
+        """A boolean query parameter; anything but `false` and `0` is true. Absent is false."""
+        return self.params.get(name, "false").lower() not in ("false", "0")
+
+    @property
+    def dry_run(self) -> bool:
+        """Whether nothing is to be stored. Raises BadRequest for a value other than All."""
+        return is_dry_run(self.params.get("dryRun"))
+
+    @property
+    def field_manager(self) -> str:
+        """Who owns the fields written: the parameter, else the program's name from its user agent."""
+        manager = self.params.get("fieldManager", "")
+        if not manager:
+            manager = self.request.headers.get("user-agent", "").partition("/")[0]
+        return manager[:128] or "unknown"
+
+
+def is_dry_run(value: str | None) -> bool:
+    """Reads a `dryRun` parameter. Raises BadRequest."""
+    if value is None:
+        return False
+    if value != "All":
+        raise BadRequest(f'dryRun: Unsupported value: "{value}": supported values: "All"')
+    return True
+
+
+class Allocator(Protocol):
+    """Gives objects of one kind something scarce, such as a Service its addresses, while they are written."""
+
+    def allocated(self, new: Obj, old: Obj | None, dry_run: bool) -> AbstractAsyncContextManager[None]:
+        """Fills in what `new` lacks; nobody else is given the same until the context ends, by when the object is
+        stored or the write has failed. Raises Invalid when what `new` asks for is taken."""
+
+
+@dataclass(slots=True)
+class Backend:
+    """What verbs work with. `allocators` are found by group and plural."""
+
+    store: Store
+    chain: Chain
+    kinds: dict[tuple[str, str, str], Kind]
+    allocators: Mapping[tuple[str, str], Allocator] = field(default_factory=dict)
+    nodes: NodeLink | None = None
+
+    def kind(self, group: str, version: str, plural: str) -> Kind | None:
+        return self.kinds.get((group, version, plural))
+
+
+Verb = Callable[[Backend, Call], Awaitable[Response]]
+
+
+def index_kinds(kinds: Iterable[Kind]) -> dict[tuple[str, str, str], Kind]:
+    """Kinds by group, version and plural."""
+    return {(kind.resource.group, kind.resource.version, kind.resource.plural): kind for kind in kinds}

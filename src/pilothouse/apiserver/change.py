@@ -1,0 +1,135 @@
+"""Changing an object that exists: the way update, patch and the subresources that write share.
+
+Read, change, admit, check, write on the condition that nobody wrote meanwhile; a caller who named no resourceVersion is
+tried again on the newer object.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from pilothouse.apiserver import codec, refusals
+from pilothouse.apiserver.call import WRITE_RETRIES, Backend, Call
+from pilothouse.apiserver.chain import AdmissionRequest
+from pilothouse.apiserver.deletion import is_final
+from pilothouse.apiserver.ownership import Manager, owned
+from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.problems import invalid_error
+from pilothouse.machinery.errors import BadRequest
+from pilothouse.machinery.objects import Obj
+from pilothouse.store.store import Record, RevisionMismatch
+
+Make = Callable[[Obj], Obj]
+"""The wanted object from a fresh tree of the current one, which it may change and return."""
+
+_FROM_OLD = ("uid", "creationTimestamp", "deletionTimestamp", "deletionGracePeriodSeconds", "generateName")
+
+
+@dataclass(frozen=True, slots=True)
+class Aspect:
+    """The part of an object that a (sub)resource writes: `prepare` takes everything else from the old object."""
+
+    subresource: str
+    prepare: Callable[[Kind, Obj, Obj], None]
+
+
+MAIN = Aspect("", lambda kind, new, old: kind.prepare_update(new, old))
+STATUS = Aspect("status", lambda kind, new, old: kind.prepare_status_update(new, old))
+
+
+async def change(backend: Backend, call: Call, aspect: Aspect, make: Make, manager: Manager) -> Record:
+    """Carries out a change. Raises NotFound, Conflict, Invalid, and whatever `make` and admission raise."""
+    for _ in range(WRITE_RETRIES):
+        record = backend.store.get(call.key)
+        if record is None:
+            raise refusals.not_found(call.resource, call.route.name)
+        old = codec.decode(record.value)
+        new = make(codec.decode(record.value))
+        _check_version(call, new, record)
+        try:
+            return await _change_once(backend, call, aspect, record, new, old, manager)
+        except RevisionMismatch:
+            # On the newer object a resourceVersion that the caller named is found not to be the current one.
+            continue
+    raise refusals.conflict(call.resource, call.route.name)
+
+
+def _check_version(call: Call, new: Obj, record: Record) -> None:
+    """Raises Conflict when the wanted object names a resourceVersion that is not the current one."""
+    version = new.setdefault("metadata", {}).get("resourceVersion") or ""
+    if version and version != str(record.revision):
+        raise refusals.conflict(call.resource, call.route.name)
+
+
+async def _change_once(
+    backend: Backend, call: Call, aspect: Aspect, record: Record, new: Obj, old: Obj, manager: Manager
+) -> Record:
+    kind = call.kind
+    carry_over(call, new, old)
+    kind.default(new)
+    request = AdmissionRequest(
+        user=call.user,
+        operation="UPDATE",
+        resource=call.resource,
+        namespace=call.namespace,
+        name=call.route.name,
+        subresource=aspect.subresource,
+        object=new,
+        old_object=old,
+        dry_run=call.dry_run,
+        warnings=call.warnings,
+    )
+    await backend.chain.admission.admit(request)
+    aspect.prepare(kind, new, old)
+    allocator = backend.allocators.get((call.resource.group, call.resource.plural))
+    if allocator is None or aspect.subresource:
+        return await _store(backend, call, record, new, old, manager)
+    async with allocator.allocated(new, old, call.dry_run):
+        return await _store(backend, call, record, new, old, manager)
+
+
+async def _store(backend: Backend, call: Call, record: Record, new: Obj, old: Obj, manager: Manager) -> Record:
+    causes = call.kind.validate(new, old)
+    if causes:
+        raise invalid_error(call.resource, call.route.name, causes)
+    new = owned(call.resource, new, old, manager)
+    if new == old:
+        return record
+    value = codec.encode(new)
+    if call.dry_run:
+        return codec.preview(record.key, value, record.revision)
+    if is_final(new):
+        await backend.store.delete(record.key, record.revision)
+        return codec.preview(record.key, value, record.revision)
+    return await backend.store.update(record.key, value, record.revision)
+
+
+def carry_over(call: Call, new: Obj, old: Obj) -> None:
+    """Gives the new object the identity of the old. Raises BadRequest, Conflict when it claims another."""
+    meta, before = new["metadata"], old["metadata"]
+    name, namespace = meta.get("name") or call.route.name, meta.get("namespace") or call.namespace
+    if name != call.route.name:
+        raise BadRequest(f"the name of the object ({name}) does not match the name on the URL ({call.route.name})")
+    if namespace != call.namespace:
+        raise BadRequest(
+            "the namespace of the provided object does not match the namespace sent on the request"
+            f" ({namespace}, {call.namespace})"
+        )
+    uid = meta.get("uid")
+    if uid and uid != before.get("uid"):
+        raise refusals.conflict(
+            call.resource,
+            name,
+            f"Precondition failed: UID in precondition: {uid}, UID in object meta: {before.get('uid')}",
+        )
+    meta["name"] = name
+    if call.resource.namespaced:
+        meta["namespace"] = namespace
+    meta["resourceVersion"] = before["resourceVersion"]
+    for field in _FROM_OLD:
+        if field in before:
+            meta[field] = before[field]
+        else:
+            meta.pop(field, None)
+    meta.pop("selfLink", None)

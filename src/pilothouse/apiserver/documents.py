@@ -1,0 +1,83 @@
+"""Everything outside resources: discovery, OpenAPI, version, health, metrics, and public documents."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from pilothouse.apiserver import refusals
+from pilothouse.apiserver.accept import wants_aggregated_discovery
+from pilothouse.apiserver.call import JSON_HEADERS
+from pilothouse.apiserver.chain import Chain
+from pilothouse.apiserver.discovery import AGGREGATED, Discovery, Document, Entry, entries
+from pilothouse.apiserver.health import health
+from pilothouse.apiserver.measures import Measures
+from pilothouse.apiserver.route import Route
+from pilothouse.apiserver.version import version_document
+from pilothouse.client.wire import Request, Response
+from pilothouse.kinds.kind import Kind
+from pilothouse.store.store import Store
+
+_HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
+_TEXT = "text/plain; version=0.0.4; charset=utf-8"
+
+
+class Documents:
+    """Answers paths that are not resources. `extra` are resources served by other means, for discovery to show."""
+
+    def __init__(
+        self, kinds: Sequence[Kind], chain: Chain, measures: Measures, store: Store, extra: Sequence[Entry] = ()
+    ) -> None:
+        self._discovery = Discovery([*entries(kinds, chain.reviews), *extra])
+        self._public: Mapping[str, bytes] = chain.documents
+        self._measures = measures
+        self._store = store
+
+    async def answer(self, request: Request, route: Route) -> Response:
+        """The document of the path. Raises NotFound, MethodNotAllowed."""
+        path = route.path
+        if request.method not in ("GET", "HEAD"):
+            raise refusals.method_not_allowed()
+        if path == "/version":
+            return _json(version_document())
+        if path == "/":
+            return _json(self._index())
+        if path == "/metrics":
+            return Response(200, {"content-type": _TEXT}, self._measures.text())
+        head = path[: path.index("/", 1)] if "/" in path[1:] else path
+        if head in _HEALTH:
+            return health(path, request.query, self._store)
+        if path in self._public:
+            return _json(self._public[path])
+        if head == "/openapi":
+            return self._openapi(request, path)
+        return self._discover(request, path)
+
+    def _discover(self, request: Request, path: str) -> Response:
+        if wants_aggregated_discovery(request.headers.get("accept", "")):
+            document = self._discovery.aggregated(path)
+            if document is not None:
+                return _tagged(request, document, AGGREGATED)
+        document = self._discovery.legacy(path)
+        if document is None:
+            raise refusals.no_such_path()
+        return _tagged(request, document, "application/json")
+
+    def _openapi(self, request: Request, path: str) -> Response:
+        raise refusals.no_such_path()
+
+    def _index(self) -> bytes:
+        import orjson
+
+        paths = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
+        return orjson.dumps({"paths": sorted([*paths, *self._public])})
+
+
+def _json(body: bytes) -> Response:
+    return Response(200, dict(JSON_HEADERS), body)
+
+
+def _tagged(request: Request, document: Document, content_type: str) -> Response:
+    headers = {"content-type": content_type, "etag": document.etag, "vary": "Accept", "cache-control": "public"}
+    if request.headers.get("if-none-match") == document.etag:
+        return Response(304, headers)
+    return Response(200, headers, document.body)

@@ -1,0 +1,134 @@
+"""The API server: a request in, a response out, free of any HTTP library.
+
+Order of things: route, authenticate, authorise, then the verb, which admits, applies the kind's rules and writes to the
+store. There is no other way to the store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping, Sequence
+
+import orjson
+
+from pilothouse.apiserver import refusals
+from pilothouse.apiserver.authorise import authorise
+from pilothouse.apiserver.call import JSON_HEADERS, Allocator, Backend, Call, Verb, index_kinds
+from pilothouse.apiserver.chain import Chain, ReviewResource
+from pilothouse.apiserver.documents import Documents
+from pilothouse.apiserver.measures import Measures
+from pilothouse.apiserver.node_link import NodeLink
+from pilothouse.apiserver.review import answer_review
+from pilothouse.apiserver.route import Route, parse
+from pilothouse.apiserver.subresources import subresource
+from pilothouse.apiserver.verbs.create import create
+from pilothouse.apiserver.verbs.delete import delete, delete_collection
+from pilothouse.apiserver.verbs.get import get
+from pilothouse.apiserver.verbs.list import list_
+from pilothouse.apiserver.verbs.patch import patch
+from pilothouse.apiserver.verbs.update import update
+from pilothouse.apiserver.verbs.watch import watch
+from pilothouse.client.wire import Request, Response
+from pilothouse.kinds.kind import Kind
+from pilothouse.machinery.errors import ApiError, InternalError
+from pilothouse.store.store import Store
+
+log = logging.getLogger(__name__)
+
+_VERBS: Mapping[str, Verb] = {
+    "get": get,
+    "list": list_,
+    "watch": watch,
+    "create": create,
+    "update": update,
+    "patch": patch,
+    "delete": delete,
+    "deletecollection": delete_collection,
+}
+BODY_LIMIT = 3 << 20
+"""Bytes a request body may have; the edge refuses more with 413 before reading on."""
+
+
+class ApiServer:
+    """`handle` is the whole API. `nodes` is the way to the nodes' own API, None when there are no nodes."""
+
+    def __init__(
+        self,
+        store: Store,
+        chain: Chain,
+        kinds: Sequence[Kind],
+        *,
+        allocators: Mapping[tuple[str, str], Allocator] | None = None,
+        nodes: NodeLink | None = None,
+    ) -> None:
+        self._backend = Backend(store, chain, index_kinds(kinds), allocators or {}, nodes)
+        self._chain = chain
+        self._reviews: dict[tuple[str, str, str], ReviewResource] = {
+            (entry.resource.group, entry.resource.version, entry.resource.plural): entry for entry in chain.reviews
+        }
+        self.measures = Measures()
+        self._documents = Documents(kinds, chain, self.measures, store)
+
+    async def handle(self, request: Request) -> Response:
+        """Answers a request; every failure is answered as a Status."""
+        route = parse(request.method, request.path, request.query)
+        self.measures.begin(route)
+        try:
+            response = await self._answer(request, route)
+        except ApiError as error:
+            response = _refusal(error)
+        except asyncio.CancelledError:
+            self.measures.end(route, 499)
+            raise
+        except Exception:
+            log.exception("%s %s failed", request.method, request.path)
+            response = _refusal(InternalError("the server met an unexpected error; its log says more"))
+        self.measures.end(route, response.status)
+        return response
+
+    async def _answer(self, request: Request, route: Route) -> Response:
+        user = await self._chain.authenticator.authenticate(request)
+        await authorise(self._chain.authorizer, user, route)
+        if not route.is_resource:
+            return await self._documents.answer(request, route)
+        place = (route.group, route.version, route.resource)
+        review = self._reviews.get(place)
+        if review is not None:
+            return await answer_review(review, request, route, user)
+        kind = self._backend.kinds.get(place)
+        if kind is None:
+            raise refusals.no_such_path()
+        call = Call(request, route, user, kind, dict(reversed(request.query)))
+        response = await self._verb(call)(self._backend, call)
+        if call.warnings:
+            response.headers["warning"] = ", ".join(f'299 - "{_quotable(text)}"' for text in dict.fromkeys(call.warnings))
+        return response
+
+    def _verb(self, call: Call) -> Verb:
+        """The verb's function. Raises NotFound for what does not exist, MethodNotAllowed for a verb it lacks."""
+        kind, route = call.kind, call.route
+        if route.subresource:
+            sub = subresource(route.group, route.resource, route.subresource)
+            if sub is None or route.subresource not in kind.subresources:
+                raise refusals.no_such_path()
+            found = sub.verbs.get(route.verb)
+        else:
+            found = _VERBS.get(route.verb) if route.verb in kind.verbs else None
+        if found is None:
+            raise refusals.method_not_allowed()
+        if kind.resource.namespaced and route.name and not route.namespace and route.verb not in ("list", "watch"):
+            raise refusals.no_such_path()
+        return found
+
+
+def _refusal(error: ApiError) -> Response:
+    headers = dict(JSON_HEADERS)
+    if error.retry_after_seconds:
+        headers["retry-after"] = str(error.retry_after_seconds)
+    return Response(error.code, headers, orjson.dumps(error.status()))
+
+
+def _quotable(text: str) -> str:
+    """As a quoted string of a header."""
+    return "".join(c for c in text.replace("\\", "\\\\").replace('"', '\\"') if c.isprintable())

@@ -1,0 +1,103 @@
+"""apply: server-side apply of the fields a manager wants to own; creates the object when there is none."""
+
+from __future__ import annotations
+
+from pilothouse.apiserver import refusals
+from pilothouse.apiserver.accept import media_types
+from pilothouse.apiserver.authorise import authorise
+from pilothouse.apiserver.body import as_object, in_shape, schema_of
+from pilothouse.apiserver.call import WRITE_RETRIES, Backend, Call
+from pilothouse.apiserver.change import Aspect, change
+from pilothouse.apiserver.ownership import Manager
+from pilothouse.apiserver.verbs.create import create_object
+from pilothouse.apiserver.verbs.reply import reply
+from pilothouse.apiserver.yaml_body import decode_yaml
+from pilothouse.client.wire import Response
+from pilothouse.machinery.apply.server_side import apply as apply_fields
+from pilothouse.machinery.errors import AlreadyExists, BadRequest, Cause, Invalid, UnsupportedMediaType
+from pilothouse.machinery.objects import Obj, timestamp
+from pilothouse.machinery.schema import Schema
+from pilothouse.machinery.strict_json import Decoded, strict_json
+
+
+async def apply(backend: Backend, call: Call, aspect: Aspect) -> Response:
+    """Carries out an apply patch. Raises Conflict when others own what would change, unless forced."""
+    manager = call.params.get("fieldManager", "")
+    if not manager:
+        why = "Required value: is required for apply patch"
+        raise Invalid(
+            f'PatchOptions.meta.k8s.io "" is invalid: fieldManager: {why}',
+            group="meta.k8s.io",
+            kind="PatchOptions",
+            causes=[Cause("fieldManager", "FieldValueRequired", why)],
+        )
+    schema = schema_of(call.resource)
+    if schema is None:
+        raise UnsupportedMediaType(f"{call.resource.kind} has no schema to apply by; use a merge patch")
+    _read(call, aspect)  # refused before anything else happens
+    settled = Manager(manager, aspect.subresource, settled=True)
+
+    def make(current: Obj) -> Obj:
+        return _merged(call, aspect, manager, schema, current)
+
+    for _ in range(WRITE_RETRIES):
+        if backend.store.get(call.key) is not None or aspect.subresource:
+            return reply(call, await change(backend, call, aspect, make, settled))
+        await authorise(backend.chain.authorizer, call.user, call.route, "create")
+        obj = _merged(call, aspect, manager, schema, None)
+        if obj["metadata"].get("uid") or obj["metadata"].get("resourceVersion"):
+            raise refusals.conflict(call.resource, call.route.name, "the object to apply to does not exist any more")
+        try:
+            return reply(call, await create_object(backend, call, obj, settled), 201)
+        except AlreadyExists:
+            continue
+    raise refusals.conflict(call.resource, call.route.name)
+
+
+def _merged(call: Call, aspect: Aspect, manager: str, schema: Schema, current: Obj | None) -> Obj:
+    # Read anew at every try: what is merged in becomes part of the object, which is then changed.
+    return apply_fields(
+        current,
+        _read(call, aspect),
+        manager,
+        force=call.flag("force"),
+        subresource=aspect.subresource,
+        schema=schema,
+        now=timestamp(),
+    )
+
+
+def _read(call: Call, aspect: Aspect) -> Obj:
+    """The configuration in the body, reduced to what this (sub)resource writes."""
+    decoded = _decode(call)
+    tree = as_object(decoded.value)
+    resource = call.resource
+    if (tree.get("apiVersion"), tree.get("kind")) != (resource.api_version, resource.kind):
+        raise BadRequest(
+            f"an apply patch names the object's apiVersion and kind: {resource.api_version} {resource.kind},"
+            f" not {tree.get('apiVersion')} {tree.get('kind')}"
+        )
+    tree = in_shape(call, resource, tree, decoded.duplicates)
+    meta = tree.setdefault("metadata", {})
+    meta["name"] = meta.get("name") or call.route.name
+    if meta["name"] != call.route.name:
+        raise BadRequest(
+            f"the name of the object ({meta['name']}) does not match the name on the URL ({call.route.name})"
+        )
+    if call.kind.has_status and not aspect.subresource:
+        tree.pop("status", None)
+    elif aspect.subresource == "status":
+        tree = {field: tree[field] for field in ("apiVersion", "kind", "metadata", "status") if field in tree}
+    return tree
+
+
+def _decode(call: Call) -> Decoded:
+    media = media_types(call.request.headers.get("content-type", ""))
+    if media and media[0].type.endswith("+json"):
+        return strict_json(call.request.body)
+    if call.request.body[:1] == b"{":
+        try:
+            return strict_json(call.request.body)
+        except BadRequest:
+            return decode_yaml(call.request.body)
+    return decode_yaml(call.request.body)

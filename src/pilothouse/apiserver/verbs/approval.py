@@ -1,0 +1,18 @@
+"""certificatesigningrequests/approval: the conditions Approved and Denied, and nothing else."""
+
+from __future__ import annotations
+
+from pilothouse.apiserver.change import Aspect
+from pilothouse.kinds.kind import Kind
+from pilothouse.machinery.objects import Obj
+
+
+def _keep_all_but_conditions(kind: Kind, new: Obj, old: Obj) -> None:
+    conditions = (new.get("status") or {}).get("conditions")
+    new.clear()
+    new.update(old)
+    new["metadata"] = dict(old["metadata"])
+    new["status"] = {**(old.get("status") or {}), "conditions": conditions or []}
+
+
+APPROVAL = Aspect("approval", _keep_all_but_conditions)

@@ -1,0 +1,63 @@
+"""pods/binding: gives a pod its node, once."""
+
+from __future__ import annotations
+
+from pilothouse.apiserver import refusals
+from pilothouse.apiserver.body import read_object
+from pilothouse.apiserver.call import Backend, Call
+from pilothouse.apiserver.change import Aspect, change
+from pilothouse.apiserver.ownership import updating
+from pilothouse.apiserver.verbs.reply import success
+from pilothouse.client.wire import Response
+from pilothouse.kinds.kind import Kind
+from pilothouse.machinery.errors import BadRequest
+from pilothouse.machinery.objects import Obj, Resource, timestamp
+
+BINDING = Resource("", "v1", "Binding", "bindings", True)
+
+
+def _keep_all(kind: Kind, new: Obj, old: Obj) -> None:
+    """The object was made from the current one here, not by the client."""
+
+
+_ASPECT = Aspect("binding", _keep_all)
+
+
+async def bind(backend: Backend, call: Call) -> Response:
+    binding = read_object(call, BINDING)
+    target = binding.get("target") or {}
+    if target.get("kind", "Node") != "Node" or not target.get("name"):
+        raise BadRequest("a pod is bound to a node: set target.kind to Node and target.name to the node's name")
+    meta = binding.get("metadata") or {}
+    if meta.get("name", call.route.name) != call.route.name:
+        raise BadRequest(f"the name of the binding ({meta['name']}) does not match the pod's ({call.route.name})")
+
+    def make(pod: Obj) -> Obj:
+        _check(call, pod, meta.get("uid") or "")
+        pod["metadata"]["resourceVersion"] = meta.get("resourceVersion") or ""
+        pod["spec"]["nodeName"] = target["name"]
+        if meta.get("annotations"):
+            pod["metadata"].setdefault("annotations", {}).update(meta["annotations"])
+        if meta.get("labels"):
+            pod["metadata"].setdefault("labels", {}).update(meta["labels"])
+        conditions = pod.setdefault("status", {}).setdefault("conditions", [])
+        conditions[:] = [condition for condition in conditions if condition.get("type") != "PodScheduled"]
+        conditions.append({"type": "PodScheduled", "status": "True", "lastTransitionTime": timestamp()})
+        return pod
+
+    await change(backend, call, _ASPECT, make, updating(call, "binding"))
+    return success(201)
+
+
+def _check(call: Call, pod: Obj, uid: str) -> None:
+    name, found = call.route.name, pod["metadata"].get("uid")
+    resource = Resource("", "v1", "Binding", "pods/binding", True)
+    if uid and uid != found:
+        raise refusals.conflict(
+            resource, name, f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found}"
+        )
+    if pod["metadata"].get("deletionTimestamp"):
+        raise refusals.conflict(resource, name, f"pod {name} is being deleted, cannot be assigned to a host")
+    node = pod["spec"].get("nodeName")
+    if node:
+        raise refusals.conflict(resource, name, f'pod {name} is already assigned to node "{node}"')

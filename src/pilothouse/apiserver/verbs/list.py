@@ -1,0 +1,110 @@
+"""list: a collection at one revision, whole or in pages; large ones are sent in pieces."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Sequence
+
+from pilothouse.apiserver import codec, pages, refusals
+from pilothouse.apiserver.accept import object_form
+from pilothouse.apiserver.call import JSON_HEADERS, Backend, Call
+from pilothouse.apiserver.forms import Renderer
+from pilothouse.apiserver.selection import Selection
+from pilothouse.client.wire import Response
+from pilothouse.machinery.objects import Obj
+from pilothouse.store.store import Compacted, Record, Store
+
+PIECE = 256 * 1024
+"""Bytes written at a time: longer writes hold up the event loop."""
+_SLICE = 200
+"""Objects decoded before other work gets its turn."""
+
+_TOO_OLD = (
+    "The provided continue parameter is too old to display a consistent list result."
+    " You must start a new list without the continue parameter."
+)
+
+
+async def list_(backend: Backend, call: Call) -> Response:
+    store = backend.store
+    for option in ("sendInitialEvents",):
+        if option in call.params:
+            raise pages.invalid_option(option, f"Forbidden: {option} is forbidden for list")
+    selection = Selection(call.kind, call.params.get("labelSelector", ""), call.params.get("fieldSelector", ""))
+    form = object_form(call.request.headers.get("accept", ""))
+    renderer = Renderer(call.kind, form, call.params.get("includeObject", ""))
+    start = pages.position(call.params, store.revision)
+    revision = store.revision if start.revision is None else start.revision
+    records = candidates(store, call, selection, start)
+    limit = pages.limit(call.params)
+    page, remaining = await _page(records, selection, limit)
+    meta: Obj = {"resourceVersion": str(revision)}
+    if remaining is not None:
+        meta["continue"] = pages.encode_continue(revision, page[-1].key)
+        if selection.everything:
+            meta["remainingItemCount"] = remaining
+    return await _respond(renderer, meta, page)
+
+
+def candidates(store: Store, call: Call, selection: Selection, start: pages.Position) -> Sequence[Record]:
+    """The records that may be selected, from the position on. Raises Expired."""
+    name, namespace = selection.exact("metadata.name"), call.namespace
+    if not namespace and call.resource.namespaced:
+        namespace = selection.exact("metadata.namespace") or ""
+    if name is not None and start.revision is None and (namespace or not call.resource.namespaced):
+        record = store.get(codec.key(call.resource, namespace, name))
+        return [record] if record is not None else []
+    prefix = codec.prefix(call.resource, namespace)
+    if start.revision is None:
+        return store.list(prefix)
+    try:
+        records = store.list_at(prefix, start.revision)
+    except Compacted as error:
+        raise refusals.expired(_TOO_OLD if start.after else str(error)) from error
+    return [record for record in records if record.key > start.after] if start.after else records
+
+
+async def _page(records: Sequence[Record], selection: Selection, limit: int) -> tuple[Sequence[Record], int | None]:
+    """The selected records up to the limit, and how many follow (None: this is the last page)."""
+    if selection.everything:
+        if not limit or len(records) <= limit:
+            return records, None
+        return records[:limit], len(records) - limit
+    page: list[Record] = []
+    for index, record in enumerate(records):
+        if index % _SLICE == _SLICE - 1:
+            await asyncio.sleep(0)
+        if selection.matches(record.value):
+            if limit and len(page) == limit:
+                return page, 1
+            page.append(record)
+    return page, None
+
+
+async def _respond(renderer: Renderer, meta: Obj, page: Sequence[Record]) -> Response:
+    head = renderer.list_head(meta)
+    if renderer.whole:
+        if sum(len(record.value) + 1 for record in page) <= PIECE:
+            body = head + b",".join([record.value for record in page]) + b"]}"
+            return Response(200, dict(JSON_HEADERS), body)
+    elif len(page) <= _SLICE:
+        body = head + b",".join([renderer.item(record.value) for record in page]) + b"]}"
+        return Response(200, dict(JSON_HEADERS), body)
+    return Response(200, dict(JSON_HEADERS), stream=_pieces(renderer, head, page))
+
+
+async def _pieces(renderer: Renderer, head: bytes, page: Sequence[Record]) -> AsyncIterator[bytes]:
+    """The list in pieces, so that neither encoding nor writing holds up the loop."""
+    parts, size, separator = [head], len(head), b""
+    for index, record in enumerate(page):
+        item = renderer.item(record.value)
+        parts += (separator, item)
+        separator = b","
+        size += len(item) + 1
+        if size >= PIECE:
+            yield b"".join(parts)
+            parts, size = [], 0
+        if not renderer.whole and index % _SLICE == _SLICE - 1:
+            await asyncio.sleep(0)
+    parts.append(b"]}")
+    yield b"".join(parts)
