@@ -59,11 +59,16 @@ def _two(first: int, first_unit: str, second: int, second_unit: str) -> str:
     return f"{first}{first_unit}{second}{second_unit}" if second else f"{first}{first_unit}"
 
 
-def since(moment: str | None, now: dt.datetime | None = None) -> str:
+def now() -> dt.datetime:
+    """The moment that ages are counted to."""
+    return dt.datetime.now(dt.UTC)
+
+
+def since(moment: str | None) -> str:
     """The time from an RFC 3339 moment until now, `<unknown>` without a moment."""
     if not moment:
         return UNKNOWN
-    return human_duration(((now or dt.datetime.now(dt.UTC)) - parse_timestamp(moment)).total_seconds())
+    return human_duration((now() - parse_timestamp(moment)).total_seconds())
 
 
 def pairs(labels: Mapping[str, str] | None) -> str:

@@ -135,18 +135,21 @@ class Kind:
 
 def drop_nulls(tree: Obj) -> None:
     """Removes every field whose value is null, in place."""
-    empty = None
-    for key, value in tree.items():
-        if value is None:
-            empty = [key] if empty is None else [*empty, key]
-        elif type(value) is dict:
-            drop_nulls(value)
-        elif type(value) is list:
-            for item in value:
-                if type(item) is dict:
-                    drop_nulls(item)
-    for key in empty or ():
-        del tree[key]
+    pending = [tree]
+    while pending:
+        node = pending.pop()
+        has_null = False
+        for value in node.values():
+            kind = type(value)
+            if kind is dict:
+                pending.append(value)
+            elif kind is list:
+                pending += [item for item in value if type(item) is dict]
+            elif value is None:
+                has_null = True
+        if has_null:
+            for key in [key for key, value in node.items() if value is None]:
+                del node[key]
 
 
 def _keep(new: Obj, old: Obj, key: str) -> None:

@@ -6,6 +6,7 @@ Source: `ValidateObjectMeta` and `ValidateObjectMetaUpdate` of apimachinery.
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import lru_cache
 
 from pilothouse.kinds.problems import Problems
 from pilothouse.machinery import names
@@ -14,6 +15,9 @@ from pilothouse.machinery.objects import Obj
 NameRule = Callable[[str], list[str]]
 
 _FIXED_ONCE_SET = ("name", "namespace", "uid", "creationTimestamp")
+# The same few keys and values come again and again.
+_key_faults = lru_cache(maxsize=2048)(names.label_key)
+_value_faults = lru_cache(maxsize=2048)(names.label_value)
 _FINALIZERS_WITHOUT_DOMAIN = frozenset({"orphan", "foregroundDeletion", "kubernetes"})
 
 
@@ -55,8 +59,8 @@ def check_metadata_update(meta: Obj, old: Obj, problems: Problems) -> None:
 def check_labels(labels: dict[str, str] | None, path: str, problems: Problems) -> None:
     """Keys are qualified names, values at most 63 characters of letters, digits, `-`, `_` and `.`."""
     for key, value in (labels or {}).items():
-        problems.invalid_each(path, key, names.label_key(key))
-        problems.invalid_each(path, value, names.label_value(value))
+        problems.invalid_each(path, key, _key_faults(key))
+        problems.invalid_each(path, value, _value_faults(value))
 
 
 def check_annotations(annotations: dict[str, str] | None, path: str, problems: Problems) -> None:

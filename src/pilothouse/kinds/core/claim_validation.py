@@ -5,12 +5,11 @@ Source: `ValidatePersistentVolumeClaimSpec` of Kubernetes' core validation.
 
 from __future__ import annotations
 
-from pilothouse.kinds.core.quantities import BAD_QUANTITY
+from pilothouse.kinds.core.quantities import BAD_QUANTITY, amount_of
 from pilothouse.kinds.label_selectors import check_label_selector
 from pilothouse.kinds.problems import Problems
 from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj
-from pilothouse.machinery.quantity import InvalidQuantity, parse_quantity
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 VOLUME_MODES = ("Filesystem",)
@@ -29,17 +28,15 @@ def check_access_modes(modes: list[str], path: str, problems: Problems) -> None:
 
 def check_storage(quantities: Obj, path: str, problems: Problems) -> None:
     """A positive amount of `storage`."""
-    amount = quantities.get("storage")
-    if amount is None:
+    text = quantities.get("storage")
+    if text is None:
         problems.required(f"{path}[storage]")
         return
-    try:
-        positive = parse_quantity(amount) > 0
-    except InvalidQuantity:
-        problems.invalid(f"{path}[storage]", amount, BAD_QUANTITY)
-        return
-    if not positive:
-        problems.invalid(f"{path}[storage]", amount, "must be greater than zero")
+    amount = amount_of(text)
+    if amount is None:
+        problems.invalid(f"{path}[storage]", text, BAD_QUANTITY)
+    elif amount.numerator <= 0:
+        problems.invalid(f"{path}[storage]", text, "must be greater than zero")
 
 
 def check_volume_mode(mode: str | None, path: str, problems: Problems) -> None:

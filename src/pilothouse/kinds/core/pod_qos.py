@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
+
+from pilothouse.kinds.core.quantities import amount_of
 from pilothouse.machinery.objects import Obj
-from pilothouse.machinery.quantity import InvalidQuantity, parse_quantity
 
 _COUNTED = ("cpu", "memory")
 
@@ -23,16 +25,8 @@ def qos_class(spec: Obj) -> str:
     return "Guaranteed" if guaranteed else "Burstable"
 
 
-def _positive(quantities: Obj | None) -> dict[str, object]:
+def _positive(quantities: Obj | None) -> dict[str, Fraction]:
     if not quantities:
         return {}
-    found: dict[str, object] = {}
-    for key in _COUNTED:
-        if key in quantities:
-            try:
-                amount = parse_quantity(quantities[key])
-            except InvalidQuantity:
-                continue
-            if amount > 0:
-                found[key] = amount
-    return found
+    amounts = {key: amount_of(quantities[key]) for key in _COUNTED if key in quantities}
+    return {key: amount for key, amount in amounts.items() if amount is not None and amount.numerator > 0}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from functools import lru_cache
 
 from pilothouse.kinds.problems import NOT_NEGATIVE, Problems
@@ -29,11 +30,20 @@ def canonical_quantity(tree: Obj, key: str, value: str | int | float) -> None:
 
 def check_quantity(text: str, path: str, problems: Problems) -> bool:
     """Reports a text that is no quantity or a negative one; True when it is fine."""
-    try:
-        fine = parse_quantity(text) >= 0
-    except InvalidQuantity:
+    amount = amount_of(text)
+    if amount is None:
         problems.invalid(path, text, BAD_QUANTITY)
         return False
-    if not fine:
+    if amount.numerator < 0:
         problems.invalid(path, text, NOT_NEGATIVE)
-    return fine
+        return False
+    return True
+
+
+@lru_cache(maxsize=2048)
+def amount_of(text: str) -> Fraction | None:
+    """The number a quantity stands for, None when it is none."""
+    try:
+        return parse_quantity(text)
+    except InvalidQuantity:
+        return None

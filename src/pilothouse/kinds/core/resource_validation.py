@@ -5,11 +5,10 @@ Source: `ValidateContainerResourceRequirements` of Kubernetes' core validation.
 
 from __future__ import annotations
 
-from pilothouse.kinds.core.quantities import check_quantity
+from pilothouse.kinds.core.quantities import amount_of, check_quantity
 from pilothouse.kinds.problems import Problems
 from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj
-from pilothouse.machinery.quantity import parse_quantity
 
 _STANDARD = frozenset({"cpu", "memory", "ephemeral-storage"})
 
@@ -39,7 +38,7 @@ def _check_amount(key: str, amount: str, path: str, problems: Problems) -> bool:
             return False
     if not check_quantity(amount, at, problems):
         return False
-    if not _may_exceed(key) and parse_quantity(amount).denominator != 1:
+    if not _may_exceed(key) and (number := amount_of(amount)) is not None and number.denominator != 1:
         problems.invalid(at, amount, "must be an integer")
         return False
     return True
@@ -48,7 +47,9 @@ def _check_amount(key: str, amount: str, path: str, problems: Problems) -> bool:
 def _check_within(key: str, request: str, limit: str, path: str, problems: Problems) -> None:
     if request == limit:
         return
-    asked, bound = parse_quantity(request), parse_quantity(limit)
+    asked, bound = amount_of(request), amount_of(limit)
+    if asked is None or bound is None:
+        return
     if _may_exceed(key):
         if asked > bound:
             problems.invalid(path, request, f"must be less than or equal to {key} limit of {limit}")
