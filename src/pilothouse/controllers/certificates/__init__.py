@@ -1,0 +1,1 @@
+"""CertificateSigningRequests approved and signed."""
