@@ -28,8 +28,8 @@ def decode_json(body: bytes) -> Any:
 def strict_json(body: bytes, *, duplicates: bool = True) -> Decoded:
     """Decodes a body and, if asked to, reports duplicate fields. Raises BadRequest naming line and column."""
     value = decode_json(body)
-    # A body that is written the way it would be written again cannot hold a field twice.
-    if not duplicates or orjson.dumps(value) == body:
+    # A body that is written the way it would be written again cannot hold a field twice. Go ends it with a newline.
+    if not duplicates or orjson.dumps(value) == body.rstrip():
         return Decoded(value)
     found: list[tuple[dict[str, Any], list[str]]] = []
 

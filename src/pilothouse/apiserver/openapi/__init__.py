@@ -1,0 +1,1 @@
+"""OpenAPI documents of what this server serves, for clients that ask: `kubectl apply`, `kubectl explain`, helm."""
