@@ -102,7 +102,9 @@ class ApiServer:
         call = Call(request, route, user, kind, dict(reversed(request.query)))
         response = await self._verb(call)(self._backend, call)
         if call.warnings:
-            response.headers["warning"] = ", ".join(f'299 - "{_quotable(text)}"' for text in dict.fromkeys(call.warnings))
+            response.headers["warning"] = ", ".join(
+                f'299 - "{_quotable(text)}"' for text in dict.fromkeys(call.warnings)
+            )
         return response
 
     def _verb(self, call: Call) -> Verb:

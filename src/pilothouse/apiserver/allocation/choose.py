@@ -1,0 +1,194 @@
+"""Which address and node ports a Service gets. Pure.
+
+Source: Kubernetes documentation of Services, "Choosing your own IP address", KEP-3070 and KEP-3668: values asked for
+come from the lower part of a range by habit, so automatic ones start in the upper part.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import random
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import partial
+from typing import NamedTuple
+
+from pilothouse.kinds.problems import Problems, invalid_error
+from pilothouse.machinery.errors import InternalError
+from pilothouse.machinery.objects import Obj, Resource
+
+SERVICES = Resource("", "v1", "Service", "services", True)
+_TRIES = 64
+_RESERVED_ADDRESSES = (16, 256)
+_RESERVED_PORTS = (16, 128)
+
+
+class Ranges(NamedTuple):
+    """The service range and the node ports, first and last."""
+
+    network: ipaddress.IPv4Network
+    node_ports: tuple[int, int]
+
+    @classmethod
+    def of(cls, service_range: str, node_ports: tuple[int, int]) -> Ranges:
+        """Raises ValueError when the range is not an IPv4 network."""
+        return cls(ipaddress.IPv4Network(service_range), node_ports)
+
+
+@dataclass(slots=True)
+class InUse:
+    """What Services hold: addresses by `namespace/name`, node ports by (number, protocol)."""
+
+    addresses: dict[str, str] = field(default_factory=dict)
+    ports: dict[tuple[int, str], str] = field(default_factory=dict)
+
+    def add(self, service: Obj) -> None:
+        key = _key(service)
+        for address in addresses_of(service):
+            self.addresses[address] = key
+        for port in ports_of(service):
+            self.ports[port] = key
+
+    def remove(self, service: Obj) -> None:
+        key = _key(service)
+        for address in addresses_of(service):
+            if self.addresses.get(address) == key:
+                del self.addresses[address]
+        for port in ports_of(service):
+            if self.ports.get(port) == key:
+                del self.ports[port]
+
+
+def _key(service: Obj) -> str:
+    meta = service["metadata"]
+    return f"{meta.get('namespace', '')}/{meta.get('name', '')}"
+
+
+def addresses_of(service: Obj) -> list[str]:
+    """The cluster addresses a Service holds."""
+    spec = service.get("spec") or {}
+    found = [spec.get("clusterIP"), *(spec.get("clusterIPs") or ())]
+    return [address for address in dict.fromkeys(found) if address and address != "None"]
+
+
+def ports_of(service: Obj) -> list[tuple[int, str]]:
+    """The node ports a Service holds, with their protocols."""
+    spec = service.get("spec") or {}
+    found = [(port.get("nodePort") or 0, port.get("protocol") or "TCP") for port in spec.get("ports") or ()]
+    health = spec.get("healthCheckNodePort") or 0
+    return [port for port in [*found, (health, "TCP")] if port[0]]
+
+
+def assign(service: Obj, in_use: InUse, ranges: Ranges) -> None:
+    """Fills in the address and node ports a Service lacks, in place. Raises Invalid for those it may not have,
+    InternalError when none is left."""
+    problems = Problems()
+    spec = service.setdefault("spec", {})
+    if spec.get("type") == "ExternalName":
+        for field_name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
+            spec.pop(field_name, None)
+    else:
+        _assign_address(service, spec, in_use, ranges, problems)
+    if spec.get("type") in ("NodePort", "LoadBalancer") and spec.get("allocateLoadBalancerNodePorts", True):
+        _assign_ports(service, spec, in_use, ranges, problems)
+    if problems:
+        raise invalid_error(SERVICES, service["metadata"].get("name", ""), problems)
+
+
+def _assign_address(service: Obj, spec: Obj, in_use: InUse, ranges: Ranges, problems: Problems) -> None:
+    asked = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
+    if not asked:
+        asked = _free_address(in_use, ranges.network)
+    elif asked != "None":
+        _check_address(asked, in_use.addresses.get(asked, _key(service)) == _key(service), ranges.network, problems)
+    spec["clusterIP"] = asked
+    spec["clusterIPs"] = [asked]
+    spec.setdefault("ipFamilies", ["IPv4"])
+    spec.setdefault("ipFamilyPolicy", "SingleStack")
+
+
+def _check_address(asked: str, free: bool, network: ipaddress.IPv4Network, problems: Problems) -> None:
+    try:
+        address = ipaddress.IPv4Address(asked)
+    except ValueError:
+        problems.invalid("spec.clusterIPs[0]", asked, "must be a valid IPv4 address, or None")
+        return
+    if address not in network or address in (network.network_address, network.broadcast_address):
+        problems.invalid(
+            "spec.clusterIPs[0]",
+            asked,
+            f"failed to allocate IP {asked}: the provided IP is not in the valid range. The range of valid IPs is"
+            f" {network}",
+        )
+    elif not free:
+        problems.invalid(
+            "spec.clusterIPs[0]", asked, f"failed to allocate IP {asked}: provided IP is already allocated"
+        )
+
+
+def _free_address(in_use: InUse, network: ipaddress.IPv4Network) -> str:
+    first, last = int(network.network_address) + 1, int(network.broadcast_address) - 1
+    reserved = min(max(_RESERVED_ADDRESSES[0], network.num_addresses // 16), _RESERVED_ADDRESSES[1])
+    numbers = _candidates(first, last, first + min(reserved, (last - first) // 2))
+    for number in numbers:
+        address = str(ipaddress.IPv4Address(number))
+        if address not in in_use.addresses:
+            return address
+    raise InternalError(f"failed to allocate a serviceIP: range is full: every address of {network} is in use")
+
+
+def _candidates(first: int, last: int, upper: int) -> Iterator[int]:
+    """Some numbers at random, then all: those from `upper` on first."""
+    for _ in range(_TRIES):
+        yield random.randint(upper, last)
+    yield from range(upper, last + 1)
+    yield from range(first, upper)
+
+
+def _assign_ports(service: Obj, spec: Obj, in_use: InUse, ranges: Ranges, problems: Problems) -> None:
+    key = _key(service)
+    ports: list[Obj] = spec.get("ports") or []
+    taken: set[tuple[int, str]] = {(port.get("nodePort") or 0, port.get("protocol") or "TCP") for port in ports}
+
+    def free(number: int, protocol: str) -> bool:
+        return in_use.ports.get((number, protocol), key) == key
+
+    for index, port in enumerate(ports):
+        number, protocol = port.get("nodePort") or 0, port.get("protocol") or "TCP"
+        path = f"spec.ports[{index}].nodePort"
+        if number:
+            _check_port(number, free(number, protocol), path, ranges.node_ports, problems)
+        else:
+            port["nodePort"] = _free_port(ports, taken, partial(free, protocol=protocol), protocol, ranges)
+    if spec.get("externalTrafficPolicy") == "Local" and spec.get("type") == "LoadBalancer":
+        number = spec.get("healthCheckNodePort") or 0
+        if number:
+            _check_port(number, free(number, "TCP"), "spec.healthCheckNodePort", ranges.node_ports, problems)
+        else:
+            spec["healthCheckNodePort"] = _free_port(ports, taken, partial(free, protocol="TCP"), "TCP", ranges)
+
+
+def _check_port(number: int, free: bool, path: str, allowed: tuple[int, int], problems: Problems) -> None:
+    low, high = allowed
+    if not low <= number <= high:
+        problems.invalid(
+            path, number, f"provided port is not in the valid range. The range of valid ports is {low}-{high}"
+        )
+    elif not free:
+        problems.invalid(path, number, "provided port is already allocated")
+
+
+def _free_port(
+    ports: Iterable[Obj],
+    taken: set[tuple[int, str]],
+    free: Callable[[int], bool],
+    protocol: str,
+    ranges: Ranges,
+) -> int:
+    low, high = ranges.node_ports
+    reserved = min(max(_RESERVED_PORTS[0], (high - low + 1) // 32), _RESERVED_PORTS[1])
+    for number in _candidates(low, high, low + min(reserved, (high - low) // 2)):
+        if (number, protocol) not in taken and free(number):
+            taken.add((number, protocol))
+            return number
+    raise InternalError(f"failed to allocate a nodePort: range is full: every port of {low}-{high} is in use")

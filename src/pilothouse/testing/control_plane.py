@@ -1,0 +1,75 @@
+"""An API server over a store in memory, in this process: for tests of components against the real API."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from types import TracebackType
+
+from pilothouse.apiserver.allocation import service_allocators
+from pilothouse.apiserver.chain import AdmissionRequest, Attributes, Chain, Decision
+from pilothouse.apiserver.node_link import NodeLink
+from pilothouse.apiserver.server import ApiServer
+from pilothouse.client.client import Client
+from pilothouse.client.wire import HandlerTransport, Request, User
+from pilothouse.kinds.catalogue import KINDS
+from pilothouse.kinds.kind import Kind
+from pilothouse.machinery.errors import Unauthorized
+from pilothouse.store.memory import MemoryStore
+from pilothouse.store.store import Store
+
+ADMIN = User("admin", ("system:masters",))
+
+
+class AllowAll:
+    """Whoever the request says it is may do everything; nothing is admitted otherwise than it came."""
+
+    async def authenticate(self, request: Request) -> User:
+        if request.user is None:
+            raise Unauthorized("Unauthorized")
+        return request.user
+
+    async def allow(self, attributes: Attributes) -> Decision:
+        return Decision(True)
+
+    async def admit(self, request: AdmissionRequest) -> None:
+        return None
+
+
+def allow_all() -> Chain:
+    """A chain that lets everything through."""
+    everything = AllowAll()
+    return Chain(everything, everything, everything)
+
+
+class ControlPlane:
+    """`async with ControlPlane() as plane: plane.client().create(…)`. Any part can be replaced by another."""
+
+    def __init__(
+        self,
+        *,
+        store: Store | None = None,
+        chain: Chain | None = None,
+        kinds: Sequence[Kind] = KINDS,
+        nodes: NodeLink | None = None,
+        service_range: str = "10.96.0.0/16",
+    ) -> None:
+        self.store = store or MemoryStore()
+        self.api = ApiServer(
+            self.store,
+            chain or allow_all(),
+            kinds,
+            allocators=service_allocators(self.store, service_range),
+            nodes=nodes,
+        )
+
+    def client(self, user: User = ADMIN, *, user_agent: str = "test") -> Client:
+        """A client that is `user`."""
+        return Client(HandlerTransport(self.api.handle, user), user_agent=user_agent)
+
+    async def __aenter__(self) -> ControlPlane:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.store.close()
