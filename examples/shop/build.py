@@ -1,14 +1,16 @@
 """Builds the shop's three images from Debian packages, pushes them to a registry on loopback, and writes the manifests
 with each image named by the digest that was pushed.
 
-    build.py REGISTRY OUT     e.g. build.py 127.0.0.1:5000 build/shop
+    build.py REGISTRY OUT             e.g. build.py 127.0.0.1:5000 build/shop
+    build.py --check REGISTRY OUT     succeeds when the registry still has every image that OUT names
 """
 
+import http.client
 import re
 import sys
 from pathlib import Path
 
-from pilothouse.testing.images import ImageError, Recipe, build, push
+from pilothouse.testing.images import MANIFEST, ImageError, Recipe, build, push
 
 HERE = Path(__file__).resolve().parent
 
@@ -35,7 +37,28 @@ def recipes() -> dict[str, Recipe]:
     }
 
 
+def check(registry: str, out: Path) -> bool:
+    """True when every image in OUT is of that registry, and there."""
+    connection = http.client.HTTPConnection(registry, timeout=5)
+    images = [
+        reference
+        for manifest in out.glob("*.yaml")
+        for reference in re.findall(r"(?m)^\s*image: (\S+@\S+)$", manifest.read_text())
+    ]
+    for reference in images:
+        host, _, rest = reference.partition("/")
+        repository, _, digest = rest.partition("@")
+        connection.request("HEAD", f"/v2/{repository}/manifests/{digest}", headers={"Accept": MANIFEST})
+        answer = connection.getresponse()
+        answer.read()
+        if host != registry or answer.status != 200:
+            return False
+    return bool(images)
+
+
 def main() -> None:
+    if sys.argv[1] == "--check":
+        sys.exit(not check(sys.argv[2], Path(sys.argv[3])))
     registry, out = sys.argv[1], Path(sys.argv[2])
     references = {}
     for name, recipe in recipes().items():
