@@ -52,9 +52,9 @@ async def run_controllers(
     """Runs all controllers until cancelled.
 
     `client_for(name)` gives the client of one identity. `pod_range` is the cluster's pod range, of which each node gets
-    a `/node_prefix`. `informers` are given when they are shared with other components (the scheduler), whose owner then
-    runs them. `extra` is the seam for controllers made elsewhere (certificates, bootstrap tokens, root CA): they are run
-    and restarted like these.
+    a `/node_prefix`. `informers` are given when they are shared with other components (the scheduler), whose owner
+    then runs them. `extra` is the seam for controllers made elsewhere (certificates, bootstrap tokens, root CA): they
+    run and are restarted like these.
     """
     shared = informers or SharedInformers(client_for(INFORMERS))
     async with asyncio.TaskGroup() as group:

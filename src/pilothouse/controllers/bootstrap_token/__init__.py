@@ -1,0 +1,1 @@
+"""Join tokens: made, and deleted when expired; the cluster's public introduction."""

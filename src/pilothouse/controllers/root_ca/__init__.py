@@ -1,0 +1,1 @@
+"""The cluster's certificate authority published to every namespace."""

@@ -1,0 +1,153 @@
+"""The scheduler's picture of the cluster: nodes with what is taken on them, pods, volumes. No I/O.
+
+Kept up to date by change instead of being copied for each pod; since a decision never waits, it sees one state. Pods
+that are being bound are counted already (assumed), so that many decisions in a row never give the same room twice.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+
+from pilothouse.kinds.core.node import Node
+from pilothouse.kinds.core.persistent_volume import PersistentVolume
+from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
+from pilothouse.kinds.storage.storage_class import StorageClass
+from pilothouse.scheduler.pod_info import Amounts, PodInfo, amounts
+
+
+@dataclass(slots=True)
+class NodeInfo:
+    """A node and the pods on it. `node` is None while only its pods are known."""
+
+    name: str
+    node: Node | None = None
+    allocatable: Amounts = field(default_factory=dict)
+    requested: Amounts = field(default_factory=dict)
+    scored: Amounts = field(default_factory=lambda: {"cpu": 0, "memory": 0})
+    pods: dict[str, PodInfo] = field(default_factory=dict)
+    images: dict[str, int] = field(default_factory=dict)
+    """Sizes in bytes of the images present, by each of their names."""
+
+    @property
+    def labels(self) -> Mapping[str, str]:
+        return self.node.metadata.labels if self.node is not None else {}
+
+    def update(self, node: Node | None) -> None:
+        self.node = node
+        self.allocatable = amounts(node.status.allocatable) if node is not None else {}
+        self.images = {}
+        for image in node.status.images if node is not None else ():
+            for name in image.names:
+                self.images[name] = image.size_bytes
+
+    def add(self, pod: PodInfo) -> None:
+        self.pods[pod.key] = pod
+        self._count(pod, 1)
+
+    def remove(self, pod: PodInfo) -> None:
+        del self.pods[pod.key]
+        self._count(pod, -1)
+
+    def _count(self, pod: PodInfo, sign: int) -> None:
+        for resource, value in pod.requests.items():
+            self.requested[resource] = self.requested.get(resource, 0) + sign * value
+        for resource, value in pod.scored.items():
+            self.scored[resource] += sign * value
+
+
+@dataclass(frozen=True, slots=True)
+class Storage:
+    """Claims by key, volumes by name, classes by name."""
+
+    claims: Mapping[str, PersistentVolumeClaim] = field(default_factory=dict)
+    volumes: Mapping[str, PersistentVolume] = field(default_factory=dict)
+    classes: Mapping[str, StorageClass] = field(default_factory=dict)
+
+
+class Snapshot:
+    """`namespaces` holds each namespace's labels; `storage` is replaced by whoever reads claims and volumes."""
+
+    def __init__(self) -> None:
+        self._nodes: dict[str, NodeInfo] = {}
+        self._where: dict[str, str] = {}
+        self._assumed: set[str] = set()
+        self.namespaces: dict[str, Mapping[str, str]] = {}
+        self.storage = Storage()
+        self.repelling: dict[str, PodInfo] = {}
+        """Placed pods with required anti-affinity, whose terms bind those that come later."""
+
+    def nodes(self) -> list[NodeInfo]:
+        """The nodes that exist, by name."""
+        return [info for _, info in sorted(self._nodes.items()) if info.node is not None]
+
+    def node(self, name: str) -> NodeInfo | None:
+        info = self._nodes.get(name)
+        return info if info is not None and info.node is not None else None
+
+    def node_of(self, pod_key: str) -> NodeInfo | None:
+        name = self._where.get(pod_key)
+        return self._nodes.get(name) if name is not None else None
+
+    def placed(self) -> Iterable[tuple[NodeInfo, PodInfo]]:
+        """Every pod with the node it is on."""
+        for info in self._nodes.values():
+            for pod in info.pods.values():
+                yield info, pod
+
+    def put_node(self, node: Node) -> None:
+        self._info(node.name).update(node)
+
+    def remove_node(self, name: str) -> None:
+        info = self._nodes.get(name)
+        if info is not None:
+            info.update(None)
+            self._drop_if_empty(info)
+
+    def put_pod(self, pod: PodInfo, node: str) -> None:
+        """A pod that is bound to `node`; takes the place of an assumption."""
+        self._assumed.discard(pod.key)
+        self._place(pod, node)
+
+    def assume(self, pod: PodInfo, node: str) -> None:
+        """A pod about to be bound to `node`."""
+        self._place(pod, node)
+        self._assumed.add(pod.key)
+
+    def forget(self, pod_key: str) -> None:
+        """Takes an assumption back; a pod that turned out bound stays."""
+        if pod_key in self._assumed:
+            self.remove_pod(pod_key)
+
+    def is_assumed(self, pod_key: str) -> bool:
+        return pod_key in self._assumed
+
+    def remove_pod(self, pod_key: str) -> None:
+        self._assumed.discard(pod_key)
+        self.repelling.pop(pod_key, None)
+        name = self._where.pop(pod_key, None)
+        if name is not None:
+            info = self._nodes[name]
+            info.remove(info.pods[pod_key])
+            self._drop_if_empty(info)
+
+    def _place(self, pod: PodInfo, node: str) -> None:
+        if pod.key in self._where:
+            name = self._where[pod.key]
+            self._nodes[name].remove(self._nodes[name].pods[pod.key])
+        self._info(node).add(pod)
+        self._where[pod.key] = node
+        if pod.anti_affinity:
+            self.repelling[pod.key] = pod
+        else:
+            self.repelling.pop(pod.key, None)
+
+    def _info(self, name: str) -> NodeInfo:
+        info = self._nodes.get(name)
+        if info is None:
+            info = self._nodes[name] = NodeInfo(name)
+        return info
+
+    def _drop_if_empty(self, info: NodeInfo) -> None:
+        if info.node is None and not info.pods:
+            self._nodes.pop(info.name, None)

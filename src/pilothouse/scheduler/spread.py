@@ -1,0 +1,86 @@
+"""Topology spread constraints: pods shared out evenly over zones, hosts or any other label. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+
+from pilothouse.kinds.core.pod import TopologySpreadConstraint
+from pilothouse.machinery.selectors import Selector
+from pilothouse.scheduler import filters
+from pilothouse.scheduler.pod_info import PodInfo, own_selector
+from pilothouse.scheduler.snapshot import NodeInfo, Snapshot
+
+
+@dataclass(frozen=True, slots=True)
+class Spread:
+    """One constraint with the matching pods counted in each of the domains that count for it."""
+
+    constraint: TopologySpreadConstraint
+    counts: Counter[str]
+    least: int
+    own: int
+    """1 if the pod matches its own constraint, as it should."""
+
+
+def examine(pod: PodInfo, snapshot: Snapshot, *, hard: bool) -> list[Spread]:
+    """The pod's constraints of one sort: hard (DoNotSchedule) or soft (ScheduleAnyway)."""
+    wanted = "DoNotSchedule" if hard else "ScheduleAnyway"
+    constraints = [c for c in pod.pod.spec.topology_spread_constraints if c.when_unsatisfiable == wanted]
+    keys = [constraint.topology_key for constraint in constraints]
+    return [_examine(pod, constraint, keys, snapshot) for constraint in constraints]
+
+
+def _examine(pod: PodInfo, constraint: TopologySpreadConstraint, keys: list[str], snapshot: Snapshot) -> Spread:
+    selector = own_selector(pod.pod, constraint.label_selector, constraint.match_label_keys)
+    counts: Counter[str] = Counter()
+    for info in snapshot.nodes():
+        if all(key in info.labels for key in keys) and _counts(pod, constraint, info):
+            counts[info.labels[constraint.topology_key]] += _matching(pod, selector, info)
+    least = min(counts.values(), default=0)
+    if constraint.min_domains is not None and len(counts) < constraint.min_domains:
+        least = 0
+    return Spread(constraint, counts, least, int(selector.matches(pod.pod.metadata.labels)))
+
+
+def _counts(pod: PodInfo, constraint: TopologySpreadConstraint, info: NodeInfo) -> bool:
+    """By default nodes that the pod's affinity excludes do not count, tainted ones do."""
+    if (constraint.node_affinity_policy or "Honor") == "Honor" and filters.node_affinity(pod, info):
+        return False
+    return (constraint.node_taints_policy or "Ignore") == "Ignore" or not filters.taints(pod, info)
+
+
+def _matching(pod: PodInfo, selector: Selector, info: NodeInfo) -> int:
+    namespace = pod.pod.metadata.namespace
+    return sum(
+        other.pod.metadata.namespace == namespace
+        and other.pod.metadata.deletion_timestamp is None
+        and selector.matches(other.pod.metadata.labels)
+        for other in info.pods.values()
+    )
+
+
+def objections(spreads: list[Spread], info: NodeInfo) -> list[str]:
+    """Why the hard constraints keep the pod from this node."""
+    for spread in spreads:
+        value = info.labels.get(spread.constraint.topology_key)
+        if value is None:
+            return ["node(s) didn't match pod topology spread constraints (missing required label)"]
+        if spread.counts[value] + spread.own - spread.least > spread.constraint.max_skew:
+            return ["node(s) didn't match pod topology spread constraints"]
+    return []
+
+
+def preferences(spreads: list[Spread], nodes: list[NodeInfo]) -> dict[str, float]:
+    """Raw scores by node for the soft constraints: the fewer matching pods in its domains, the higher."""
+    if not spreads:
+        return {}
+    return {
+        info.name: -float(sum(_crowd(spread, info.labels.get(spread.constraint.topology_key)) for spread in spreads))
+        for info in nodes
+    }
+
+
+def _crowd(spread: Spread, value: str | None) -> int:
+    """A node without the label counts as the fullest domain."""
+    return max(spread.counts.values(), default=0) + 1 if value is None else spread.counts[value]
