@@ -51,7 +51,8 @@ def page(shop: dict) -> str:
         f"  <li>{escape(p['name'])}: {p['price']} euro, ordered {p['orders']} times</li>" for p in shop["products"]
     )
     return (
-        f"<!doctype html>\n<title>{escape(shop['title'])}</title>\n<h1>{escape(shop['title'])}</h1>\n<ul>\n{rows}\n</ul>\n"
+        f"<!doctype html>\n<title>{escape(shop['title'])}</title>\n<h1>{escape(shop['title'])}</h1>\n"
+        f"<ul>\n{rows}\n</ul>\n"
         f"<p>Visit {shop['visits']}, served by {escape(shop['served_by'])}.</p>\n"
     )
 
