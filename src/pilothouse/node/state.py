@@ -12,6 +12,9 @@ from dataclasses import dataclass, field
 
 from pilothouse.kinds.core.pod import Pod
 
+BACKOFF_FIRST = 10.0
+BACKOFF_MOST = 300.0
+
 
 class Phase(enum.StrEnum):
     """Where one container (one attempt) is in its life."""
@@ -57,7 +60,10 @@ class ContainerState:
     """When this node began to stop it; 0 if it did not."""
     kill_at: float = 0.0
     """When its grace ends, once stopping."""
-    user: int | None = None
+    kill_reason: str = ""
+    """Set when it must be stopped to be restarted: its liveness or startup probe failed, or its hook did."""
+    kill_grace: float | None = None
+    """The grace of that stop, when a probe names one of its own."""
 
     @property
     def running(self) -> bool:
@@ -83,7 +89,7 @@ class SandboxState:
     runtime_handler: str = ""
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Waiting:
     """Why a container is not running although it should be, as its `waiting` state shows it."""
 
@@ -91,15 +97,21 @@ class Waiting:
     message: str = ""
     until: float = 0.0
     """Not tried again before this moment; 0 means that nothing is timed."""
+    since: float = 0.0
 
 
-@dataclass(slots=True)
-class RestartBackoff:
-    """Back-off of a container's restarts: `delay` seconds before the next, counted from the last exit."""
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Back-off of a container's restarts, or of its pulls: `delay` seconds, set at `since`."""
 
-    delay: float = 0.0
-    attempt: int = -1
-    """The attempt whose exit this delay was reckoned for."""
+    delay: float
+    since: float
+
+    def next(self, now: float) -> Backoff:
+        """Twice the delay, or the first one again after ten quiet minutes (upstream's figures)."""
+        if now - self.since > 2 * BACKOFF_MOST:
+            return Backoff(BACKOFF_FIRST, now)
+        return Backoff(min(BACKOFF_MOST, self.delay * 2), now)
 
 
 @dataclass(slots=True)
@@ -131,9 +143,15 @@ class PodState:
     images: dict[str, str] = field(default_factory=dict)
     """Container name to the local image id it is to run; absent while not yet resolved or pulled."""
     waiting: dict[str, Waiting] = field(default_factory=dict)
-    backoff: dict[str, RestartBackoff] = field(default_factory=dict)
+    """Failures to pull, configure or start a container, by its name."""
+    announced: dict[str, float] = field(default_factory=dict)
+    """The restarts that the BackOff event was recorded for, by container."""
+    restarts: dict[str, Backoff] = field(default_factory=dict)
+    pulls: dict[str, Backoff] = field(default_factory=dict)
     pulling: set[str] = field(default_factory=set)
     """Containers whose image is being pulled."""
+    sandbox_attempt: int = 0
+    """The number the next sandbox gets; every try takes one, because the runtime holds the name of one that timed out."""
     sandbox_retry_at: float = 0.0
     sandbox_failures: int = 0
     volumes_ready: bool = False
@@ -141,6 +159,8 @@ class PodState:
     volumes_failures: int = 0
     volumes_message: str = ""
     refusal: Refusal | None = None
+    ended: bool = False
+    """The API showed the pod as Succeeded or Failed before this node began: its status is left as it is."""
     admitted: bool = False
     started_at: float = 0.0
     """When this node first saw the pod: `status.startTime`."""
@@ -192,6 +212,7 @@ class PodTable:
     def __init__(self) -> None:
         self._by_uid: dict[str, PodState] = {}
         self._by_name: dict[tuple[str, str], str] = {}
+        self._owners: dict[str, str] = {}
 
     def __len__(self) -> int:
         return len(self._by_uid)
@@ -207,13 +228,17 @@ class PodTable:
     def by_uid(self, uid: str) -> PodState | None:
         return self._by_uid.get(uid)
 
-    def by_container(self, container_id: str) -> tuple[PodState, ContainerState] | None:
-        """The pod and container of a container id (newest attempts only)."""
-        for state in self._by_uid.values():
-            for container in state.containers.values():
-                if container.id == container_id:
-                    return state, container
-        return None
+    def owner(self, runtime_id: str) -> PodState | None:
+        """The pod that a container's or sandbox's id belongs to."""
+        uid = self._owners.get(runtime_id)
+        return self._by_uid.get(uid) if uid is not None else None
+
+    def own(self, runtime_id: str, uid: str) -> None:
+        """Notes that the runtime's object of that id is the pod's."""
+        self._owners[runtime_id] = uid
+
+    def disown(self, runtime_id: str) -> None:
+        self._owners.pop(runtime_id, None)
 
     def add(self, state: PodState) -> None:
         self._by_uid[state.uid] = state
@@ -227,5 +252,7 @@ class PodTable:
 
     def remove(self, uid: str) -> None:
         state = self._by_uid.pop(uid, None)
+        for runtime_id in [key for key, owner in self._owners.items() if owner == uid]:
+            del self._owners[runtime_id]
         if state is not None and self._by_name.get((state.namespace, state.name)) == uid:
             del self._by_name[(state.namespace, state.name)]

@@ -1,0 +1,131 @@
+"""Mounting and unmounting: tmpfs, bind mounts of paths that must not escape their directory, and what is mounted where."""
+
+from __future__ import annotations
+
+import ctypes
+import errno
+import os
+from pathlib import Path
+
+MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC = 2, 4, 8, 4096, 16384
+_MNT_DETACH = 2
+_OPENAT2 = 437
+_RESOLVE_NO_MAGICLINKS, _RESOLVE_BENEATH = 0x02, 0x08
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+class _OpenHow(ctypes.Structure):
+    _fields_ = [("flags", ctypes.c_uint64), ("mode", ctypes.c_uint64), ("resolve", ctypes.c_uint64)]
+
+
+class EscapeError(OSError):
+    """A path inside a volume leads out of it through links."""
+
+
+def mount_tmpfs(target: str | Path, *, size_bytes: int = 0, mode: int = 0o777) -> None:
+    """Mounts a tmpfs; 0 bytes leaves the kernel's limit, half of memory. Raises OSError."""
+    options = f"mode={mode:o}" + (f",size={size_bytes}" if size_bytes else "")
+    _mount("tmpfs", target, "tmpfs", 0, options)
+
+
+def bind(source: str | Path, target: str | Path) -> None:
+    """Shows `source` at `target` too, with what is mounted below it. Raises OSError."""
+    _mount(str(source), target, None, MS_BIND | MS_REC, None)
+
+
+def unmount(target: str | Path) -> None:
+    """Takes away every mount at `target`; nothing happens when there is none. Busy ones end with their last user."""
+    while True:
+        if _libc.umount2(os.fsencode(target), _MNT_DETACH) != 0:
+            code = ctypes.get_errno()
+            if code in (errno.EINVAL, errno.ENOENT):
+                return
+            raise OSError(code, os.strerror(code), str(target))
+
+
+def mounts_below(directory: str | Path) -> list[str]:
+    """Mount points in and below a directory, deepest first."""
+    prefix = os.path.realpath(directory)
+    found = [point for point in _mount_points() if point == prefix or point.startswith(prefix + "/")]
+    return sorted(found, key=len, reverse=True)
+
+
+def unmount_below(directory: str | Path) -> None:
+    """Unmounts everything in and below a directory. Raises OSError."""
+    for point in mounts_below(directory):
+        unmount(point)
+
+
+def is_mount(path: str | Path) -> bool:
+    """Whether a file system is mounted at the directory (a bind mount of the same file system does not count)."""
+    return os.path.ismount(path)
+
+
+def _mount_points() -> list[str]:
+    lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+    return [line.split()[4].encode().decode("unicode_escape") for line in lines]
+
+
+def _mount(source: str, target: str | Path, kind: str | None, flags: int, options: str | None) -> None:
+    result = _libc.mount(
+        os.fsencode(source),
+        os.fsencode(target),
+        os.fsencode(kind) if kind else None,
+        ctypes.c_ulong(flags),
+        os.fsencode(options) if options else None,
+    )
+    if result != 0:
+        code = ctypes.get_errno()
+        raise OSError(code, os.strerror(code), str(target))
+
+
+def open_beneath(root: int, path: str, flags: int) -> int:
+    """Opens a path below the directory `root` is open on; links may not lead out. Raises EscapeError, OSError."""
+    how = _OpenHow(flags | os.O_CLOEXEC, 0, _RESOLVE_BENEATH | _RESOLVE_NO_MAGICLINKS)
+    fd = _libc.syscall(_OPENAT2, root, os.fsencode(path), ctypes.byref(how), ctypes.sizeof(how))
+    if fd < 0:
+        code = ctypes.get_errno()
+        if code == errno.EXDEV:
+            raise EscapeError(code, "the path leads out of the volume", path)
+        raise OSError(code, os.strerror(code), path)
+    return int(fd)
+
+
+def bind_beneath(root: str | Path, path: str, target: str | Path) -> None:
+    """Binds `root`/`path` to `target`, making missing directories; `target` is made to fit (a file or a directory).
+
+    The source is held open while it is bound, so that it cannot be exchanged for a link in between.
+    """
+    base = os.open(root, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        fd = _open_or_make(base, path)
+        try:
+            target = Path(target)
+            if os.path.isdir(f"/proc/self/fd/{fd}"):
+                target.mkdir(parents=True, exist_ok=True)
+            else:
+                target.parent.mkdir(parents=True, exist_ok=True)
+                target.touch()
+            bind(f"/proc/self/fd/{fd}", target)
+        finally:
+            os.close(fd)
+    finally:
+        os.close(base)
+
+
+def _open_or_make(base: int, path: str) -> int:
+    try:
+        return open_beneath(base, path, os.O_PATH)
+    except FileNotFoundError:
+        parts = Path(path).parts
+    for depth in range(1, len(parts) + 1):
+        parent = open_beneath(base, os.path.join(".", *parts[: depth - 1]), os.O_PATH | os.O_DIRECTORY)
+        try:
+            os.mkdir(parts[depth - 1], 0o750, dir_fd=parent)
+            os.chmod(parts[depth - 1], 0o777 & ~0o027 | 0o050, dir_fd=parent)
+        except FileExistsError:
+            continue
+        finally:
+            os.close(parent)
+    return open_beneath(base, path, os.O_PATH)

@@ -1,0 +1,56 @@
+"""What a node must be told to run."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pilothouse.node.names import Resolver
+from pilothouse.node.refuse import Abilities
+from pilothouse.node.volumes.layout import Layout
+
+WORKERS = 12
+"""Pods worked on at once; beyond what two cores can start, more only wait on one another."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NodeConfig:
+    """A node's name, address, directories and what it tells its pods."""
+
+    name: str
+    address: str
+    data_dir: Path
+    containerd_socket: Path
+    cgroup_root: str
+    """The group all pods run below, as in `/pilothouse-1a2b3c4d`."""
+    cluster_dns: str = ""
+    domain: str = "cluster.local"
+    port: int = 10250
+    """Of the node's own API; written into the Node object."""
+    host_resolver: Resolver | None = None
+    """The resolver configuration pods inherit; None reads the host's /etc/resolv.conf."""
+    abilities: Abilities = field(default_factory=Abilities)
+    labels: dict[str, str] = field(default_factory=dict)
+    """Added to the Node object at registration."""
+    max_pods: int = 110
+    workers: int = WORKERS
+    version: str = "v1.35.0"
+    """The kubelet API level reported in `nodeInfo.kubeletVersion`."""
+
+    @property
+    def layout(self) -> Layout:
+        return Layout(self.data_dir)
+
+    @property
+    def certs_dir(self) -> Path:
+        """Where mirrors of registries are configured, a folder for each host."""
+        return self.data_dir / "containerd" / "certs.d"
+
+    @property
+    def volumes_dir(self) -> Path:
+        """Where local persistent volumes are made."""
+        return self.data_dir / "volumes"
+
+    @property
+    def seccomp_dir(self) -> Path:
+        return self.data_dir / "seccomp"

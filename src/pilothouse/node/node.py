@@ -1,0 +1,142 @@
+"""A node: runs the pods that are bound to it, and keeps its Node object true."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable
+from pathlib import Path
+
+from pilothouse.client.client import Client
+from pilothouse.client.events import EventRecorder
+from pilothouse.client.informer import Informer
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.service import Service
+from pilothouse.linux.cgroups import Cgroups
+from pilothouse.node import adopt, capacity
+from pilothouse.node.config import NodeConfig
+from pilothouse.node.context import Context, Tasks
+from pilothouse.node.cri import Runtime
+from pilothouse.node.images.progress import downloads
+from pilothouse.node.images.store import ImageStore
+from pilothouse.node.images.sweeper import Sweeper
+from pilothouse.node.names import Resolver, parse_resolv_conf
+from pilothouse.node.orphans import remove_orphans
+from pilothouse.node.pods import Pods
+from pilothouse.node.probes.prober import Prober
+from pilothouse.node.references import References
+from pilothouse.node.registration import Registration
+from pilothouse.node.reporting import Reporter
+from pilothouse.node.state import PodTable
+from pilothouse.node.volumes.mounter import Volumes
+from pilothouse.node.volumes.reclaim import Reclaimer
+
+__all__ = ["Node", "NodeConfig"]
+
+
+class Node:
+    """The node's parts put together. `run` works until cancelled and leaves containers running when it ends.
+
+    `services` is the informer of Services of a process that has one anyway; without it the node runs its own.
+    """
+
+    def __init__(
+        self,
+        config: NodeConfig,
+        client: Client,
+        recorder: EventRecorder,
+        *,
+        services: Informer[Service] | None = None,
+    ) -> None:
+        self.config = config
+        self.runtime = Runtime(str(config.containerd_socket))
+        self.pods = PodTable()
+        """The pods of this node, for streams and statistics to read."""
+        self._client = client
+        self._own_services = services is None
+        self._services = services if services is not None else Informer(client, Service)
+        self._informer: Informer[Pod] = Informer(client, Pod, field_selector=f"spec.nodeName={config.name}")
+        references = References(client, self._reference_changed)
+        tasks = Tasks()
+        images = ImageStore(self.runtime, str(config.certs_dir), lambda: downloads(self.runtime.channel))
+        memory = capacity.memory_bytes()
+        self._reporter = Reporter(client, self.pods, config.address)
+        self._context = Context(
+            config=config,
+            client=client,
+            runtime=self.runtime,
+            images=images,
+            volumes=Volumes(client, references, config.layout),
+            references=references,
+            cgroups=Cgroups(),
+            recorder=recorder,
+            pods=self.pods,
+            services=self._services,
+            probes=Prober(self.runtime, config.address, self._wake, lambda *what: self._context.tell(*what)),
+            tasks=tasks,
+            wake=self._wake,
+            memory_capacity=memory,
+            host_resolver=config.host_resolver or _host_resolver(),
+            allocatable={},
+        )
+        self._pods = Pods(self._context, self._reporter)
+        self._sweeper = Sweeper(self._context)
+        self._reclaimer = Reclaimer(client, config.volumes_dir)
+        self.registration = Registration(config, client, self.runtime)
+
+    @property
+    def informer(self) -> Informer[Pod]:
+        """The pods bound to this node, as the API server has them."""
+        return self._informer
+
+    def on_pod_cidr(self, hook: Callable[[str], None]) -> None:
+        """Calls `hook` with the node's pod range as soon as it is known; the network is then looked at again."""
+        self.registration.on_pod_cidr(hook)
+
+    async def run(self) -> None:
+        """Runs the node until cancelled."""
+        config = self.config
+        for directory in (config.layout.pods, config.layout.logs, config.volumes_dir):
+            directory.mkdir(parents=True, exist_ok=True)
+        self._context.allocatable.update(capacity.allocatable(config.data_dir, config.max_pods))
+        for pod in await adopt.kept_pods(self._context):
+            self._pods.desire(pod)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self.registration.run())
+                group.create_task(self._pods.run())
+                group.create_task(self._follow_api())
+                group.create_task(self._informer.run())
+                group.create_task(self._sweeper.run())
+                group.create_task(self._reclaimer.run())
+                if self._own_services:
+                    group.create_task(self._services.run())
+        finally:
+            await self._close()
+
+    async def _follow_api(self) -> None:
+        self._informer.subscribe(self._pods.seen)
+        await self._informer.synced()
+        self._pods.forsake_unknown({pod.metadata.uid for pod in self._informer})
+        await self._pods.runtime_ready.wait()
+        await remove_orphans(self._context)
+
+    async def _close(self) -> None:
+        self._context.tasks.cancel_all()
+        self._context.probes.close()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._context.references.close()
+        await self.runtime.close()
+
+    def _wake(self, uid: str) -> None:
+        self._pods.queue.add(uid)
+
+    def _reference_changed(self, uid: str) -> None:
+        self._pods.reference_changed(uid)
+
+
+def _host_resolver() -> Resolver:
+    try:
+        return parse_resolv_conf(Path("/etc/resolv.conf").read_text(errors="replace"))
+    except OSError:
+        return Resolver()

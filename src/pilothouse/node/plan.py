@@ -1,0 +1,351 @@
+"""What is to be done next for one pod: a snapshot goes in, an ordered list of actions with no choices left comes out.
+
+The plan names only what can be done at once; each action, once carried out, changes the snapshot, and the next plan
+follows. Rules are upstream's (kubelet `computePodActions`): the sandbox first, init containers one after another with
+sidecars kept running among them, then the containers; a pod that ends loses its sandbox and keeps its record.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TypeAlias
+
+from pilothouse.kinds.core.pod import Container, Pod
+from pilothouse.machinery.objects import parse_timestamp
+from pilothouse.node.hashing import spec_hash
+from pilothouse.node.state import BACKOFF_MOST, ContainerState, PodState, Waiting
+
+DEFAULT_GRACE = 30
+
+
+@dataclass(frozen=True, slots=True)
+class Fail:
+    """The pod is over: phase Failed with this reason."""
+
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Prepare:
+    """Make the sandbox, the volumes, or both at once."""
+
+    sandbox: bool
+    volumes: bool
+
+
+@dataclass(frozen=True, slots=True)
+class DropSandbox:
+    """Stop and remove a sandbox of an earlier attempt, with its containers."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class EnsureImage:
+    """See that the container's image is there, pulling it in the background if it must be."""
+
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """Create and start a container."""
+
+    container: str
+    attempt: int
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """Begin to stop a container: preStop hook, stop signal, and after `grace` seconds the kill."""
+
+    container: str
+    grace: float
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class TearDown:
+    """Stop the sandbox, unmount volumes, remove the cgroup; the containers' records stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class Clean:
+    """Remove everything there is of the pod on this node, logs excepted."""
+
+
+Action: TypeAlias = Fail | Prepare | DropSandbox | EnsureImage | Start | Stop | TearDown | Clean
+
+
+@dataclass(slots=True)
+class Plan:
+    """`waiting` says why containers that should run do not; `again_at` is when time alone will change the plan."""
+
+    actions: list[Action] = field(default_factory=list)
+    waiting: dict[str, Waiting] = field(default_factory=dict)
+    again_at: float | None = None
+
+    def wake(self, moment: float) -> None:
+        self.again_at = moment if self.again_at is None else min(self.again_at, moment)
+
+
+def make_plan(state: PodState, now: float) -> Plan:
+    """The next actions for a pod."""
+    plan = Plan()
+    pod = state.pod
+    if state.cleaned:
+        return plan
+    if pod is None or state.deleted or pod.metadata.deletion_timestamp is not None:
+        _end(plan, state, now, deletion_grace(state, now), "the pod is being deleted", clean=True)
+        return plan
+    if state.refusal is None:
+        deadline = pod.spec.active_deadline_seconds
+        if deadline is not None and not state.torn_down:
+            if state.started_at + deadline <= now:
+                message = "Pod was active on the node longer than the specified deadline"
+                plan.actions.append(Fail("DeadlineExceeded", message))
+                return plan
+            plan.wake(state.started_at + deadline)
+    if state.torn_down:
+        return plan
+    if state.refusal is not None or state.ended or is_over(state):
+        _end(plan, state, now, grace_of(pod), "the pod has ended", clean=False)
+        return plan
+    _run(plan, state, pod, now)
+    return plan
+
+
+def grace_of(pod: Pod) -> float:
+    seconds = pod.spec.termination_grace_period_seconds
+    return float(DEFAULT_GRACE if seconds is None else seconds)
+
+
+def deletion_grace(state: PodState, now: float) -> float:
+    """Seconds a pod that is being deleted still has."""
+    pod = state.pod
+    if pod is None:
+        return float(DEFAULT_GRACE)
+    if state.deleted and pod.metadata.deletion_timestamp is None:
+        return grace_of(pod)
+    seconds = pod.metadata.deletion_grace_period_seconds
+    if seconds is None:
+        return grace_of(pod)
+    asked = pod.metadata.deletion_timestamp
+    if asked is None:
+        return float(seconds)
+    # The API's deletionTimestamp already includes the grace: it is when the pod is to be gone.
+    return max(0.0, min(float(seconds), parse_timestamp(asked).timestamp() - now + 1.0))
+
+
+def is_sidecar(container: Container) -> bool:
+    return container.restart_policy == "Always"
+
+
+def restarts(pod: Pod, container: Container, state: ContainerState) -> bool:
+    """Whether an exited container is to run again."""
+    if is_sidecar(container) and container in pod.spec.init_containers:
+        return True
+    policy = pod.spec.restart_policy
+    return policy == "Always" or (policy == "OnFailure" and state.exit_code != 0)
+
+
+def is_over(state: PodState) -> bool:
+    """True once no container will run again: all ended for good, or an init container failed for good."""
+    pod = state.pod
+    if pod is None:
+        return False
+    ended = [state.containers.get(container.name) for container in pod.spec.containers]
+    if all(
+        run is not None and run.exited and not restarts(pod, container, run)
+        for container, run in zip(pod.spec.containers, ended)
+    ):
+        return True
+    if pod.spec.restart_policy != "Never" or any(run is not None for run in ended):
+        return False
+    for container in pod.spec.init_containers:
+        run = state.containers.get(container.name)
+        if run is not None and not is_sidecar(container) and run.exited and run.exit_code != 0:
+            return True
+    return False
+
+
+def _run(plan: Plan, state: PodState, pod: Pod, now: float) -> None:
+    """Brings the pod towards running."""
+    plan.actions += [DropSandbox(sandbox) for sandbox in state.old_sandboxes]
+    sandbox_ready = state.sandbox is not None and state.sandbox.ready
+    if not sandbox_ready and state.sandbox is not None:
+        plan.actions.append(DropSandbox(state.sandbox.id))
+        return
+    wanted = _wanted(state, pod)
+    for container in wanted:
+        _image(plan, state, container, now)
+    make_sandbox = not sandbox_ready and state.sandbox_retry_at <= now
+    make_volumes = not state.volumes_ready and state.volumes_retry_at <= now
+    if make_sandbox or make_volumes:
+        plan.actions.append(Prepare(make_sandbox, make_volumes))
+    if not sandbox_ready and not make_sandbox:
+        plan.wake(state.sandbox_retry_at)
+    if not state.volumes_ready and not make_volumes:
+        plan.wake(state.volumes_retry_at)
+    if not sandbox_ready or not state.volumes_ready:
+        return
+    for run in state.containers.values():
+        _stop_unwanted(plan, state, pod, run, now)
+    for container in wanted:
+        if container.name in state.images:
+            _start(plan, state, pod, container, now)
+
+
+def _wanted(state: PodState, pod: Pod) -> list[Container]:
+    """The containers that should be running next and are not, in the order of their start."""
+    wanted = []
+    initialized = any(_ran_here(state, container) for container in pod.spec.containers)
+    for container in pod.spec.init_containers:
+        run = state.containers.get(container.name)
+        ran = _ran_here(state, container)
+        if is_sidecar(container):
+            if not ran or run is None or run.exited:
+                wanted.append(container)
+            if not initialized and not (ran and run is not None and run.running and run.started):
+                return wanted
+            continue
+        if initialized or (ran and run is not None and run.exited and run.exit_code == 0):
+            continue
+        if not ran or run is None or run.exited:
+            wanted.append(container)
+        return wanted
+    for container in pod.spec.containers:
+        run = state.containers.get(container.name)
+        if run is None or (run.exited and restarts(pod, container, run)):
+            wanted.append(container)
+    return wanted
+
+
+def _ran_here(state: PodState, container: Container) -> bool:
+    """Whether the container ran in the present sandbox; init containers run again in a new one."""
+    run = state.containers.get(container.name)
+    return run is not None and state.sandbox is not None and run.sandbox_id == state.sandbox.id
+
+
+def _image(plan: Plan, state: PodState, container: Container, now: float) -> None:
+    name = container.name
+    if name in state.images or name in state.pulling:
+        return
+    held = state.waiting.get(name)
+    if held is not None and held.until > now:
+        return
+    run = state.containers.get(name)
+    if run is not None and restart_at(state, run) > now:
+        return
+    plan.actions.append(EnsureImage(name))
+
+
+def restart_at(state: PodState, run: ContainerState) -> float:
+    """When an exited container may start again."""
+    backoff = state.restarts.get(run.name)
+    if backoff is None or run.finished_at - backoff.since > 2 * BACKOFF_MOST:
+        return 0.0
+    return run.finished_at + backoff.delay
+
+
+def _start(plan: Plan, state: PodState, pod: Pod, container: Container, now: float) -> None:
+    held = state.waiting.get(container.name)
+    if held is not None and held.until > now:
+        return
+    run = state.containers.get(container.name)
+    if run is not None and restart_at(state, run) > now:
+        return
+    plan.actions.append(Start(container.name, run.attempt + 1 if run is not None else 0))
+
+
+def _stop_unwanted(plan: Plan, state: PodState, pod: Pod, run: ContainerState, now: float) -> None:
+    """Stops a container that failed its probe or hook, or whose specification changed."""
+    if not run.running or run.stopping_since:
+        return
+    container = find_container(pod, run.name)
+    if container is None:
+        plan.actions.append(Stop(run.name, grace_of(pod), f"Container {run.name} is not part of the pod any more"))
+    elif run.kill_reason:
+        grace = run.kill_grace if run.kill_grace is not None else grace_of(pod)
+        plan.actions.append(Stop(run.name, grace, run.kill_reason))
+    elif run.spec_hash and run.spec_hash != spec_hash(container):
+        plan.actions.append(
+            Stop(run.name, grace_of(pod), f"Container {run.name} definition changed, will be restarted")
+        )
+
+
+def find_container(pod: Pod, name: str) -> Container | None:
+    return next((c for c in [*pod.spec.containers, *pod.spec.init_containers] if c.name == name), None)
+
+
+def waiting_for(state: PodState, now: float) -> tuple[dict[str, Waiting], float | None]:
+    """Why containers that should run do not, and when that changes by itself."""
+    pod = state.pod
+    result: dict[str, Waiting] = {}
+    again: float | None = None
+    if (
+        pod is None
+        or state.refusal is not None
+        or state.ended
+        or state.torn_down
+        or pod.metadata.deletion_timestamp is not None
+    ):
+        return result, again
+    if is_over(state):
+        return result, again
+    for container in _wanted(state, pod):
+        held, run = state.waiting.get(container.name), state.containers.get(container.name)
+        at = 0.0
+        if held is not None and (held.until > now or container.name in state.pulling):
+            result[container.name], at = _aged(held, container, now), held.until
+            if held.reason == "ErrImagePull" and held.since + 1 > now:
+                at = held.since + 1
+        elif run is not None and run.exited and restart_at(state, run) > now:
+            at = restart_at(state, run)
+            delay = state.restarts[container.name].delay
+            result[container.name] = Waiting(
+                "CrashLoopBackOff",
+                f"back-off {_duration(delay)} restarting failed container={container.name} "
+                f"pod={pod.name}_{pod.namespace}({state.uid})",
+                at,
+            )
+        if at > now:
+            again = at if again is None else min(again, at)
+    return result, again
+
+
+def _aged(held: Waiting, container: Container, now: float) -> Waiting:
+    """A failed pull is ErrImagePull at first and ImagePullBackOff while it waits to be tried again."""
+    if held.reason == "ErrImagePull" and held.since + 1 <= now:
+        message = f'Back-off pulling image "{container.image}": {held.message}'
+        return Waiting("ImagePullBackOff", message, held.until, held.since)
+    return held
+
+
+def _duration(seconds: float) -> str:
+    minutes, rest = divmod(int(seconds), 60)
+    return f"{minutes}m{rest}s" if minutes else f"{rest}s"
+
+
+def _end(plan: Plan, state: PodState, now: float, grace: float, why: str, *, clean: bool) -> None:
+    """Stops what runs (sidecars after the others, in reverse order), then takes the pod apart."""
+    running = [run for run in state.containers.values() if run.running]
+    if running:
+        for run in _next_to_stop(state.pod, running):
+            left = min(grace, run.kill_grace) if run.kill_grace is not None else grace
+            if not run.stopping_since or now + left < run.kill_at - 0.5:
+                plan.actions.append(Stop(run.name, left, f"Stopping container {run.name}"))
+        return
+    if state.cleanup_retry_at > now:
+        plan.wake(state.cleanup_retry_at)
+        return
+    plan.actions.append(Clean() if clean else TearDown())
+
+
+def _next_to_stop(pod: Pod | None, running: list[ContainerState]) -> list[ContainerState]:
+    sidecars = [c.name for c in pod.spec.init_containers if is_sidecar(c)] if pod is not None else []
+    first = [run for run in running if run.name not in sidecars]
+    if first:
+        return first
+    return [max(running, key=lambda run: sidecars.index(run.name))]

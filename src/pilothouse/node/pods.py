@@ -1,0 +1,252 @@
+"""Keeps this node's pods as they should be: one queue by pod, each pass a plan and its actions until nothing is left to do."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.machinery.objects import parse_timestamp
+from pilothouse.node import adopt, ending, exits, pulling, sandbox, starting, stopping
+from pilothouse.node.context import Context
+from pilothouse.node.cri import RuntimeAway, RuntimeFailure
+from pilothouse.node.plan import (
+    Action,
+    Clean,
+    DropSandbox,
+    EnsureImage,
+    Fail,
+    Prepare,
+    Start,
+    Stop,
+    TearDown,
+    make_plan,
+    waiting_for,
+)
+from pilothouse.node.refuse import refusal
+from pilothouse.node.reporting import Reporter
+from pilothouse.node.runtime_events import Exited, ImageChanged, OutOfMemory, RuntimeEvent, subscribe
+from pilothouse.node.state import PodState, Refusal
+from pilothouse.reconcile.queue import Backoff, KeyedQueue, work
+
+log = logging.getLogger(__name__)
+
+_STEPS = 200
+"""Plans in one pass; more means that an action does not change what it was planned for."""
+_RESUBSCRIBE = 0.2
+
+
+class Pods:
+    """The node's desired pods and what is done for them."""
+
+    def __init__(self, context: Context, reporter: Reporter) -> None:
+        self._context = context
+        self._reporter = reporter
+        self.queue = KeyedQueue()
+        self.synced = False
+        """The API server has said which pods there are: only now may others be removed."""
+        self.runtime_ready = asyncio.Event()
+        """The runtime's containers have been listed: only now may pods be started."""
+
+    async def run(self) -> None:
+        """Works until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow_runtime())
+            group.create_task(self._work())
+            group.create_task(self._reporter.run())
+
+    async def _work(self) -> None:
+        await self.runtime_ready.wait()
+        await work(
+            "pods",
+            self.queue,
+            self.reconcile,
+            workers=self._context.config.workers,
+            backoff=Backoff(first=0.2, most=10.0),
+        )
+
+    def seen(self, _key: str, old: Pod | None, new: Pod | None) -> None:
+        """The informer's subscriber: what the API server says of a pod of this node."""
+        if old is not None and (new is None or old.metadata.uid != new.metadata.uid):
+            gone = self._context.pods.by_uid(old.metadata.uid)
+            if gone is not None:
+                gone.deleted = True
+                self.queue.add(gone.uid)
+        if new is not None:
+            self.desire(new, old)
+
+    def desire(self, pod: Pod, old: Pod | None = None) -> None:
+        """Takes a pod as it should be; only what concerns the node has it looked at."""
+        pods = self._context.pods
+        state = pods.by_uid(pod.metadata.uid)
+        if state is None:
+            state = PodState(pod.metadata.uid, pod.namespace, pod.name)
+            pods.add(state)
+        pods.claim_name(state)
+        before, state.pod, state.deleted = state.pod, pod, False
+        if before is None or _matters(before, pod):
+            state.admitted = state.admitted and before is not None and before.spec == pod.spec
+            self.queue.add(state.uid)
+        elif old is not None and _conditions(old) != _conditions(pod):
+            self._reporter.report(state.uid)
+
+    def reference_changed(self, uid: str) -> None:
+        """A ConfigMap or Secret the pod names changed."""
+        state = self._context.pods.by_uid(uid)
+        if state is None:
+            return
+        state.volumes_retry_at = 0.0
+        for name, held in list(state.waiting.items()):
+            if held.reason == "CreateContainerConfigError":
+                del state.waiting[name]
+        if state.volumes_ready and not state.torn_down:
+            sandbox.refresh_now(self._context, state)
+        self.queue.add(uid)
+
+    async def reconcile(self, uid: str) -> float | None:
+        """One pass for a pod; the seconds after which time alone asks for another."""
+        state = self._context.pods.by_uid(uid)
+        if state is None:
+            return None
+        if state.pod is None and not self.synced:
+            return 1.0
+        if not state.admitted and state.pod is not None:
+            await self._admit(state, state.pod)
+        again: float | None = None
+        for _ in range(_STEPS):
+            plan = make_plan(state, time.time())
+            again = plan.again_at
+            if not plan.actions:
+                break
+            for action in plan.actions:
+                await self._act(state, action)
+                if isinstance(action, Start):
+                    break
+        else:
+            log.error("pod %s: no end of actions, the last plan was %s", state.key, plan.actions)
+            return 10.0
+        return self._finish(state, again)
+
+    def _finish(self, state: PodState, again: float | None) -> float | None:
+        if state.cleaned and (state.deleted or state.pod is None):
+            self._reporter.forget(state.uid)
+            self._context.pods.remove(state.uid)
+            return None
+        now = time.time()
+        waiting, changes = waiting_for(state, now)
+        for name, held in waiting.items():
+            if held.reason == "CrashLoopBackOff" and state.announced.get(name) != held.until:
+                state.announced[name] = held.until
+                message = (
+                    f"Back-off restarting failed container {name} in pod {state.name}_{state.namespace}({state.uid})"
+                )
+                self._context.tell(state, "Warning", "BackOff", message, name)
+        self._reporter.report(state.uid)
+        moments = [moment for moment in (again, changes) if moment is not None]
+        return max(0.01, min(moments) - now) if moments else None
+
+    async def _admit(self, state: PodState, pod: Pod) -> None:
+        if pod.status.phase in ("Succeeded", "Failed") and not state.started_at:
+            state.ended = True
+        if not state.started_at:
+            shown = pod.status.start_time
+            state.started_at = parse_timestamp(shown).timestamp() if shown else time.time()
+        if state.refusal is None:
+            state.refusal = refusal(pod, self._context.config.abilities)
+            if state.refusal is not None:
+                self._context.tell(state, "Warning", state.refusal.reason, state.refusal.message)
+        await asyncio.to_thread(adopt.keep, self._context, pod)
+        state.admitted = True
+
+    async def _act(self, state: PodState, action: Action) -> None:
+        context = self._context
+        match action:
+            case Prepare():
+                await sandbox.prepare(context, state, sandbox=action.sandbox, volumes=action.volumes)
+            case EnsureImage():
+                await pulling.ensure_image(context, state, action.container)
+            case Start():
+                await starting.start_container(context, state, action.container, action.attempt)
+            case Stop():
+                stopping.stop_container(context, state, action.container, action.grace, action.why)
+            case DropSandbox():
+                await sandbox.drop_sandbox(context, state, action.id)
+            case TearDown():
+                await ending.tear_down(context, state)
+            case Clean():
+                await ending.clean(context, state)
+            case Fail():
+                state.refusal = Refusal(action.reason, action.message)
+                context.tell(state, "Normal", action.reason, action.message)
+
+    async def _follow_runtime(self) -> None:
+        """Subscribes, then lists: between the two nothing is missed, and after a broken stream both happen again."""
+        failed = False
+        while True:
+            try:
+                events = subscribe(self._context.runtime.channel)
+                follow = asyncio.create_task(self._follow(events))
+                try:
+                    await self._context.runtime.version()
+                    await adopt.adopt(self._context)
+                    self._adopted()
+                    failed = False
+                    await follow
+                finally:
+                    follow.cancel()
+            except RuntimeFailure as error:
+                level = logging.DEBUG if failed or isinstance(error, RuntimeAway) else logging.WARNING
+                log.log(level, "following containerd: %s", error)
+                failed = True
+            await asyncio.sleep(_RESUBSCRIBE)
+
+    def _adopted(self) -> None:
+        self._context.images.forget()
+        self.runtime_ready.set()
+        for state in self._context.pods:
+            if state.pod is not None and not state.volumes_ready and state.sandbox is not None:
+                state.volumes_ready = self._context.volumes.intact(state.pod)
+                if state.volumes_ready:
+                    sandbox.refresh_now(self._context, state)
+            self.queue.add(state.uid)
+
+    async def _follow(self, events: object) -> None:
+        async for event in events:  # type: ignore[attr-defined]
+            self._happened(event)
+
+    def _happened(self, event: RuntimeEvent) -> None:
+        if isinstance(event, ImageChanged):
+            self._context.images.forget(event.name)
+            return
+        state = self._context.pods.owner(event.container_id)
+        if state is None:
+            return
+        if isinstance(event, OutOfMemory):
+            exits.out_of_memory(state, event.container_id)
+        elif isinstance(event, Exited):
+            exits.exited(self._context, state, event.container_id, event.exit_code, event.at)
+
+    def forsake_unknown(self, known: set[str]) -> None:
+        """The API server's first list is in: pods it does not name are taken apart."""
+        self.synced = True
+        for state in self._context.pods:
+            if state.uid not in known:
+                state.deleted = True
+                self.queue.add(state.uid)
+
+
+def _matters(before: Pod, after: Pod) -> bool:
+    a, b = before.metadata, after.metadata
+    return (
+        a.deletion_timestamp != b.deletion_timestamp
+        or a.deletion_grace_period_seconds != b.deletion_grace_period_seconds
+        or a.generation != b.generation
+        or before.spec != after.spec
+    )
+
+
+def _conditions(pod: Pod) -> list[tuple[str, str]]:
+    """The conditions that readiness gates ask for."""
+    gates = {gate.condition_type for gate in pod.spec.readiness_gates}
+    return [(c.type, c.status) for c in pod.status.conditions if c.type in gates]

@@ -1,0 +1,138 @@
+"""What this node cannot honour: such a pod is refused with the reason, because dropping a wish silently is worse.
+
+Pure. The first reason found is given; the pod becomes Failed, as upstream's kubelet does when admission on the node fails.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+from dataclasses import dataclass
+
+from pilothouse.kinds.core.pod import Container, Pod, Volume
+from pilothouse.node.state import Refusal
+
+SAFE_SYSCTLS = (
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.tcp_wmem",
+)
+_VOLUME_SOURCES = (
+    "empty_dir",
+    "host_path",
+    "config_map",
+    "secret",
+    "projected",
+    "downward_api",
+    "persistent_volume_claim",
+    "ephemeral",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Abilities:
+    """What the host and the runtime can do."""
+
+    apparmor: bool = False
+    selinux: bool = False
+    user_namespaces: bool = False
+    recursive_read_only: bool = False
+    seccomp_dir: str = ""
+    allowed_unsafe_sysctls: tuple[str, ...] = ()
+
+
+def refusal(pod: Pod, abilities: Abilities) -> Refusal | None:
+    """Why the pod cannot run here as it asks to, or None."""
+    spec = pod.spec
+    if spec.os is not None and spec.os.name not in ("", "linux"):
+        return Refusal("PodOSNotSupported", f"spec.os.name is {spec.os.name!r}, and this node runs linux")
+    if spec.host_users is False and not abilities.user_namespaces:
+        return _cannot("spec.hostUsers: false (user namespaces)", "containerd 2.0 or later honours it")
+    reason = _sysctls(pod, abilities)
+    if reason is not None:
+        return reason
+    for volume in spec.volumes:
+        if all(getattr(volume, source) is None for source in _VOLUME_SOURCES):
+            return _cannot(
+                f"the type of volume {volume.name!r}", f"known are {', '.join(_api(s) for s in _VOLUME_SOURCES)}"
+            )
+        reason = _volume(volume)
+        if reason is not None:
+            return reason
+    profiles = [("spec.securityContext", spec.security_context)]
+    for where, context in profiles:
+        if context is None:
+            continue
+        if context.app_armor_profile is not None and context.app_armor_profile.type not in ("", "Unconfined"):
+            if not abilities.apparmor:
+                return Refusal("AppArmor", f"{where}.appArmorProfile: this host has no AppArmor")
+        if context.se_linux_options is not None and not abilities.selinux:
+            return _cannot(f"{where}.seLinuxOptions", "SELinux is not enabled on this host")
+        if context.supplemental_groups_policy == "Strict":
+            return _cannot(f"{where}.supplementalGroupsPolicy: Strict", "the runtime only merges groups")
+    for container in [*spec.init_containers, *spec.containers]:
+        reason = _container(container, abilities)
+        if reason is not None:
+            return reason
+    return None
+
+
+def _container(container: Container, abilities: Abilities) -> Refusal | None:
+    where = f"container {container.name!r}"
+    context = container.security_context
+    if context is not None:
+        profile = context.app_armor_profile
+        if profile is not None and profile.type not in ("", "Unconfined") and not abilities.apparmor:
+            return Refusal("AppArmor", f"{where}: appArmorProfile: this host has no AppArmor")
+        if context.se_linux_options is not None and not abilities.selinux:
+            return _cannot(f"{where}: seLinuxOptions", "SELinux is not enabled on this host")
+        if context.proc_mount == "Unmasked" and not abilities.user_namespaces:
+            return _cannot(f"{where}: procMount Unmasked", "it needs hostUsers: false, which the runtime lacks")
+    if container.volume_devices:
+        return _cannot(f"{where}: volumeDevices", "block devices are not supported yet")
+    if container.lifecycle is not None and container.lifecycle.stop_signal:
+        return _cannot(f"{where}: lifecycle.stopSignal", "the runtime takes the stop signal from the image only")
+    for mount in container.volume_mounts:
+        if mount.recursive_read_only == "Enabled" and not abilities.recursive_read_only:
+            return _cannot(f"{where}: recursiveReadOnly of mount {mount.name!r}", "use IfPossible")
+    resources = container.resources
+    for name in {**resources.limits, **resources.requests} if resources is not None else {}:
+        if name.startswith("hugepages-"):
+            return _cannot(f"{where}: resource {name}", "huge pages are not supported yet")
+    return None
+
+
+def _volume(volume: Volume) -> Refusal | None:
+    if volume.empty_dir is not None and volume.empty_dir.medium not in ("", "Memory"):
+        return _cannot(f"volume {volume.name!r}: emptyDir medium {volume.empty_dir.medium}", "use Memory or none")
+    return None
+
+
+def _sysctls(pod: Pod, abilities: Abilities) -> Refusal | None:
+    context = pod.spec.security_context
+    for sysctl in context.sysctls if context is not None else ():
+        name = sysctl.name.replace("/", ".")
+        allowed = name in SAFE_SYSCTLS or any(fnmatch.fnmatch(name, p) for p in abilities.allowed_unsafe_sysctls)
+        if not allowed:
+            return Refusal("SysctlForbidden", f"forbidden sysctl: {name!r} not allowlisted")
+        if pod.spec.host_network and name.startswith("net."):
+            return Refusal("SysctlForbidden", f"forbidden sysctl: {name!r} not allowed with host net enabled")
+    return None
+
+
+def _cannot(what: str, hint: str) -> Refusal:
+    return Refusal("UnsupportedBySystem", f"this node cannot honour {what}: {hint}")
+
+
+def _api(field: str) -> str:
+    from pilothouse.kinds.view import api_name
+
+    return api_name(field)

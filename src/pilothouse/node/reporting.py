@@ -1,0 +1,68 @@
+"""Tells the API server what became of each pod: only what changed, as soon as it changed, and at the end its deletion."""
+
+from __future__ import annotations
+
+import time
+
+from pilothouse.client.client import Client
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.machinery.errors import Conflict, NotFound
+from pilothouse.machinery.objects import Obj
+from pilothouse.node.plan import waiting_for
+from pilothouse.node.state import PodState, PodTable
+from pilothouse.node.status import difference, pod_status
+from pilothouse.reconcile.queue import Backoff, KeyedQueue, work
+
+_WORKERS = 4
+_BACKOFF = Backoff(first=0.1, most=10.0)
+
+
+class Reporter:
+    """A queue of its own, so that pods are kept alive while the API server is away."""
+
+    def __init__(self, client: Client, pods: PodTable, host_ip: str) -> None:
+        self._client = client
+        self._pods = pods
+        self._host_ip = host_ip
+        self._sent: dict[str, Obj] = {}
+        self._queue = KeyedQueue()
+
+    def report(self, uid: str) -> None:
+        """Has the pod's status sent if it changed."""
+        self._queue.add(uid)
+
+    def forget(self, uid: str) -> None:
+        self._sent.pop(uid, None)
+
+    async def run(self) -> None:
+        await work("pod status", self._queue, self._report, workers=_WORKERS, backoff=_BACKOFF)
+
+    async def _report(self, uid: str) -> None:
+        state = self._pods.by_uid(uid)
+        if state is None or state.pod is None or state.deleted:
+            return
+        if state.cleaned and state.pod.metadata.deletion_timestamp is not None:
+            await self._delete(state)
+            return
+        if state.ended:
+            return
+        now = time.time()
+        waiting, _ = waiting_for(state, now)
+        sent = self._sent.get(uid, {})
+        status = pod_status(state, waiting, self._host_ip, now, sent.get("conditions", ()))
+        patch = difference(sent, status)
+        if not patch:
+            return
+        body = {"metadata": {"uid": uid}, "status": patch}
+        try:
+            await self._client.patch(Pod, state.name, state.namespace, body, type="strategic", subresource="status")
+        except (NotFound, Conflict):
+            # Gone, or another pod of the same name: the informer tells which.
+            return
+        self._sent[uid] = status
+
+    async def _delete(self, state: PodState) -> None:
+        try:
+            await self._client.delete(Pod, state.name, state.namespace, uid=state.uid, grace_period_seconds=0)
+        except (NotFound, Conflict):
+            return

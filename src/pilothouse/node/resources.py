@@ -1,0 +1,143 @@
+"""Requests and limits as the kernel takes them: CPU shares and quota, memory limits, OOM scores, quality-of-service classes.
+
+Figures are upstream's (kubelet `cm/helpers_linux.go`, `qos/policy.go`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+
+from pilothouse.kinds.core.pod import Container, Pod
+from pilothouse.machinery.quantity import cpu_millis, parse_quantity, to_bytes
+
+CPU_PERIOD_US = 100_000
+_MIN_SHARES, _MAX_SHARES = 2, 262_144
+_MIN_QUOTA_US = 1000
+SYSTEM_CRITICAL_PRIORITY = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What a cgroup is held to; 0 means no limit (and for `cpu_shares`, not set)."""
+
+    cpu_shares: int = 0
+    cpu_quota_us: int = 0
+    memory_bytes: int = 0
+
+
+def shares(milli_cpu: int) -> int:
+    """CPU shares (cgroup v1) for a request in thousandths of a CPU."""
+    return min(_MAX_SHARES, max(_MIN_SHARES, milli_cpu * 1024 // 1000))
+
+
+def quota(milli_cpu: int) -> int:
+    """CPU quota in microseconds a period for a limit in thousandths; 0 for no limit."""
+    return max(_MIN_QUOTA_US, milli_cpu * CPU_PERIOD_US // 1000) if milli_cpu else 0
+
+
+def container_limits(container: Container) -> Limits:
+    """The cgroup limits of one container."""
+    requests, limits = _effective(container)
+    return Limits(
+        cpu_shares=shares(cpu_millis(requests.get("cpu", "0"))),
+        cpu_quota_us=quota(cpu_millis(limits.get("cpu", "0"))),
+        memory_bytes=to_bytes(limits.get("memory", "0")),
+    )
+
+
+def pod_limits(pod: Pod) -> Limits:
+    """The cgroup limits of the pod as a whole: a limit applies only where every container has one."""
+    requests = pod_requests(pod)
+    limits = _total(pod, limits=True)
+    complete = {
+        name: all(name in _effective(c)[1] for c in [*pod.spec.containers, *pod.spec.init_containers])
+        for name in ("cpu", "memory")
+    }
+    return Limits(
+        cpu_shares=shares(int(requests.get("cpu", Fraction(0)) * 1000)),
+        cpu_quota_us=quota(int(limits.get("cpu", Fraction(0)) * 1000)) if complete["cpu"] else 0,
+        memory_bytes=int(limits.get("memory", Fraction(0))) if complete["memory"] else 0,
+    )
+
+
+def pod_requests(pod: Pod) -> dict[str, Fraction]:
+    """What the pod asks of its node: the larger of the containers together and of any moment of its start."""
+    return _total(pod, limits=False)
+
+
+def _total(pod: Pod, *, limits: bool) -> dict[str, Fraction]:
+    sidecars: dict[str, Fraction] = {}
+    peak: dict[str, Fraction] = {}
+    for container in pod.spec.init_containers:
+        amounts = _amounts(_effective(container)[limits])
+        if container.restart_policy == "Always":
+            _add(sidecars, amounts)
+            _raise(peak, sidecars)
+        else:
+            moment = dict(sidecars)
+            _add(moment, amounts)
+            _raise(peak, moment)
+    total = dict(sidecars)
+    for container in pod.spec.containers:
+        _add(total, _amounts(_effective(container)[limits]))
+    _raise(total, peak)
+    if pod.spec.overhead and (not limits or total):
+        _add(total, _amounts(pod.spec.overhead))
+    return total
+
+
+def _effective(container: Container) -> tuple[Mapping[str, str], Mapping[str, str]]:
+    """Requests and limits; a limit without a request is one too, as the API's defaulting says."""
+    if container.resources is None:
+        return {}, {}
+    return {**container.resources.limits, **container.resources.requests}, container.resources.limits
+
+
+def _amounts(quantities: Mapping[str, str]) -> dict[str, Fraction]:
+    return {name: parse_quantity(value) for name, value in quantities.items()}
+
+
+def _add(total: dict[str, Fraction], amounts: Mapping[str, Fraction]) -> None:
+    for name, amount in amounts.items():
+        total[name] = total.get(name, Fraction(0)) + amount
+
+
+def _raise(total: dict[str, Fraction], least: Mapping[str, Fraction]) -> None:
+    for name, amount in least.items():
+        total[name] = max(total.get(name, Fraction(0)), amount)
+
+
+def qos_class(pod: Pod) -> str:
+    """Guaranteed, Burstable or BestEffort."""
+    containers: Iterable[Container] = [*pod.spec.containers, *pod.spec.init_containers]
+    anything, guaranteed = False, True
+    for container in containers:
+        requests, limits = _effective(container)
+        for name in ("cpu", "memory"):
+            request, limit = parse_quantity(requests.get(name, "0")), parse_quantity(limits.get(name, "0"))
+            anything = anything or request > 0 or limit > 0
+            guaranteed = guaranteed and limit > 0 and request == limit
+    if not anything:
+        return "BestEffort"
+    return "Guaranteed" if guaranteed else "Burstable"
+
+
+def oom_score_adj(pod: Pod, container: Container, memory_capacity: int) -> int:
+    """The container's badness: a burstable one's falls with the share of memory it asked for."""
+    if (pod.spec.priority or 0) >= SYSTEM_CRITICAL_PRIORITY:
+        return -997
+    qos = qos_class(pod)
+    if qos == "Guaranteed":
+        return -997
+    if qos == "BestEffort":
+        return 1000
+    requested = to_bytes(_effective(container)[0].get("memory", "0"))
+    score = 1000 - 1000 * requested // max(1, memory_capacity)
+    return min(999, max(3, score))
+
+
+def cgroup_parent(root: str, pod: Pod) -> str:
+    """The pod's cgroup below `root`: `ROOT/<qos>/pod<UID>`."""
+    return f"{root}/{qos_class(pod).lower()}/pod{pod.metadata.uid}"

@@ -1,0 +1,172 @@
+"""Making a pod's sandbox and volumes, side by side, and doing away with a sandbox that died."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from pathlib import Path
+
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.node.runtime_class import RuntimeClass
+from pilothouse.linux.cgroups import GroupLimits
+from pilothouse.machinery.errors import ApiError
+from pilothouse.node.context import Context
+from pilothouse.node.cri import RuntimeFailure, RuntimeMissing
+from pilothouse.node.environment import Sources
+from pilothouse.node.names import hosts_file, resolver
+from pilothouse.node.resources import cgroup_parent, pod_limits
+from pilothouse.node.runtime_config import sandbox_config
+from pilothouse.node.state import PodState, SandboxState
+from pilothouse.node.volumes.payload import VolumeError
+from pilothouse.node.wire import cri_pb2 as cri
+
+_RETRY_FIRST, _RETRY_MOST = 0.5, 120.0
+
+
+class NoSuchRuntimeClass(Exception):
+    """The pod names a RuntimeClass that does not exist."""
+
+
+async def prepare(context: Context, state: PodState, *, sandbox: bool, volumes: bool) -> None:
+    """Makes what is asked for at the same time; failures are noted in the state with the time of the next try."""
+    work = []
+    if sandbox:
+        work.append(_make_sandbox(context, state))
+    if volumes:
+        work.append(_make_volumes(context, state))
+    await asyncio.gather(*work)
+
+
+def config_of(context: Context, pod: Pod, attempt: int) -> cri.PodSandboxConfig:
+    """The sandbox's configuration, which containers made in it are to repeat."""
+    names = resolver(pod, context.host_resolver, context.config.cluster_dns, context.config.domain)
+    return sandbox_config(pod, attempt, names, context.placement(pod))
+
+
+async def _make_sandbox(context: Context, state: PodState) -> None:
+    pod = state.pod
+    assert pod is not None
+    attempt, state.sandbox_attempt = state.sandbox_attempt, state.sandbox_attempt + 1
+    try:
+        handler = await _handler(context, pod)
+        await asyncio.to_thread(_make_cgroup, context, pod)
+        sandbox_id = await context.runtime.run_sandbox(config_of(context, pod, attempt), handler)
+        context.pods.own(sandbox_id, state.uid)
+        state.sandbox = SandboxState(sandbox_id, attempt, created_at=time.time(), runtime_handler=handler)
+        status, state.sandbox.netns = await context.runtime.sandbox_status(sandbox_id)
+        state.sandbox.ip = status.network.ip
+        await asyncio.to_thread(write_hosts, context, pod, state.sandbox.ip)
+    except (RuntimeFailure, ApiError, OSError, NoSuchRuntimeClass) as error:
+        state.sandbox_failures += 1
+        state.sandbox_retry_at = time.time() + _delay(state.sandbox_failures)
+        if state.sandbox is not None:
+            state.sandbox.ready = False
+        message = error.message if isinstance(error, (RuntimeFailure, ApiError)) else str(error)
+        context.tell(state, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {message}")
+    else:
+        state.sandbox_failures = 0
+
+
+async def _handler(context: Context, pod: Pod) -> str:
+    name = pod.spec.runtime_class_name
+    if not name:
+        return ""
+    found = await context.client.find(RuntimeClass, name)
+    if found is None:
+        raise NoSuchRuntimeClass(f'RuntimeClass "{name}" not found')
+    return found.handler
+
+
+def _make_cgroup(context: Context, pod: Pod) -> None:
+    limits = pod_limits(pod)
+    context.cgroups.create(
+        cgroup_parent(context.config.cgroup_root, pod),
+        GroupLimits(limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes),
+    )
+
+
+def write_hosts(context: Context, pod: Pod, address: str) -> None:
+    """Writes the pod's /etc/hosts. Raises OSError."""
+    path = context.config.layout.hosts(pod.metadata.uid)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    host_file = Path("/etc/hosts").read_text(errors="replace") if pod.spec.host_network else ""
+    path.write_text(hosts_file(pod, address, context.config.domain, host_file))
+
+
+async def _make_volumes(context: Context, state: PodState) -> None:
+    pod = state.pod
+    assert pod is not None
+    try:
+        mounted = await context.volumes.set_up(pod, volume_sources(context, state))
+    except (VolumeError, ApiError, OSError) as error:
+        state.volumes_failures += 1
+        state.volumes_retry_at = time.time() + _delay(state.volumes_failures)
+        state.volumes_message = error.message if isinstance(error, ApiError) else str(error)
+        context.tell(state, "Warning", "FailedMount", f"MountVolume.SetUp failed: {state.volumes_message}")
+        return
+    state.volumes_ready, state.volumes_failures, state.volumes_message = True, 0, ""
+    if mounted.refresh_at:
+        refresh_later(context, state, mounted.refresh_at)
+
+
+def volume_sources(context: Context, state: PodState) -> Sources:
+    """What downwardAPI volumes may tell."""
+    return Sources(
+        pod_ip=state.ip,
+        host_ip=context.config.address,
+        node_name=context.config.name,
+        allocatable=context.allocatable,
+    )
+
+
+def refresh_later(context: Context, state: PodState, moment: float) -> None:
+    """Renews the tokens in the pod's volumes when they are due."""
+    context.tasks.start(state.uid, "volume refresh", _refresh(context, state, moment))
+
+
+def refresh_now(context: Context, state: PodState) -> None:
+    """Brings changed ConfigMaps and Secrets into the pod's volumes."""
+    context.tasks.start(state.uid, "volume refresh", _refresh(context, state, 0.0))
+
+
+async def _refresh(context: Context, state: PodState, moment: float) -> None:
+    failures = 0
+    while True:
+        await asyncio.sleep(max(0.0, moment - time.time()))
+        pod = state.pod
+        if pod is None or state.torn_down or state.deleted:
+            return
+        try:
+            moment = await context.volumes.refresh(pod, volume_sources(context, state))
+        except (VolumeError, ApiError, OSError) as error:
+            failures += 1
+            moment = time.time() + _delay(failures)
+            message = error.message if isinstance(error, ApiError) else str(error)
+            if failures in (1, 10):
+                context.tell(state, "Warning", "FailedMount", f"MountVolume.SetUp failed: {message}")
+            continue
+        failures = 0
+        if not moment:
+            return
+
+
+async def drop_sandbox(context: Context, state: PodState, sandbox_id: str) -> None:
+    """Stops a sandbox (which gives its address back) and removes it with its containers. Raises RuntimeFailure."""
+    try:
+        await context.runtime.stop_sandbox(sandbox_id)
+        await context.runtime.remove_sandbox(sandbox_id)
+    except RuntimeMissing:
+        pass
+    context.pods.disown(sandbox_id)
+    if sandbox_id in state.old_sandboxes:
+        state.old_sandboxes.remove(sandbox_id)
+    if state.sandbox is not None and state.sandbox.id == sandbox_id:
+        state.sandbox = None
+        context.tell(state, "Normal", "SandboxChanged", "Pod sandbox changed, it will be killed and re-created.")
+    for run in [*state.containers.values(), *state.previous.values()]:
+        if run.sandbox_id == sandbox_id:
+            context.pods.disown(run.id)
+
+
+def _delay(failures: int) -> float:
+    return float(min(_RETRY_MOST, _RETRY_FIRST * 2 ** (failures - 1)))

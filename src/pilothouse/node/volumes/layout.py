@@ -1,0 +1,41 @@
+"""Where a pod's files are on this node."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+
+@dataclass(frozen=True, slots=True)
+class Layout:
+    """Paths below the data directory."""
+
+    root: Path
+
+    @property
+    def pods(self) -> Path:
+        return self.root / "pods"
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "podlogs"
+
+    def pod(self, uid: str) -> Path:
+        return self.pods / uid
+
+    def spec(self, uid: str) -> Path:
+        """The pod as last seen, for a start without the API server."""
+        return self.pod(uid) / "pod.json"
+
+    def volume(self, uid: str, name: str) -> Path:
+        return self.pod(uid) / "volumes" / name
+
+    def subpath(self, uid: str, container: str, index: int) -> Path:
+        return self.pod(uid) / "subpaths" / container / str(index)
+
+    def hosts(self, uid: str) -> Path:
+        return self.pod(uid) / "etc-hosts"
+
+    def message(self, uid: str, container: str, attempt: int) -> Path:
+        """The file a container writes its termination message to."""
+        return self.pod(uid) / "containers" / container / str(attempt)

@@ -1,0 +1,219 @@
+"""A pod's volumes: set up together, kept fresh while it runs, taken down at its end."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from pilothouse.client.client import Client
+from pilothouse.kinds.core.pod import Container, Pod, Volume, VolumeProjection
+from pilothouse.linux.mounts import EscapeError, bind_beneath, is_mount, mount_tmpfs, unmount, unmount_below
+from pilothouse.node.environment import Sources, expand
+from pilothouse.node.references import References
+from pilothouse.node.resources import pod_limits
+from pilothouse.node.runtime_config import BindMount
+from pilothouse.node.volumes import atomic, claim, empty_dir, host_path, ownership
+from pilothouse.node.volumes.layout import Layout
+from pilothouse.node.volumes.payload import (
+    DEFAULT_MODE,
+    File,
+    Payload,
+    VolumeError,
+    config_map_files,
+    downward_files,
+    secret_files,
+)
+from pilothouse.node.volumes.tokens import Tokens
+
+
+@dataclass(slots=True)
+class Mounted:
+    """Where each volume of a pod is, which of them may only be read, and when to look at them again."""
+
+    paths: dict[str, Path] = field(default_factory=dict)
+    read_only: set[str] = field(default_factory=set)
+    refresh_at: float = 0.0
+    """When a token in them is to be renewed; 0 for never."""
+
+
+class Volumes:
+    """Sets volumes up and takes them down. Everything may be called again: what is already done is left alone."""
+
+    def __init__(self, client: Client, references: References, layout: Layout) -> None:
+        self._client = client
+        self._references = references
+        self._layout = layout
+        self._tokens = Tokens(client)
+        self._mounted: dict[str, Mounted] = {}
+
+    async def set_up(self, pod: Pod, sources: Sources) -> Mounted:
+        """Sets up what the pod's containers mount. Raises VolumeError, ApiError, OSError."""
+        needed = {mount.name for c in [*pod.spec.init_containers, *pod.spec.containers] for mount in c.volume_mounts}
+        volumes = [volume for volume in pod.spec.volumes if volume.name in needed]
+        mounted = Mounted()
+        payloads: dict[str, tuple[Payload, bool]] = {}
+        for volume in volumes:
+            await self._gather(pod, volume, sources, payloads, mounted)
+        await asyncio.to_thread(self._write, pod, volumes, payloads, mounted)
+        self._mounted[pod.metadata.uid] = mounted
+        return mounted
+
+    async def refresh(self, pod: Pod, sources: Sources) -> float:
+        """Brings changed ConfigMaps, Secrets and tokens into the volumes; the moment to look again, 0 for none."""
+        return (await self.set_up(pod, sources)).refresh_at
+
+    async def _gather(
+        self, pod: Pod, volume: Volume, sources: Sources, payloads: dict[str, tuple[Payload, bool]], mounted: Mounted
+    ) -> None:
+        """Fetches what the volume is made of; only then is the disk touched."""
+        uid, namespace = pod.metadata.uid, pod.namespace
+        if volume.config_map is not None:
+            cm = volume.config_map
+            found = await self._references.config_map(uid, namespace, cm.name)
+            files = config_map_files(cm.name, found, cm.items, cm.default_mode, bool(cm.optional))
+            payloads[volume.name] = files, False
+        elif volume.secret is not None:
+            s = volume.secret
+            secret = await self._references.secret(uid, namespace, s.secret_name)
+            payloads[volume.name] = secret_files(s.secret_name, secret, s.items, s.default_mode, bool(s.optional)), True
+        elif volume.downward_api is not None:
+            d = volume.downward_api
+            payloads[volume.name] = downward_files(pod, d.items, d.default_mode, sources), False
+        elif volume.projected is not None:
+            p = volume.projected
+            files = {}
+            for source in p.sources:
+                files |= await self._project(pod, source, p.default_mode, sources, mounted)
+            payloads[volume.name] = files, True
+        elif volume.persistent_volume_claim is not None:
+            pvc = volume.persistent_volume_claim
+            bound = await claim.find(self._client, pod, pvc.claim_name, owned=False)
+            mounted.paths[volume.name] = await asyncio.to_thread(claim.set_up, bound)
+            if pvc.read_only:
+                mounted.read_only.add(volume.name)
+        elif volume.ephemeral is not None:
+            bound = await claim.find(self._client, pod, f"{pod.name}-{volume.name}", owned=True)
+            mounted.paths[volume.name] = await asyncio.to_thread(claim.set_up, bound)
+
+    async def _project(
+        self, pod: Pod, source: VolumeProjection, mode: int | None, sources: Sources, mounted: Mounted
+    ) -> Payload:
+        uid, namespace = pod.metadata.uid, pod.namespace
+        if source.config_map is not None:
+            cm = source.config_map
+            found = await self._references.config_map(uid, namespace, cm.name)
+            return config_map_files(cm.name, found, cm.items, mode, bool(cm.optional))
+        if source.secret is not None:
+            s = source.secret
+            secret = await self._references.secret(uid, namespace, s.name)
+            return secret_files(s.name, secret, s.items, mode, bool(s.optional))
+        if source.downward_api is not None:
+            return downward_files(pod, source.downward_api.items, mode, sources)
+        if source.service_account_token is not None:
+            token = await self._tokens.get(pod, source.service_account_token)
+            mounted.refresh_at = min(mounted.refresh_at or token.renew_at, token.renew_at)
+            content = File(token.text.encode(), DEFAULT_MODE if mode is None else mode)
+            return {source.service_account_token.path: content}
+        raise VolumeError(
+            "a projected source is of a kind this node does not know (clusterTrustBundle, podCertificate)"
+        )
+
+    def _write(
+        self, pod: Pod, volumes: list[Volume], payloads: dict[str, tuple[Payload, bool]], mounted: Mounted
+    ) -> None:
+        context = pod.spec.security_context
+        group = context.fs_group if context is not None else None
+        on_mismatch = context is not None and context.fs_group_change_policy == "OnRootMismatch"
+        first_time = pod.metadata.uid not in self._mounted
+        for volume in volumes:
+            target = self._layout.volume(pod.metadata.uid, volume.name)
+            if volume.name in payloads:
+                files, in_memory = payloads[volume.name]
+                target.mkdir(parents=True, exist_ok=True)
+                if in_memory and not is_mount(target):
+                    mount_tmpfs(target, mode=0o755)
+                if group is not None:
+                    ownership.give_to_group(target, group, only_if_root_differs=True)
+                atomic.write(target, files, group)
+                mounted.read_only.add(volume.name)
+                mounted.paths[volume.name] = target
+            elif volume.empty_dir is not None:
+                empty_dir.set_up(volume.empty_dir, target, pod_limits(pod).memory_bytes)
+                mounted.paths[volume.name] = target
+            elif volume.host_path is not None:
+                mounted.paths[volume.name] = host_path.set_up(volume.host_path)
+            grouped = volume.empty_dir or volume.persistent_volume_claim or volume.ephemeral
+            if group is not None and grouped and first_time and volume.name not in mounted.read_only:
+                ownership.give_to_group(mounted.paths[volume.name], group, only_if_root_differs=on_mismatch)
+
+    def intact(self, pod: Pod) -> bool:
+        """Whether the volumes of a pod found running are still set up (no reboot took the memory file systems)."""
+        uid = pod.metadata.uid
+        for volume in pod.spec.volumes:
+            target = self._layout.volume(uid, volume.name)
+            in_memory = volume.secret or volume.projected or (volume.empty_dir and volume.empty_dir.medium == "Memory")
+            made_here = in_memory or volume.empty_dir or volume.config_map or volume.downward_api
+            if made_here and not (is_mount(target) if in_memory else target.is_dir()):
+                return False
+        return self._layout.pod(uid).is_dir()
+
+    async def binds(self, pod: Pod, container: Container, environment: dict[str, str]) -> list[BindMount]:
+        """The container's mounts of volumes, subPaths resolved. Raises VolumeError, OSError."""
+        mounted = self._mounted[pod.metadata.uid]
+        binds: list[BindMount] = []
+        for index, mount in enumerate(container.volume_mounts):
+            path = mounted.paths.get(mount.name)
+            if path is None:
+                raise VolumeError(f"volumeMount {mount.mount_path}: the pod has no volume {mount.name!r}")
+            below = expand(mount.sub_path_expr, environment) if mount.sub_path_expr else mount.sub_path
+            if below:
+                target = self._layout.subpath(pod.metadata.uid, container.name, index)
+                await asyncio.to_thread(_bind_subpath, path, below, target)
+                path = target
+            container_path = mount.mount_path if mount.mount_path.startswith("/") else "/" + mount.mount_path
+            # Upstream lets containers write volumes made of API objects only on the host's side: they are read-only.
+            read_only = mount.read_only or mount.name in mounted.read_only
+            binds.append(BindMount(str(path), container_path, read_only, mount.mount_propagation))
+        return binds
+
+    async def take_down(self, uid: str) -> None:
+        """Unmounts everything of the pod. Raises OSError."""
+        await asyncio.to_thread(unmount_below, self._layout.pod(uid))
+        self._mounted.pop(uid, None)
+        self._tokens.release(uid)
+        self._references.release(uid)
+
+    async def remove(self, uid: str) -> None:
+        """Unmounts everything and removes the pod's directory. Raises OSError."""
+        await self.take_down(uid)
+        directory = self._layout.pod(uid)
+        if directory.is_dir():
+            await asyncio.to_thread(shutil.rmtree, directory)
+
+    def due(self, uid: str) -> bool:
+        """Whether a token in the pod's volumes is to be renewed now."""
+        mounted = self._mounted.get(uid)
+        return mounted is not None and 0 < mounted.refresh_at <= time.time()
+
+
+def _bind_subpath(root: Path, below: str, target: Path) -> None:
+    if below.startswith("/") or ".." in Path(below).parts:
+        raise VolumeError(f"subPath {below!r} must be relative and without '..'")
+    if _same_file(target, root, below):
+        return
+    unmount(target)
+    try:
+        bind_beneath(root, below, target)
+    except EscapeError:
+        raise VolumeError(f"subPath {below!r} leads out of its volume through a link") from None
+
+
+def _same_file(target: Path, root: Path, below: str) -> bool:
+    """Whether the target already shows the path (bound by an earlier attempt of the container)."""
+    try:
+        return target.samefile(root / below)
+    except OSError:
+        return False

@@ -1,0 +1,63 @@
+"""Deletes the directories of local volumes whose PersistentVolume is being deleted, then lets the object go."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+from pathlib import Path
+
+from pilothouse.client.client import Client
+from pilothouse.client.informer import Informer
+from pilothouse.kinds.core.persistent_volume import PersistentVolume
+from pilothouse.machinery.errors import NotFound
+from pilothouse.reconcile.queue import KeyedQueue, work
+
+log = logging.getLogger(__name__)
+
+FINALIZER = "pilothouse.io/local-volume"
+
+
+class Reclaimer:
+    """Watches PersistentVolumes and reclaims those that were made in this node's volumes directory."""
+
+    def __init__(self, client: Client, volumes_dir: Path) -> None:
+        self._client = client
+        self._directory = volumes_dir
+        self._informer: Informer[PersistentVolume] = Informer(client, PersistentVolume)
+        self._queue = KeyedQueue()
+
+    async def run(self) -> None:
+        self._informer.subscribe(self._seen)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._informer.run())
+            group.create_task(work("volume reclaim", self._queue, self._reclaim))
+
+    def _seen(self, key: str, _old: PersistentVolume | None, new: PersistentVolume | None) -> None:
+        if new is not None and new.metadata.deletion_timestamp is not None and FINALIZER in new.metadata.finalizers:
+            self._queue.add(key)
+
+    async def _reclaim(self, key: str) -> float | None:
+        volume = self._informer.get(key)
+        if volume is None or volume.metadata.deletion_timestamp is None or volume.spec.local is None:
+            return None
+        path = Path(volume.spec.local.path)
+        # Only a directory of this very node, directly in its volumes directory and named as the volume, is deleted.
+        if path.parent != self._directory or path.name != volume.name or FINALIZER not in volume.metadata.finalizers:
+            return None
+        await asyncio.to_thread(_delete, path)
+        finalizers = [name for name in volume.metadata.finalizers if name != FINALIZER]
+        patch = {"metadata": {"finalizers": finalizers, "resourceVersion": volume.metadata.resource_version}}
+        try:
+            await self._client.patch(PersistentVolume, volume.name, None, patch)
+        except NotFound:
+            return None
+        log.info("deleted local volume %s", path)
+        return None
+
+
+def _delete(path: Path) -> None:
+    if path.is_symlink():
+        path.unlink()
+    elif path.is_dir():
+        shutil.rmtree(path)
