@@ -52,7 +52,7 @@ def check_metadata_update(meta: Obj, old: Obj, problems: Problems) -> None:
         if added:
             problems.forbidden(
                 "metadata.finalizers",
-                f"no new finalizers can be added if the object is being deleted, found new: {added}",
+                f"no new finalizers can be added if the object is being deleted, found new: {', '.join(added)}",
             )
 
 

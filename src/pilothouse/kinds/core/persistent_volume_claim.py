@@ -92,7 +92,7 @@ def _bound(key: str, obj: Obj) -> str:
     if not section(obj, "spec").get("volumeName"):
         return ""
     status = section(obj, "status")
-    return capacity(status) if key == "capacity" else access_modes(status)
+    return capacity(status) or "0" if key == "capacity" else access_modes(status)
 
 
 KIND = Kind(
