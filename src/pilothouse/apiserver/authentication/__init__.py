@@ -1,0 +1,1 @@
+"""Who asks: client certificates, service account tokens, bootstrap tokens, nobody in particular; and impersonation."""
