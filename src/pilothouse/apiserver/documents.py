@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+import orjson
+
 from pilothouse.apiserver import refusals
 from pilothouse.apiserver.accept import wants_aggregated_discovery
 from pilothouse.apiserver.call import JSON_HEADERS
@@ -11,6 +13,7 @@ from pilothouse.apiserver.chain import Chain
 from pilothouse.apiserver.discovery import AGGREGATED, Discovery, Document, Entry, entries
 from pilothouse.apiserver.health import health
 from pilothouse.apiserver.measures import Measures
+from pilothouse.apiserver.openapi_documents import OpenApiDocuments
 from pilothouse.apiserver.route import Route
 from pilothouse.apiserver.version import version_document
 from pilothouse.client.wire import Request, Response
@@ -27,7 +30,9 @@ class Documents:
     def __init__(
         self, kinds: Sequence[Kind], chain: Chain, measures: Measures, store: Store, extra: Sequence[Entry] = ()
     ) -> None:
-        self._discovery = Discovery([*entries(kinds, chain.reviews), *extra])
+        found = [*entries(kinds, chain.reviews), *extra]
+        self._discovery = Discovery(found)
+        self._openapi = OpenApiDocuments(found)
         self._public: Mapping[str, bytes] = chain.documents
         self._measures = measures
         self._store = store
@@ -49,7 +54,7 @@ class Documents:
         if path in self._public:
             return _json(self._public[path])
         if head == "/openapi":
-            return self._openapi(request, path)
+            return await self._openapi.answer(request, path)
         return self._discover(request, path)
 
     def _discover(self, request: Request, path: str) -> Response:
@@ -62,12 +67,7 @@ class Documents:
             raise refusals.no_such_path()
         return _tagged(request, document, "application/json")
 
-    def _openapi(self, request: Request, path: str) -> Response:
-        raise refusals.no_such_path()
-
     def _index(self) -> bytes:
-        import orjson
-
         paths = ["/api", "/apis", "/healthz", "/livez", "/metrics", "/openapi/v3", "/readyz", "/version"]
         return orjson.dumps({"paths": sorted([*paths, *self._public])})
 

@@ -143,7 +143,7 @@ def _decompressed(body: bytes, encoding: str) -> bytes:
 
 async def _whole(raw: web.BaseRequest, response: Response) -> web.StreamResponse:
     headers, body = response.headers, response.body
-    if len(body) >= _GZIP_FROM and _accepts_gzip(raw):
+    if len(body) >= _GZIP_FROM and "content-encoding" not in headers and _accepts_gzip(raw):
         # Fast, and in one go: bodies this server sends whole are at most a few hundred kilobytes.
         packer = zlib.compressobj(1, zlib.DEFLATED, 31)
         body = packer.compress(body) + packer.flush()

@@ -1,0 +1,82 @@
+"""`/openapi/v3` and `/openapi/v2`: cached for ever at the URL with the right hash, sent as compressed as they are kept."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from pilothouse.apiserver import refusals
+from pilothouse.apiserver.accept import media_types
+from pilothouse.apiserver.discovery import Entry, Part
+from pilothouse.client.wire import Request, Response
+from pilothouse.machinery.errors import NotAcceptable
+from pilothouse.machinery.schema import GroupVersionKind
+
+if TYPE_CHECKING:
+    from pilothouse.apiserver.openapi.documents import Document, OpenApi
+
+_FOREVER = {"cache-control": "public, immutable", "expires": "Fri, 31 Dec 2100 00:00:00 GMT"}
+_PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+
+
+class OpenApiDocuments:
+    """Made when first asked for: most servers of a small cluster are asked by `kubectl apply` only."""
+
+    def __init__(self, entries: Iterable[Entry]) -> None:
+        self._entries = tuple(entries)
+        self._made: OpenApi | None = None
+
+    def _documents(self) -> OpenApi:
+        if self._made is None:
+            from pilothouse.apiserver.openapi.documents import OpenApi
+            from pilothouse.apiserver.openapi.served import Served, ServedSubresource
+
+            self._made = OpenApi(
+                Served(
+                    entry.resource,
+                    frozenset(entry.verbs),
+                    tuple(ServedSubresource(part.name, frozenset(part.verbs), _kind(part)) for part in entry.parts),
+                )
+                for entry in self._entries
+            )
+        return self._made
+
+    async def answer(self, request: Request, path: str) -> Response:
+        """The document of a path. Raises NotFound, NotAcceptable."""
+        documents = self._documents()
+        if path == "/openapi/v3":
+            return _respond(request, documents.index(), {})
+        if path == "/openapi/v2":
+            if not _accepts_json(request):
+                raise NotAcceptable(
+                    "only the following media types are accepted: application/json; /openapi/v3 is served in full"
+                )
+            return _respond(request, await asyncio.to_thread(documents.v2), {})
+        group_path = path.removeprefix("/openapi/v3/")
+        # A thread: making the larger documents takes longer than the event loop may stand still.
+        document = await asyncio.to_thread(documents.document, group_path)
+        if document is None:
+            raise refusals.no_such_path()
+        asked = next((value for key, value in request.query if key == "hash"), "")
+        return _respond(request, document, _FOREVER if asked == documents.hash_of(group_path) else {})
+
+
+def _kind(part: Part) -> GroupVersionKind:
+    return GroupVersionKind(part.group, part.version, part.kind)
+
+
+def _accepts_json(request: Request) -> bool:
+    accept = request.headers.get("accept", "")
+    return not accept or any(
+        media.type in ("application/json", "*/*", "application/*") for media in media_types(accept)
+    )
+
+
+def _respond(request: Request, document: Document, headers: dict[str, str]) -> Response:
+    answer = {"content-type": "application/json", "etag": document.etag, "vary": "Accept-Encoding", **headers}
+    if request.headers.get("if-none-match") == document.etag:
+        return Response(304, answer)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(200, {**answer, "content-encoding": "gzip"}, document.compressed)
+    return Response(200, answer, document.body())
