@@ -32,6 +32,8 @@ class Aspect:
 
     subresource: str
     prepare: Callable[[Kind, Obj, Obj], None]
+    validated: bool = True
+    """False when the server made the change itself, such as a pod's node, which an update may not touch."""
 
 
 MAIN = Aspect("", lambda kind, new, old: kind.prepare_update(new, old))
@@ -84,13 +86,15 @@ async def _change_once(
     aspect.prepare(kind, new, old)
     allocator = backend.allocators.get((call.resource.group, call.resource.plural))
     if allocator is None or aspect.subresource:
-        return await _store(backend, call, record, new, old, manager)
+        return await _store(backend, call, aspect, record, new, old, manager)
     async with allocator.allocated(new, old, call.dry_run):
-        return await _store(backend, call, record, new, old, manager)
+        return await _store(backend, call, aspect, record, new, old, manager)
 
 
-async def _store(backend: Backend, call: Call, record: Record, new: Obj, old: Obj, manager: Manager) -> Record:
-    causes = call.kind.validate(new, old)
+async def _store(
+    backend: Backend, call: Call, aspect: Aspect, record: Record, new: Obj, old: Obj, manager: Manager
+) -> Record:
+    causes = call.kind.validate(new, old) if aspect.validated else []
     if causes:
         raise invalid_error(call.resource, call.route.name, causes)
     new = owned(call.resource, new, old, manager)

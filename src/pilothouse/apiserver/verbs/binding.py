@@ -20,7 +20,7 @@ def _keep_all(kind: Kind, new: Obj, old: Obj) -> None:
     """The object was made from the current one here, not by the client."""
 
 
-_ASPECT = Aspect("binding", _keep_all)
+_ASPECT = Aspect("binding", _keep_all, validated=False)
 
 
 async def bind(backend: Backend, call: Call) -> Response:
