@@ -1,4 +1,4 @@
-"""`/openapi/v3` and `/openapi/v2`: cached for ever at the URL with the right hash, sent as compressed as they are kept."""
+"""`/openapi/v3` and `/openapi/v2`: cached for ever at the URL with the right hash, kept and sent compressed."""
 
 from __future__ import annotations
 

@@ -19,6 +19,8 @@ from pilothouse.apiserver.chain import Chain, ReviewResource
 from pilothouse.apiserver.documents import Documents
 from pilothouse.apiserver.measures import Measures
 from pilothouse.apiserver.node_link import NodeLink
+from pilothouse.apiserver.resource_metrics.serve import ENTRIES as metrics_entries
+from pilothouse.apiserver.resource_metrics.serve import ResourceMetrics
 from pilothouse.apiserver.review import answer_review
 from pilothouse.apiserver.route import Route, parse
 from pilothouse.apiserver.subresources import subresource
@@ -68,7 +70,8 @@ class ApiServer:
             (entry.resource.group, entry.resource.version, entry.resource.plural): entry for entry in chain.reviews
         }
         self.measures = Measures()
-        self._documents = Documents(kinds, chain, self.measures, store)
+        self._metrics = ResourceMetrics(store, nodes)
+        self._documents = Documents(kinds, chain, self.measures, store, metrics_entries if nodes else ())
 
     async def handle(self, request: Request) -> Response:
         """Answers a request; every failure is answered as a Status."""
@@ -96,6 +99,8 @@ class ApiServer:
         review = self._reviews.get(place)
         if review is not None:
             return await answer_review(review, request, route, user)
+        if self._metrics.serves(route):
+            return await self._metrics.answer(request, route)
         kind = self._backend.kinds.get(place)
         if kind is None:
             raise refusals.no_such_path()
