@@ -49,7 +49,7 @@ class Network:
         self._config = config
         self._facts = config.facts
         self.services: Informer[Service] = Informer(client, Service)
-        self.slices: Informer[EndpointSlice] = Informer(client, EndpointSlice, indexers={"service": _service_keys})
+        self.slices: Informer[EndpointSlice] = Informer(client, EndpointSlice, indexers={"service": service_keys})
         self._nodes: Informer[NodeView] = Informer(client, NodeView)
         self._policies: Informer[NetworkPolicy] = Informer(client, NetworkPolicy)
         self._local_pods: Informer[PodView] = Informer(
@@ -226,7 +226,7 @@ class Network:
     def _on_slice(self, key: str, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         for slice_ in (old, new):
             if slice_ is not None:
-                for service in _service_keys(slice_):
+                for service in service_keys(slice_):
                     self._mark(self._dirty_services, service)
 
     def _on_local_pod(self, key: str, old: PodView | None, new: PodView | None) -> None:
@@ -266,7 +266,8 @@ def node_place(node: NodeView) -> tuple[IPv4Network, IPv4Address] | None:
         return None
 
 
-def _service_keys(slice_: EndpointSlice) -> tuple[str, ...]:
+def service_keys(slice_: EndpointSlice) -> tuple[str, ...]:
+    """The key of the service that a slice belongs to (none or one): the index "service" of `Network.slices`."""
     name = slice_.metadata.labels.get(SERVICE_LABEL)
     return (f"{slice_.namespace}/{name}",) if name else ()
 
