@@ -4,6 +4,7 @@ from pilothouse.kinds.apps import deployment as deployments
 from pilothouse.kinds.catalogue import KINDS, by_kind, by_resource
 from pilothouse.kinds.core import config_map, namespace, node, pod_kind
 from pilothouse.kinds.kind import Kind, drop_nulls
+
 from .trees import changed, defaulted, deployment, faults, pod
 
 CONFIG = {"metadata": {"name": "settings", "namespace": "shop"}, "data": {"a": "1"}}

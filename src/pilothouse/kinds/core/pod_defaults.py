@@ -68,8 +68,8 @@ def _default_container(container: Obj) -> None:
         if source := env.get("valueFrom"):
             _default_field_source(source)
     for key in ("livenessProbe", "readinessProbe", "startupProbe"):
-        if probe := container.get(key):
-            _default_probe(probe)
+        if key in container:
+            _default_probe(container[key])
     for handler in (container.get("lifecycle") or {}).values():
         if isinstance(handler, dict):
             _default_http(handler)

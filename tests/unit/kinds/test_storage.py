@@ -1,0 +1,107 @@
+import pytest
+
+from pilothouse.kinds.core import persistent_volume, persistent_volume_claim
+from pilothouse.kinds.storage import storage_class
+
+from .trees import REMOVED, changed, claim, defaulted, faults
+
+AFFINITY = {
+    "required": {
+        "nodeSelectorTerms": [
+            {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}
+        ]
+    }
+}
+VOLUME = {
+    "metadata": {"name": "pv-1"},
+    "spec": {
+        "capacity": {"storage": "1Gi"},
+        "accessModes": ["ReadWriteOnce"],
+        "local": {"path": "/var/volumes/pv-1"},
+        "nodeAffinity": AFFINITY,
+    },
+}
+CLASS = {"metadata": {"name": "local"}, "provisioner": "example.com/local"}
+
+
+def test_defaults() -> None:
+    assert defaulted(persistent_volume_claim.KIND, claim())["spec"]["volumeMode"] == "Filesystem"
+    volume = defaulted(persistent_volume.KIND, VOLUME)["spec"]
+    assert (volume["volumeMode"], volume["persistentVolumeReclaimPolicy"]) == ("Filesystem", "Retain")
+    found = defaulted(storage_class.KIND, CLASS)
+    assert (found["reclaimPolicy"], found["volumeBindingMode"]) == ("Delete", "Immediate")
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("accessModes", [], "accessModes: Required value: at least 1 access mode is required"),
+        (
+            "accessModes",
+            ["ReadWriteOncePod", "ReadOnlyMany"],
+            "accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
+        ),
+        ("resources", {}, "resources.requests[storage]: Required value"),
+        (
+            "resources.requests.storage",
+            "0",
+            'resources.requests[storage]: Invalid value: "0": must be greater than zero',
+        ),
+        (
+            "volumeMode",
+            "Block",
+            "volumeMode: Forbidden: raw block volumes are not supported by Pilothouse; use Filesystem",
+        ),
+    ],
+)
+def test_claims(path: str, value: object, expected: str) -> None:
+    assert faults(persistent_volume_claim.KIND, changed(claim(), f"spec.{path}", value)) == [f"spec.{expected}"]
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "fine"),
+    [
+        ("volumeName", "pv-1", True),
+        ("storageClassName", "local", True),
+        ("accessModes", ["ReadOnlyMany"], False),
+        ("resources.requests.storage", "2Gi", False),
+    ],
+)
+def test_what_of_a_claim_may_change(path: str, value: object, fine: bool) -> None:
+    found = faults(persistent_volume_claim.KIND, changed(claim(), f"spec.{path}", value), claim())
+    assert (found == []) is fine
+
+
+@pytest.mark.parametrize(
+    ("path", "value", "expected"),
+    [
+        ("nodeAffinity", REMOVED, "spec.nodeAffinity: Required value: Local volume requires node affinity"),
+        ("local", REMOVED, "spec: Required value: must specify a volume type"),
+        ("hostPath", {"path": "/x"}, "spec.local: Forbidden: may not specify more than 1 volume type"),
+        ("capacity", {}, "spec.capacity[storage]: Required value"),
+        ("local.path", "/a/../b", "spec.local.path: Invalid value: \"/a/../b\": must not contain '..'"),
+    ],
+)
+def test_volumes(path: str, value: object, expected: str) -> None:
+    assert faults(persistent_volume.KIND, changed(VOLUME, f"spec.{path}", value)) == [expected]
+
+
+def test_volumes_that_cannot_be_mounted_are_refused() -> None:
+    tree = changed(changed(VOLUME, "spec.local", REMOVED), "spec.nfs", {"server": "s", "path": "/"})
+    assert faults(persistent_volume.KIND, tree) == [
+        "spec.nfs: Forbidden: volumes of this type cannot be mounted by Pilothouse; use local or hostPath"
+    ]
+
+
+def test_the_source_of_a_volume_stays() -> None:
+    assert faults(persistent_volume.KIND, changed(VOLUME, "spec.local.path", "/elsewhere"), VOLUME) == [
+        "spec.persistentvolumesource: Forbidden: spec.persistentvolumesource is immutable after creation"
+    ]
+    assert faults(persistent_volume.KIND, changed(VOLUME, "spec.claimRef", {"name": "c"}), VOLUME) == []
+
+
+def test_classes() -> None:
+    assert faults(storage_class.KIND, changed(CLASS, "provisioner", "")) == ["provisioner: Required value"]
+    assert faults(storage_class.KIND, changed(CLASS, "parameters", {"a": "b"}), CLASS) == [
+        "parameters: Forbidden: updates to parameters are forbidden."
+    ]
