@@ -1,10 +1,12 @@
 import copy
 
+import orjson
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.machinery.apply.fields import difference, field_set, intersection, paths, union
+from pilothouse.machinery.apply.last_applied import LAST_APPLIED
 from pilothouse.machinery.apply.server_side import apply, track_update
 from pilothouse.machinery.errors import BadRequest, Conflict
 from pilothouse.machinery.schema import schema_for
@@ -227,6 +229,32 @@ def test_many_updaters_are_folded_into_one():
     managers = [e["manager"] for e in live["metadata"]["managedFields"]]
     assert len(managers) == 10
     assert "ancient-changes" in managers
+
+
+def client_side(**spec):
+    """An object as `kubectl apply` leaves it, with its note."""
+    tree = config(**spec)
+    note = orjson.dumps(tree).decode()
+    tree["metadata"] = {"name": "web", "annotations": {LAST_APPLIED: note}}
+    return updated(None, tree, "kubectl-client-side-apply")
+
+
+def test_kubectl_moves_to_server_side_apply_without_conflicts():
+    live = client_side(replicas=2, paused=True)
+    result = applied(live, config(replicas=3), "kubectl")
+    assert result["spec"] == {"replicas": 3, "paused": True}
+    note = orjson.loads(result["metadata"]["annotations"][LAST_APPLIED])
+    assert note["spec"] == {"replicas": 3}
+    assert applied(result, config(replicas=3), "kubectl", now=LATER) is result
+    with pytest.raises(Conflict):
+        applied(live, config(replicas=3), "other")
+
+
+def test_kubectl_still_conflicts_over_what_someone_changed_since():
+    live = client_side(replicas=2)
+    live = updated(live, {**live, "spec": {"replicas": 5}}, "scaler")
+    with pytest.raises(Conflict, match="scaler"):
+        applied(live, config(replicas=3), "kubectl")
 
 
 specs = st.fixed_dictionaries(

@@ -16,6 +16,7 @@ from pilothouse.machinery.apply.fields import (
     union,
     without,
 )
+from pilothouse.machinery.apply.last_applied import KUBECTL, fields_still_as_applied, with_note
 from pilothouse.machinery.apply.managers import (
     APPLY,
     UPDATE,
@@ -70,13 +71,14 @@ def apply(
         new = remove_unowned(root, new, last.fields, [wanted, *(owned.fields for owned in managers.values())])
     changes = compare(root, base, new)
     if not force:
-        _refuse_conflicts(managers, changes.changed)
+        _refuse_conflicts(managers, _contested(changes.changed, live, who, schema))
     if live and last is not None and changes.empty and last.fields == wanted:
-        return live
+        return with_note(live, applied) if manager == KUBECTL else live
     _take_from_others(managers, changes)
     if wanted:
         managers[who] = Owned(wanted, now, api_version(schema))
-    return write_managers(new, managers)
+    result = write_managers(new, managers)
+    return with_note(result, applied) if live and manager == KUBECTL else result
 
 
 def track_update(
@@ -155,10 +157,15 @@ def _take_from_others(managers: Managers, changes: Difference) -> None:
             managers[manager] = owned._replace(fields=left)
 
 
-def _refuse_conflicts(managers: Managers, changed: FieldSet) -> None:
+def _contested(changed: FieldSet, live: Obj | None, who: Manager, schema: Schema) -> FieldSet:
+    """The changed fields that another owner may object to."""
+    return difference(changed, fields_still_as_applied(live, schema)) if live and who.name == KUBECTL else changed
+
+
+def _refuse_conflicts(managers: Managers, contested: FieldSet) -> None:
     conflicts: list[tuple[str, str]] = []
     for manager, owned in managers.items():
-        for path in paths(intersection(owned.fields, changed)):
+        for path in paths(intersection(owned.fields, contested)):
             conflicts.append((str(manager), path_text(path)))
     if not conflicts:
         return
