@@ -108,5 +108,5 @@ def test_the_selector_stays(kind: Kind) -> None:
 
 def test_an_accepted_template_never_blocks_scaling() -> None:
     old = deployment()
-    old["spec"]["template"]["spec"]["hostUsers"] = False
+    old["spec"]["template"]["spec"]["dnsPolicy"] = "FromAnotherVersion"
     assert faults(KIND, changed(old, "spec.replicas", 3), old) == []

@@ -168,8 +168,12 @@ SPEC_CASES: list[tuple[dict[str, object], list[str]]] = [
         ["shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled"],
     ),
     (
-        {"hostUsers": False},
-        ["hostUsers: Forbidden: user namespaces are not supported by Pilothouse; leave hostUsers out"],
+        {"hostUsers": False, "hostPID": True},
+        ["hostPID: Forbidden: when `hostUsers` is false"],
+    ),
+    (
+        {"hostnameOverride": "web.example.com", "hostNetwork": True},
+        ["hostnameOverride: Forbidden: may not be specified when hostNetwork is true"],
     ),
     ({"os": {"name": "windows"}}, ['os.name: Unsupported value: "windows": supported values: "linux"']),
     ({"tolerations": [{"operator": "Exists"}]}, []),

@@ -21,9 +21,9 @@ _PREEMPTION = ("Never", "PreemptLowerPriority")
 _UNSUPPORTED = {
     "resourceClaims": "device claims are not supported by Pilothouse",
     "resources": "resources of a whole pod are not supported by Pilothouse; set them on its containers",
-    "hostnameOverride": "is not supported by Pilothouse; use hostname",
     "workloadRef": "gang scheduling is not supported by Pilothouse",
 }
+_MAX_HOSTNAME = 64
 _MAX_NAMESERVERS, _MAX_SEARCHES, _MAX_SEARCH_CHARACTERS = 3, 32, 2048
 
 
@@ -67,11 +67,23 @@ def _check_names(spec: Obj, path: str, problems: Problems) -> None:
     for key in ("hostname", "subdomain"):
         if value := spec.get(key):
             problems.invalid_each(f"{path}.{key}", value, names.dns1123_label(value))
+    if (override := spec.get("hostnameOverride")) is not None:
+        _check_hostname_override(override, spec, path, problems)
     if "preemptionPolicy" in spec:
         problems.one_of(f"{path}.preemptionPolicy", spec["preemptionPolicy"], _PREEMPTION)
     for index, gate in enumerate(spec.get("readinessGates") or ()):
         condition = gate.get("conditionType") or ""
         problems.invalid_each(f"{path}.readinessGates[{index}].conditionType", condition, names.label_key(condition))
+
+
+def _check_hostname_override(override: str, spec: Obj, path: str, problems: Problems) -> None:
+    at = f"{path}.hostnameOverride"
+    problems.invalid_each(at, override, names.dns1123_subdomain(override))
+    if len(override) > _MAX_HOSTNAME:
+        problems.too_long(at, _MAX_HOSTNAME)
+    for key in ("setHostnameAsFQDN", "hostNetwork"):
+        if spec.get(key):
+            problems.forbidden(at, f"may not be specified when {key} is true")
 
 
 def _check_dns(spec: Obj, path: str, problems: Problems) -> None:
@@ -108,8 +120,10 @@ def _check_host(spec: Obj, path: str, problems: Problems) -> None:
         problems.invalid(
             f"{path}.shareProcessNamespace", True, "ShareProcessNamespace and HostPID cannot both be enabled"
         )
-    if spec.get("hostUsers") is False:
-        problems.forbidden(f"{path}.hostUsers", "user namespaces are not supported by Pilothouse; leave hostUsers out")
+    # Whether a node has user namespaces is for the node to say.
+    for key in ("hostIPC", "hostNetwork", "hostPID"):
+        if spec.get("hostUsers") is False and spec.get(key):
+            problems.forbidden(f"{path}.{key}", "when `hostUsers` is false")
     os = spec.get("os")
     if os is not None and os.get("name") != "linux":
         problems.unsupported(f"{path}.os.name", os.get("name", ""), ("linux",))

@@ -150,7 +150,7 @@ def _some(values: list[str]) -> str:
 
 
 def _ports(obj: Obj) -> str:
-    return _some([str(port.get("port", "*")) for port in obj.get("ports") or ()])
+    return _some([str(port.get("port", port.get("name", "*"))) for port in obj.get("ports") or ()])
 
 
 def _endpoints(obj: Obj) -> str:
