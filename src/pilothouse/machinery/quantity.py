@@ -61,7 +61,12 @@ def parse_quantity(text: str | int | float) -> Fraction:
 
 def canonical(text: str | int | float) -> str:
     """The canonical text of a quantity: `1000m` is `1`, `1024Mi` is `1Gi`, `0.5` is `500m`."""
-    return str(Quantity.parse(text))
+    return _canonical(text if isinstance(text, str) else _number_text(text))
+
+
+@lru_cache(maxsize=2048)
+def _canonical(text: str) -> str:
+    return str(_parse(text))
 
 
 def cpu_millis(text: str | int | float) -> int:

@@ -144,7 +144,10 @@ def _object_check(node: Node) -> Check:
             return False
         for name, child in value.items():
             check = checks.get(name) or first_time(name)
-            if check is None or not check(child):
+            if check is _is_text:  # the most frequent by far, so spared the call
+                if type(child) is not str:
+                    return False
+            elif check is None or not check(child):
                 return False
         return True
 
@@ -153,6 +156,9 @@ def _object_check(node: Node) -> Check:
 
 def _map_check(node: Node) -> Check:
     check = _check(node.items)
+
+    if check is _is_text:
+        return lambda value: type(value) is dict and _TEXT_ONLY.issuperset(map(type, value.values()))
 
     def check_map(value: Any) -> bool:
         return type(value) is dict and all(map(check, value.values()))
@@ -166,10 +172,19 @@ def _array_check(node: Node) -> Check:
     def check_array(value: Any) -> bool:
         if type(value) is not list:
             return False
+        if not value:
+            return True
         # Looked up at each call: the items of a definition may be the definition itself.
         return all(map(_check(items), value))
 
     return check_array
+
+
+def _is_text(value: Any) -> bool:
+    return type(value) is str
+
+
+_TEXT_ONLY = frozenset((str,))
 
 
 def _is_present(value: Any) -> bool:
@@ -184,7 +199,7 @@ def _canonical_quantity(value: Any) -> bool:
 
 
 _SCALARS: dict[str, Check] = {
-    "string": lambda value: type(value) is str,
+    "string": _is_text,
     "boolean": lambda value: type(value) is bool,
     "number": lambda value: type(value) is int or type(value) is float,
     "int-or-string": lambda value: type(value) is str or type(value) is int,

@@ -80,15 +80,18 @@ def indistinct_list(node: Node, value: Any, path: str = "") -> str:
 
 
 def field_set(node: Node, value: Obj, *, containers: bool = False, strict: bool = False) -> FieldSet:
-    """The fields an object or map holds.
+    """The fields a value holds whose node is an object or a map.
 
     `containers` puts maps themselves in the set (an update that added a map owns it), `strict` raises
     IndistinctEntries for lists whose entries cannot be told apart, which else are owned as a whole.
     """
     found: FieldSet = {}
+    properties = node.properties if node.type == "object" else None
     for name, item in value.items():
-        if isinstance(item, dict | list):
-            inner = value_set(child(node, name), item, containers, strict)
+        kind = type(item)
+        if kind is dict or kind is list:
+            shape = node.items if properties is None else properties.get(name, _ANY)
+            inner = value_set(shape, item, containers, strict)
             if inner is not None:
                 found["f:" + name] = inner
         else:
