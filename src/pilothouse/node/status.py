@@ -110,11 +110,12 @@ def _phase(state: PodState, pod: Pod, init: list[Obj], main: list[Obj]) -> str:
         return "Failed"
     policy = pod.spec.restart_policy
     ending = state.deleted or pod.metadata.deletion_timestamp is not None
+    begun = any(state.containers.get(container.name) is not None for container in pod.spec.containers)
     pending_init = False
     for container, status in zip(pod.spec.init_containers, init):
         current = status["state"]
         if is_sidecar(container):
-            pending_init = pending_init or not (status["started"] or any(c["state"].get("running") for c in main))
+            pending_init = pending_init or not (status["started"] or begun)
             continue
         over = current.get("terminated")
         if over is not None and over["exitCode"] == 0:

@@ -64,4 +64,5 @@ async def cluster(runtime: Runtime) -> AsyncIterator[Cluster]:
         yield made
         for pod in (await made.client.list(Pod, "default")).items:
             await made.delete(pod.name, grace=0)
+        await made.until(made.empty, "nothing runs any more")
         await made.stop_node()

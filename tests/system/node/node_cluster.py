@@ -19,7 +19,7 @@ import orjson
 from pilothouse.client.client import Client
 from pilothouse.client.events import EventRecorder
 from pilothouse.kinds.core.event import Event
-from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.pod import ContainerState, ContainerStatus, Pod
 from pilothouse.launch.config import Config
 from pilothouse.machinery.objects import Obj
 from pilothouse.node.node import Node, NodeConfig
@@ -60,6 +60,9 @@ class Runtime:
         assert self.process is not None
         self.process.kill()
         self.process.wait()
+
+    def end_shims(self) -> None:
+        end_shims(self.root)
 
     def ctr(self, *words: str, data: bytes | None = None, check: bool = True) -> subprocess.CompletedProcess[bytes]:
         command = ["ctr", "-a", self.config.containerd_socket, "-n", "k8s.io", *words]
@@ -148,6 +151,13 @@ class Cluster:
     async def pod(self, name: str) -> Pod:
         return await self.client.get(Pod, name, "default")
 
+    async def container(self, name: str) -> ContainerStatus:
+        """The status of the pod's first container, an empty one before there is any."""
+        statuses = (await self.pod(name)).status.container_statuses
+        status = statuses[0] if statuses else ContainerStatus()
+        status.state, status.last_state = status.state or ContainerState(), status.last_state or ContainerState()
+        return status
+
     async def raw(self, name: str) -> Obj:
         tree: Obj = orjson.loads(await self.client.request("GET", Pod.resource.path("default", name)))
         return tree
@@ -187,6 +197,11 @@ class Cluster:
             return await self.client.find(Pod, name, "default") is None
 
         await self.until(gone, f"{name} is gone", seconds)
+
+    async def empty(self) -> bool:
+        """Whether the node has no pod and the runtime no task."""
+        assert self.node is not None
+        return not len(self.node.pods) and not self.runtime.tasks()
 
     async def events(self) -> str:
         page = await self.client.list(Event, "default")

@@ -1,0 +1,184 @@
+"""Volumes on a real runtime: what containers see, how it changes, and that nothing stays behind."""
+
+from __future__ import annotations
+
+import base64
+from pathlib import Path
+
+import pytest
+from node_cluster import Cluster
+
+from pilothouse.kinds.core.config_map import ConfigMap
+from pilothouse.kinds.core.secret import Secret
+from pilothouse.machinery.objects import Obj
+
+pytestmark = pytest.mark.system
+
+
+def sh(script: str) -> list[str]:
+    return ["sh", "-c", script]
+
+
+async def config_map(cluster: Cluster, name: str, data: dict[str, str]) -> None:
+    await cluster.client.create_tree(ConfigMap.resource, {"metadata": {"name": name}, "data": data}, "default")
+
+
+async def secret(cluster: Cluster, name: str, data: dict[str, str]) -> None:
+    encoded = {key: base64.b64encode(value.encode()).decode() for key, value in data.items()}
+    await cluster.client.create_tree(Secret.resource, {"metadata": {"name": name}, "data": encoded}, "default")
+
+
+def mounts(cluster: Cluster) -> list[str]:
+    root = str(cluster.runtime.root / "pods")
+    return [line for line in Path("/proc/self/mounts").read_text().splitlines() if root in line]
+
+
+async def logged(cluster: Cluster, name: str, text: str) -> None:
+    async def check() -> bool:
+        return text in cluster.log(name)
+
+    await cluster.until(check, f"{name} says {text!r}")
+
+
+async def test_objects_become_files_and_change_at_once(cluster: Cluster) -> None:
+    await config_map(cluster, "cm", {"a": "one", "b": "two"})
+    await secret(cluster, "s", {"password": "hunter2"})
+    spec: Obj = {
+        "securityContext": {"fsGroup": 2000, "runAsUser": 1000},
+        "volumes": [
+            {"name": "cm", "configMap": {"name": "cm", "items": [{"key": "a", "path": "dir/first", "mode": 0o400}]}},
+            {
+                "name": "all",
+                "projected": {
+                    "sources": [
+                        {"secret": {"name": "s"}},
+                        {"configMap": {"name": "cm"}},
+                        {"downwardAPI": {"items": [{"path": "labels", "fieldRef": {"fieldPath": "metadata.labels"}}]}},
+                        {"configMap": {"name": "absent", "optional": True}},
+                    ]
+                },
+            },
+            {"name": "tmp", "emptyDir": {"medium": "Memory", "sizeLimit": "1Mi"}},
+        ],
+        "containers": [
+            {
+                "command": sh(
+                    "cat /cm/dir/first /all/password /all/labels; stat -c %a:%g /tmp/mem;"
+                    "while true; do cat /all/a; sleep 0.1; done"
+                ),
+                "volumeMounts": [
+                    {"name": "cm", "mountPath": "/cm"},
+                    {"name": "all", "mountPath": "/all"},
+                    {"name": "tmp", "mountPath": "/tmp/mem"},
+                ],
+            }
+        ],
+    }
+    await cluster.create("files", spec, labels={"app": "x"})
+    await logged(cluster, "files", 'onehunter2app="x"2777:2000\n')
+    assert len(mounts(cluster)) == 2
+    await cluster.client.patch(ConfigMap, "cm", "default", {"data": {"a": "changed"}})
+    await logged(cluster, "files", "changed")
+    await cluster.delete("files")
+    assert mounts(cluster) == []
+
+
+async def test_a_missing_object_is_waited_for(cluster: Cluster) -> None:
+    spec: Obj = {
+        "volumes": [{"name": "cm", "configMap": {"name": "late"}}],
+        "containers": [{"command": sh("exec sleep 1000"), "volumeMounts": [{"name": "cm", "mountPath": "/cm"}]}],
+    }
+    await cluster.create("waits", spec)
+
+    async def told() -> bool:
+        return 'configmap "late" not found' in await cluster.events()
+
+    await cluster.until(told, "the event names it")
+    await config_map(cluster, "late", {"a": "b"})
+    await cluster.ready("waits", 5)
+
+
+async def test_environment_waits_for_its_references(cluster: Cluster) -> None:
+    spec: Obj = {
+        "containers": [
+            {
+                "command": sh("echo $A $B $C $IP; exec sleep 1000"),
+                "env": [
+                    {"name": "A", "valueFrom": {"secretKeyRef": {"name": "late", "key": "k"}}},
+                    {"name": "B", "value": "$(A)-$$(A)"},
+                    {"name": "C", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory"}}},
+                    {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+                ],
+                "resources": {"limits": {"memory": "64Mi"}},
+            }
+        ]
+    }
+    await cluster.create("env", spec)
+
+    async def held() -> bool:
+        waiting = (await cluster.container("env")).state.waiting
+        return waiting is not None and waiting.reason == "CreateContainerConfigError"
+
+    await cluster.until(held, "it waits for the secret")
+    await secret(cluster, "late", {"k": "value"})
+    pod = await cluster.ready("env", 5)
+    await logged(cluster, "env", f"value value-$(A) 67108864 {pod.status.pod_ip}\n")
+
+
+async def test_subpaths_stay_in_their_volume(cluster: Cluster) -> None:
+    volume = cluster.runtime.root / "shared"
+    volume.mkdir()
+    (volume / "out").symlink_to("/etc")
+    volumes = [{"name": "v", "hostPath": {"path": str(volume)}}]
+    good = [{"name": "v", "mountPath": "/data", "subPathExpr": "made/$(NAME)"}]
+    bad = [{"name": "v", "mountPath": "/data", "subPath": "out"}]
+    env = [{"name": "NAME", "value": "here"}]
+    await cluster.create(
+        "good",
+        {"volumes": volumes, "containers": [{"env": env, "command": sh("touch /data/x; exec sleep 99"), "volumeMounts": good}]},
+    )
+    await cluster.create("bad", {"volumes": volumes, "containers": [{"command": sh("sleep 99"), "volumeMounts": bad}]})
+    await cluster.ready("good")
+
+    async def made() -> bool:
+        return (volume / "made" / "here" / "x").exists()
+
+    await cluster.until(made, "the file is in the volume")
+
+    async def refused() -> bool:
+        waiting = (await cluster.container("bad")).state.waiting
+        return waiting is not None and "leads out of its volume" in waiting.message
+
+    await cluster.until(refused, "the link is refused")
+
+
+async def test_host_path_types(cluster: Cluster) -> None:
+    spec: Obj = {
+        "volumes": [{"name": "v", "hostPath": {"path": "/etc/hostname", "type": "Directory"}}],
+        "containers": [{"volumeMounts": [{"name": "v", "mountPath": "/v"}]}],
+    }
+    await cluster.create("typed", spec)
+
+    async def told() -> bool:
+        return "/etc/hostname is not a directory" in await cluster.events()
+
+    await cluster.until(told, "the event says it")
+
+
+async def test_names_in_the_pod(cluster: Cluster) -> None:
+    spec: Obj = {
+        "hostname": "front",
+        "subdomain": "web",
+        "hostAliases": [{"ip": "10.0.0.9", "hostnames": ["db", "db.local"]}],
+        "dnsConfig": {"options": [{"name": "ndots", "value": "2"}], "searches": ["example.test"]},
+        "containers": [{"command": sh("hostname; cat /etc/hosts /etc/resolv.conf; exec sleep 99")}],
+    }
+    await cluster.create("names", spec)
+    pod = await cluster.ready("names")
+    await logged(cluster, "names", "options ndots:2")
+    text = cluster.log("names")
+    assert text.startswith("front\n")
+    assert f"{pod.status.pod_ip}\tfront.web.default.svc.cluster.local\tfront\n" in text
+    assert "10.0.0.9\tdb\tdb.local\n" in text
+    assert "nameserver 10.96.0.10" in text
+    assert "search default.svc.cluster.local svc.cluster.local cluster.local" in text
