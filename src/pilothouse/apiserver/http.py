@@ -1,7 +1,8 @@
 """The HTTPS edge: aiohttp's low-level server in front of `ApiServer.handle`.
 
 It reads the body (to a limit), hands over who the client certificate names, writes whole bodies or streams, and turns a
-connection into a WebSocket when the answer says so. A client certificate is optional, and verified when given.
+connection into a WebSocket when the answer says so. The TLS context it is given asks for a client certificate without
+insisting, and verifies one that is shown.
 """
 
 from __future__ import annotations
@@ -43,17 +44,6 @@ def user_of_certificate(certificate: Mapping[str, object]) -> User | None:
             elif key == "organizationName":
                 groups.append(value)
     return User(name, tuple(groups)) if name else None
-
-
-def server_context(certificate: str, key: str, client_ca: str) -> ssl.SSLContext:
-    """A context that shows `certificate` and verifies client certificates, if given, against `client_ca` (paths)."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    context.load_cert_chain(certificate, key)
-    context.load_verify_locations(client_ca)
-    context.verify_mode = ssl.CERT_OPTIONAL
-    context.set_alpn_protocols(["http/1.1"])
-    return context
 
 
 class HttpsEdge:

@@ -15,7 +15,7 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
-from pilothouse.apiserver.http import HttpsEdge, server_context
+from pilothouse.apiserver.http import HttpsEdge
 from pilothouse.testing.control_plane import ControlPlane
 
 
@@ -74,7 +74,7 @@ def certificates(tmp_path_factory: pytest.TempPathFactory) -> Certificates:
 async def url(plane: ControlPlane, certificates: Certificates) -> AsyncIterator[str]:
     """Where `plane` is served over HTTPS."""
     sock = socket.create_server(("127.0.0.1", 0))
-    edge = HttpsEdge(plane.api.handle, server_context(*map(str, certificates.server), str(certificates.ca)))
+    edge = HttpsEdge(plane.api.handle, certificates.server_context())
     await edge.start([sock])
     yield f"https://127.0.0.1:{sock.getsockname()[1]}"
     await edge.close()

@@ -118,7 +118,7 @@ async def test_tables_and_metadata(plane: ControlPlane) -> None:
     await make(client, "a")
     table = await get(client, PATH, TABLE)
     assert (table["kind"], table["apiVersion"]) == ("Table", "meta.k8s.io/v1")
-    assert [column["name"] for column in table["columnDefinitions"]][0] == "Name"
+    assert table["columnDefinitions"][0]["name"] == "Name"
     assert table["rows"][0]["cells"][0] == "a"
     assert table["rows"][0]["object"]["kind"] == "PartialObjectMetadata"
     assert (await get(client, f"{PATH}/a", TABLE, includeObject="Object"))["rows"][0]["object"]["kind"] == "ConfigMap"

@@ -3,13 +3,14 @@
 import asyncio
 import sqlite3
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
 import orjson
 import pytest
 
 from pilothouse.machinery.errors import ServiceUnavailable
-from pilothouse.store.database import Database, DataDirectoryError
+from pilothouse.store.database import Database, DataDirectoryError, Row
 from pilothouse.store.sqlite import SqliteStore
 from pilothouse.store.store import RevisionMismatch
 
@@ -169,17 +170,17 @@ async def test_a_cancelled_writer_leaves_nothing_half_done(tmp_path: Path) -> No
     await store.close()
 
 
-async def test_many_writers_share_transactions(tmp_path: Path) -> None:
+async def test_many_writers_share_transactions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store = SqliteStore(tmp_path / "state.db")
     commits = 0
     commit = store._database.commit
 
-    def counting(*args: object) -> None:
+    def counting(rows: Sequence[Row], dead: Sequence[int], compacted: int) -> None:
         nonlocal commits
         commits += 1
-        commit(*args)  # type: ignore[arg-type]
+        commit(rows, dead, compacted)
 
-    store._database.commit = counting  # type: ignore[method-assign]
+    monkeypatch.setattr(store._database, "commit", counting)
     await asyncio.gather(*(store.create(f"core/configmaps/ns/{n}", value(str(n))) for n in range(1000)))
     assert commits <= 5
     await store.close()
