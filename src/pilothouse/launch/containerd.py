@@ -107,12 +107,9 @@ exec unshare --mount --propagation slave sh -c 'umount /sys/fs/cgroup/unified &&
 """
 
 
-def ensure_pause_image(config: Config, host: Host) -> None:
-    """Imports the sandbox image unless containerd has it. Raises ContainerdError."""
-    ctr = [host.programs["ctr"], "-a", config.containerd_socket, "-n", "k8s.io", "images"]
-    listed = subprocess.run([*ctr, "ls", "-q", f"name=={IMAGE}"], capture_output=True, text=True, timeout=30)
-    if listed.returncode == 0 and IMAGE in listed.stdout.split():
-        return
-    done = subprocess.run([*ctr, "import", "-"], input=archive(host.machine), capture_output=True, timeout=60)
+def import_pause_image(config: Config, host: Host) -> None:
+    """Gives containerd the sandbox image. Raises ContainerdError."""
+    ctr = [host.programs["ctr"], "-a", config.containerd_socket, "-n", "k8s.io", "images", "import", "-"]
+    done = subprocess.run(ctr, input=archive(host.machine), capture_output=True, timeout=60)
     if done.returncode != 0:
         raise ContainerdError(f"containerd does not take the sandbox image: {done.stderr.decode()[-400:].strip()}")

@@ -1,4 +1,4 @@
-"""What control and node have in common as processes: logging, garbage collection, signals, a watch over the supervisor."""
+"""What control and node share as processes: logging, garbage collection, signals, a watch over the supervisor."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
 
 
 async def guard_supervisor(data_dir: Path) -> None:
-    """Starts the supervisor again when it dies: where it runs without a service manager (see RESPAWN), nobody else would.
+    """Starts the supervisor again when it dies; without a service manager (see RESPAWN) nobody else would.
 
     A supervisor that is told to stop ends this process first, so one that is gone while we run was killed.
     """
@@ -68,19 +68,23 @@ async def guard_supervisor(data_dir: Path) -> None:
         if running is not None:
             await _ended(running.pid)
             log.warning("the supervisor (pid %d) was killed; starting another", running.pid)
-        with (data_dir / "logs" / "supervisor.log").open("ab") as out:
-            process = subprocess.Popen(
-                [sys.executable, "-m", "pilothouse.launch.supervisor", "--data-dir", str(data_dir)],
-                stdin=subprocess.DEVNULL,
-                stdout=out,
-                stderr=out,
-                start_new_session=True,
-                cwd="/",
-            )
+        process = await asyncio.to_thread(_start_supervisor, data_dir)
         for _ in range(100):
             if runfile.read(run_dir, "supervisor") is not None or process.poll() is not None:
                 break
             await asyncio.sleep(0.05)
+
+
+def _start_supervisor(data_dir: Path) -> subprocess.Popen[bytes]:
+    with (data_dir / "logs" / "supervisor.log").open("ab") as out:
+        return subprocess.Popen(
+            [sys.executable, "-m", "pilothouse.launch.supervisor", "--data-dir", str(data_dir)],
+            stdin=subprocess.DEVNULL,
+            stdout=out,
+            stderr=out,
+            start_new_session=True,
+            cwd="/",
+        )
 
 
 async def _ended(pid: int) -> None:

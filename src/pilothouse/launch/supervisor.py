@@ -37,6 +37,7 @@ class Child:
 
     name: str
     argv: list[str]
+    """A word `{tcp}` or `{udp}` stands for the number of the socket of that kind."""
     sockets: Callable[[], list[tuple[str, socket.socket]]] = list
     outlives_stop: bool = False
     pid: int = 0
@@ -61,6 +62,7 @@ class Supervisor:
         self._notes, self._notes_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._rest = b""
         self._began = time.monotonic()
+        self._told = False
 
     def run(self) -> None:
         """Starts or adopts the children and watches them until SIGTERM or SIGINT."""
@@ -89,7 +91,6 @@ class Supervisor:
                     self._read_notes()
                 elif key.data is not None:
                     self._on_exit(key.data)
-            self._reap()
             now = time.monotonic()
             for child in self._children:
                 if self._due.get(child.name, now + 1) <= now and not self._stopping:
@@ -116,10 +117,11 @@ class Supervisor:
         descriptors = [sock.fileno() for _, sock in child.held]
         if child.argv[0] == sys.executable:
             descriptors.append(self._notes_out)
+        numbers = {kind: str(sock.fileno()) for kind, sock in child.held}
         with open(self._log_dir / f"{child.name}.log", "ab") as log:
             try:
                 process = subprocess.Popen(
-                    child.argv,
+                    [word.format_map(numbers) if word.startswith("{") else word for word in child.argv],
                     stdin=subprocess.DEVNULL,
                     stdout=log,
                     stderr=log,
@@ -150,8 +152,17 @@ class Supervisor:
         child.pidfd = -1
         if time.monotonic() - child.started > _STEADY:
             child.failures = 0
-        self._fail(child, f"{child.name} (pid {child.pid}) ended: {last_line(self._log_dir / f'{child.name}.log')}")
+        self._fail(child, f"{child.name} (pid {child.pid}) {self._ending(child)}")
         child.pid = 0
+
+    def _ending(self, child: Child) -> str:
+        """How a process ended; the status of one that another supervisor started is not known."""
+        status = 1
+        with contextlib.suppress(ChildProcessError):
+            status = os.waitstatus_to_exitcode(os.waitpid(child.pid, 0)[1])
+        if status < 0:
+            return f"was ended by {signal.Signals(-status).name}"
+        return f"ended: {last_line(self._log_dir / f'{child.name}.log')}"
 
     def _fail(self, child: Child, message: str) -> None:
         child.failures += 1
@@ -159,11 +170,6 @@ class Supervisor:
         delay = 0.0 if child.failures == 1 else min(10.0, 0.1 * 2**child.failures)
         self._due[child.name] = time.monotonic() + delay
         self._say(f"{message}; starting it again" + (f" in {delay:.0f} s" if delay >= 1 else ""))
-
-    def _reap(self) -> None:
-        with contextlib.suppress(ChildProcessError):
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                pass
 
     def _read_notes(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -175,7 +181,8 @@ class Supervisor:
             for child in self._children:
                 if child.name == name and text.startswith("ready"):
                     child.ready = True
-            if all(child.ready for child in self._children if child.name in ("control", "node")):
+            if not self._told and all(child.ready for child in self._children if not child.outlives_stop):
+                self._told = True
                 self._say(f"Pilothouse is up after {time.monotonic() - self._began:.1f} s.")
 
     def _stop(self) -> None:
@@ -281,7 +288,8 @@ def children_of(config: dict[str, object]) -> list[Child]:
     if not config.get("server"):
         children.append(Child("control", module("control"), api_sockets))
     children.append(Child("node", module("node")))
-    children.append(Child("dns", module("dns"), dns_sockets, outlives_stop=True))
+    dns = [*module("dns"), "--address", dns_address, "--domain", str(config["domain"])]
+    children.append(Child("dns", [*dns, "--udp-fd", "{udp}", "--tcp-fd", "{tcp}"], dns_sockets, outlives_stop=True))
     return children
 
 
