@@ -23,7 +23,7 @@ class Nftables:
         """Applies the commands as one transaction. Raises NftablesError when any of them is refused."""
         code, _, error = self._library.cmd(batch)
         if code:
-            raise NftablesError(error.strip() or f"nftables failed with status {code}")
+            raise NftablesError(_brief(error) or f"nftables failed with status {code}")
 
     def read(self, command: str) -> list[dict[str, Any]] | None:
         """The objects a `list` command prints, as libnftables-json(5) describes them; None if there is nothing."""
@@ -31,8 +31,14 @@ class Nftables:
         if code:
             if "No such file or directory" in error:
                 return None
-            raise NftablesError(error.strip() or f"nftables failed with status {code}")
+            raise NftablesError(_brief(error) or f"nftables failed with status {code}")
         if not output:
             return []
         listed: list[dict[str, Any]] = json.loads(output)["nftables"]
         return [item for item in listed if "metainfo" not in item]
+
+
+def _brief(error: str) -> str:
+    """The first messages of an error, without the commands that libnftables quotes after each."""
+    messages = dict.fromkeys(line[-200:] for line in error.splitlines() if "Error: " in line)
+    return "; ".join(list(messages)[:3])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from ipaddress import AddressValueError, IPv4Address
 
 Key = tuple[str, str]
 """The name of a set or map, and the key of an element of it, in nftables' notation."""
@@ -39,3 +40,12 @@ class Contribution:
 
 
 NOTHING = Contribution()
+
+
+def is_ipv4(text: str) -> bool:
+    """Whether a text is an IPv4 address. nftables would look up anything else as a host name, and wait for it."""
+    try:
+        IPv4Address(text)
+    except AddressValueError:
+        return False
+    return True

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from pilothouse.kinds.core.pod import Pod
+from pilothouse.network.facts import is_ipv4
 from pilothouse.network.views import PodView
 
 
@@ -35,7 +36,7 @@ class PodFacts:
 
 def pod_facts(pod: Pod | PodView, address: str, node_name: str) -> PodFacts | None:
     """The facts of a pod; None for one that has ended, has no address, or lives in its host's network."""
-    if not address or ":" in address or pod.spec.host_network or pod.status.phase in ("Succeeded", "Failed"):
+    if not is_ipv4(address) or pod.spec.host_network or pod.status.phase in ("Succeeded", "Failed"):
         return None
     containers = [*pod.spec.init_containers, *pod.spec.containers]
     ports = [port for container in containers for port in container.ports]
@@ -47,9 +48,14 @@ def pod_facts(pod: Pod | PodView, address: str, node_name: str) -> PodFacts | No
         ports={(port.name, port.protocol.lower()): port.container_port for port in ports if port.name},
         local=pod.spec.node_name == node_name,
         host_ports=tuple(
-            HostPort("" if port.host_ip == "0.0.0.0" else port.host_ip, port.host_port, port.protocol.lower(), number)
+            HostPort(
+                "" if port.host_ip == "0.0.0.0" else port.host_ip,
+                port.host_port,
+                port.protocol.lower(),
+                port.container_port,
+            )
             for port in ports
-            if port.host_port and (number := port.container_port)
+            if port.host_port and (port.host_ip == "" or is_ipv4(port.host_ip))
         ),
         created=pod.metadata.creation_timestamp or "",
     )

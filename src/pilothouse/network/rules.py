@@ -14,7 +14,7 @@ from typing import NamedTuple
 from pilothouse.kinds.core.service import Service, ServicePort
 from pilothouse.kinds.discovery.endpoint_slice import Endpoint, EndpointSlice
 from pilothouse.network.base import FRONTEND
-from pilothouse.network.facts import Contribution, NodeFacts
+from pilothouse.network.facts import Contribution, NodeFacts, is_ipv4
 from pilothouse.network.pods import PodFacts
 
 _SLOT = 0x50480000
@@ -53,7 +53,7 @@ def service_rules(service: Service, slices: Sequence[EndpointSlice], facts: Node
     """What the table must hold for one service (IPv4). Headless and ExternalName services need nothing."""
     spec = service.spec
     result = Contribution()
-    if spec.type == "ExternalName" or spec.cluster_ip in ("", "None", facts.dns_address):
+    if spec.type == "ExternalName" or spec.cluster_ip == facts.dns_address or not is_ipv4(spec.cluster_ip):
         return result
     affinity = _affinity_seconds(service)
     for port in spec.ports:
@@ -133,7 +133,7 @@ def _frontends(service: Service, port: ServicePort, facts: NodeFacts) -> Iterabl
     local = spec.external_traffic_policy == "Local"
     outside = [*spec.external_ips, *(ingress.ip for ingress in service.status.load_balancer.ingress if ingress.ip)]
     for address in dict.fromkeys(outside):
-        if ":" not in address:
+        if is_ipv4(address):
             yield Frontend(address, protocol, port.port, outward=not local), local
     if port.node_port and spec.type in ("NodePort", "LoadBalancer"):
         for address in facts.addresses:
@@ -156,7 +156,7 @@ def _backends(slices: Sequence[EndpointSlice], port: ServicePort, node_name: str
             if node_name is not None and endpoint.node_name != node_name:
                 continue
             kind = _readiness(endpoint)
-            if kind and endpoint.addresses:
+            if kind and endpoint.addresses and is_ipv4(endpoint.addresses[0]):
                 (ready if kind == "ready" else draining).add(Backend(endpoint.addresses[0], number))
     return sorted(ready or draining)
 
