@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import binascii
 import datetime as dt
-import difflib
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
@@ -22,6 +21,7 @@ from pilothouse.machinery.errors import BadRequest, Cause
 from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.quantity import InvalidQuantity, canonical
 from pilothouse.machinery.schema import GroupVersionKind, Node, Schema
+from pilothouse.machinery.suggestions import Place, suggestion
 
 Check = Callable[[Any], bool]
 
@@ -236,6 +236,7 @@ class _Walk:
     def __init__(self) -> None:
         self.causes: list[Cause] = []
         self.unknown: list[UnknownField] = []
+        self._places: list[Place] = []
 
     def visit(self, node: Node, value: Any, path: str) -> Any:
         if _check(node)(value):
@@ -264,12 +265,14 @@ class _Walk:
     def _object(self, node: Node, value: Obj, path: str) -> Obj:
         result: Obj = {}
         prefix = f"{path}." if path else ""
+        self._places.append((node, prefix))
         for name, child in value.items():
             field = node.properties.get(name)
             if field is None:
-                self.unknown.append(UnknownField(prefix + name, _suggestion(node, name, prefix)))
+                self.unknown.append(UnknownField(prefix + name, suggestion(name, self._places)))
             elif child is not None:
                 result[name] = self.visit(field, child, prefix + name)
+        self._places.pop()
         return result
 
     def _wrong_type(self, node: Node, value: Any, path: str) -> None:
@@ -298,19 +301,3 @@ def _type_name(value: Any) -> str:
         if isinstance(value, type_):
             return name
     return "array"
-
-
-def _suggestion(node: Node, name: str, prefix: str) -> str:
-    """The field probably meant: one beside it that is written much the same, or one of that name just below."""
-    lowered = {field.lower(): field for field in node.properties}
-    near = difflib.get_close_matches(name.lower(), lowered, n=1, cutoff=0.7)
-    if near:
-        return prefix + lowered[near[0]]
-    for field, child in node.properties.items():
-        if field in ("metadata", "status"):
-            continue
-        if child.type == "object" and name in child.properties:
-            return f"{prefix}{field}.{name}"
-        if child.type == "array" and child.items.type == "object" and name in child.items.properties:
-            return f"{prefix}{field}[0].{name}"
-    return ""
