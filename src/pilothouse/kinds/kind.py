@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pilothouse.kinds.columns import AGE, NAME, Column
+from pilothouse.kinds.equality import same
 from pilothouse.kinds.metadata import NameRule, check_metadata, check_metadata_update
 from pilothouse.kinds.problems import Problems
 from pilothouse.kinds.view import Object
@@ -111,7 +112,7 @@ class Kind:
         self.on_update(new, old)
         meta = new.setdefault("metadata", {})
         _keep(meta, old.get("metadata") or {}, "generation")
-        if any(new.get(field) != old.get(field) for field in self.generation_fields):
+        if not all(same(new.get(field), old.get(field)) for field in self.generation_fields):
             meta["generation"] = meta.get("generation", 0) + 1
 
     def prepare_status_update(self, new: Obj, old: Obj) -> None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import orjson
 
+from pilothouse.kinds.equality import same
 from pilothouse.machinery.errors import Cause, Invalid
 from pilothouse.machinery.objects import Obj, Resource
 
@@ -83,7 +84,7 @@ class Problems(list[Cause]):
         return given[0] if len(given) == 1 else None
 
     def immutable(self, path: str, new: Any, old: Any) -> None:
-        if new != old:
+        if not same(new, old):
             self.invalid(path, new, IMMUTABLE)
 
 

@@ -148,6 +148,14 @@ CASES: list[tuple[Kind, Obj, list[str]]] = [
     ),
     (runtime_class.KIND, {"metadata": {"name": "gvisor"}, "handler": "runsc"}, []),
     (csr.KIND, REQUEST, []),
+    (
+        csr.KIND,
+        changed(REQUEST, "status", {"conditions": [{"type": t, "status": "True"} for t in ("Approved", "Denied")]}),
+        [
+            'status.conditions: Invalid value: ["Approved","Denied"]: '
+            "Approved and Denied conditions are mutually exclusive"
+        ],
+    ),
     (csr.KIND, changed(REQUEST, "spec.usages", []), ["spec.usages: Required value"]),
     (
         csr.KIND,
@@ -183,6 +191,13 @@ UPDATES: list[tuple[Kind, Obj, str, object, str]] = [
     (runtime_class.KIND, {"metadata": {"name": "r"}, "handler": "runc"}, "handler", "crun", "field is immutable"),
     (priority_class.KIND, {"metadata": {"name": "p"}, "value": 1}, "value", 2, "may not be changed in an update."),
     (csr.KIND, REQUEST, "spec.expirationSeconds", 900, "field is immutable"),
+    (
+        csr.KIND,
+        changed(REQUEST, "status", {"conditions": [{"type": "Approved", "status": "True"}]}),
+        "status",
+        {},
+        'updates may not remove a condition of type "Approved"',
+    ),
 ]
 
 

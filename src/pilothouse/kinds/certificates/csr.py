@@ -9,7 +9,7 @@ import msgspec
 
 from pilothouse.kinds.columns import AGE, NAME, NONE, Column, field, human_duration
 from pilothouse.kinds.kind import Kind
-from pilothouse.kinds.problems import Problems, section
+from pilothouse.kinds.problems import Problems, section, shown
 from pilothouse.kinds.view import Condition, Object, View
 from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj, Resource
@@ -46,6 +46,7 @@ class CertificateSigningRequest(Object):
 
 _PEM_HEADER = b"-----BEGIN CERTIFICATE REQUEST-----"
 _MIN_SECONDS = 600
+_DECISIONS = ("Approved", "Denied", "Failed")
 _USAGES = frozenset(
     {
         "signing",
@@ -77,8 +78,10 @@ _USAGES = frozenset(
 
 def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
     spec = section(obj, "spec")
+    _check_conditions(section(obj, "status").get("conditions") or [], problems)
     if old is not None:
         problems.immutable("spec", spec, section(old, "spec"))
+        _check_decision_stays(obj, old, problems)
         return
     _check_request(spec.get("request") or "", problems)
     signer = spec.get("signerName") or ""
@@ -99,6 +102,30 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
         problems.invalid(
             "spec.expirationSeconds", seconds, f"may not specify a duration less than {_MIN_SECONDS} seconds"
         )
+
+
+def _check_conditions(conditions: list[Obj], problems: Problems) -> None:
+    types = [condition.get("type") or "" for condition in conditions]
+    for index, condition in enumerate(conditions):
+        path, kind = f"status.conditions[{index}]", types[index]
+        if not kind:
+            problems.required(f"{path}.type")
+        elif kind in types[:index]:
+            problems.duplicate(f"{path}.type", kind)
+        if kind in _DECISIONS and condition.get("status") != "True":
+            problems.unsupported(f"{path}.status", condition.get("status") or "", ("True",))
+    if "Approved" in types and "Denied" in types:
+        problems.invalid("status.conditions", types, "Approved and Denied conditions are mutually exclusive")
+
+
+def _check_decision_stays(obj: Obj, old: Obj, problems: Problems) -> None:
+    """Approval, denial and failure are final."""
+    now = {condition.get("type") for condition in section(obj, "status").get("conditions") or ()}
+    for condition in section(old, "status").get("conditions") or ():
+        if condition.get("type") in _DECISIONS and condition.get("type") not in now:
+            problems.forbidden(
+                "status.conditions", f"updates may not remove a condition of type {shown(condition.get('type'))}"
+            )
 
 
 def _check_request(request: str, problems: Problems) -> None:

@@ -14,6 +14,7 @@ from pilothouse.kinds.core.pod_spec import NodeSelector
 from pilothouse.kinds.core.quantities import canonical_quantities
 from pilothouse.kinds.core.volume import HostPathVolumeSource
 from pilothouse.kinds.core.volume_columns import access_modes, capacity
+from pilothouse.kinds.equality import changed_fields
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Object, View
@@ -92,9 +93,8 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
         _check_spec(spec, problems)
         return
     before = section(old, "spec")
-    for key in sorted((spec.keys() | before.keys()) - _NOT_SOURCES):
-        if spec.get(key) != before.get(key):
-            problems.forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")
+    if set(changed_fields(spec, before)) - _NOT_SOURCES:
+        problems.forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")
     for key in ("volumeMode", "nodeAffinity"):
         if key in before:
             problems.immutable(f"spec.{key}", spec.get(key), before[key])

@@ -11,6 +11,7 @@ from pilothouse.kinds.core.claim_validation import check_claim_spec
 from pilothouse.kinds.core.container import ResourceRequirements
 from pilothouse.kinds.core.quantities import canonical_quantities
 from pilothouse.kinds.core.volume_columns import access_modes, capacity
+from pilothouse.kinds.equality import changed_fields
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Condition, LabelSelector, Object, View
@@ -71,7 +72,7 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
 
 
 def _check_update(spec: Obj, old: Obj, problems: Problems) -> None:
-    changed = [key for key in sorted(spec.keys() | old.keys()) if spec.get(key) != old.get(key)]
+    changed = changed_fields(spec, old)
     wrong = [f"spec.{key}" for key in changed if key not in _MAY_BE_SET_ONCE or old.get(key)]
     if "spec.resources" in wrong:
         wrong.remove("spec.resources")

@@ -6,6 +6,7 @@ from typing import Any
 
 from pilothouse.kinds.core.placement_validation import check_tolerations
 from pilothouse.kinds.core.security_validation import MAX_ID
+from pilothouse.kinds.equality import changed_fields
 from pilothouse.kinds.problems import Problems
 from pilothouse.machinery.objects import Obj
 
@@ -25,8 +26,8 @@ def check_pod_update(spec: Obj, old: Obj, problems: Problems) -> None:
     _check_deadline(spec.get("activeDeadlineSeconds"), old.get("activeDeadlineSeconds"), problems)
     _check_added_tolerations(spec, old, changed, problems)
     gated = _check_gates(spec, old, problems)
-    for key in sorted((spec.keys() | old.keys()) - _HANDLED):
-        if spec.get(key) == old.get(key):
+    for key in changed_fields(spec, old):
+        if key in _HANDLED:
             continue
         if key == "nodeSelector" and gated and (old.get(key) or {}).items() <= (spec.get(key) or {}).items():
             continue
@@ -47,11 +48,7 @@ def _compare_containers(new: list[Obj], old: list[Obj], key: str, changed: list[
         path = f"spec.{key}[{index}]"
         if not container.get("image"):
             problems.required(f"{path}.image")
-        changed += [
-            f"{path}.{field}"
-            for field in sorted((container.keys() | before.keys()) - {"image"})
-            if container.get(field) != before.get(field)
-        ]
+        changed += [f"{path}.{field}" for field in changed_fields(container, before) if field != "image"]
 
 
 def _check_deadline(new: int | None, old: int | None, problems: Problems) -> None:
