@@ -1,0 +1,153 @@
+"""Services, namespaces, accounts and volumes, over the real API."""
+
+from __future__ import annotations
+
+from conftest import Cluster, deployment
+
+from pilothouse.kinds.apps.deployment import Deployment
+from pilothouse.kinds.core.config_map import ConfigMap
+from pilothouse.kinds.core.namespace import Namespace
+from pilothouse.kinds.core.persistent_volume import PersistentVolume
+from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.service import Service
+from pilothouse.kinds.core.service_account import ServiceAccount
+from pilothouse.kinds.discovery.endpoint_slice import Endpoint, EndpointSlice
+from pilothouse.kinds.storage.storage_class import StorageClass
+from pilothouse.machinery.objects import Obj
+
+SERVICE: Obj = {
+    "metadata": {"name": "web"},
+    "spec": {"selector": {"app": "web"}, "ports": [{"name": "http", "port": 80, "targetPort": "http"}]},
+}
+
+
+def endpoints(cluster: Cluster) -> list[Endpoint]:
+    return [endpoint for s in cluster.all(EndpointSlice) for endpoint in s.endpoints]
+
+
+async def test_a_service_lists_its_ready_pods(cluster: Cluster) -> None:
+    await cluster.add_node("n1")
+    await cluster.client.create_tree(Service.resource, SERVICE, "shop")
+    await cluster.client.create_tree(Deployment.resource, deployment(), "shop")
+    await cluster.until(lambda: sum(bool(e.conditions.ready) for e in endpoints(cluster)) == 3)
+    (found,) = cluster.all(EndpointSlice)
+    assert found.metadata.labels["kubernetes.io/service-name"] == "web"
+    assert [(port.name, port.port, port.protocol) for port in found.ports] == [("http", 8080, "TCP")]
+    assert all(e.node_name == "n1" and e.target_ref is not None for e in found.endpoints)
+    await cluster.client.delete(Service, "web", "shop")
+    await cluster.until(lambda: not cluster.all(EndpointSlice))
+
+
+async def test_a_namespace_goes_with_everything_in_it(cluster: Cluster) -> None:
+    await cluster.add_node("n1")
+    await cluster.client.create_tree(Deployment.resource, deployment(), "shop")
+    await cluster.client.create_tree(ConfigMap.resource, {"metadata": {"name": "c"}, "data": {"a": "b"}}, "shop")
+    await cluster.until(lambda: sum(p.status.phase == "Running" for p in cluster.all(Pod)) == 3)
+    await cluster.client.delete(Namespace, "shop")
+    await cluster.until(lambda: cluster.get(Namespace, "shop") is None)
+    assert not (await cluster.client.list(ConfigMap, "shop")).items
+    assert not (await cluster.client.list(Pod, "shop")).items
+
+
+async def test_a_namespace_that_cannot_go_says_why(cluster: Cluster) -> None:
+    held = {"metadata": {"name": "held", "finalizers": ["example.com/hold"]}}
+    await cluster.client.create_tree(ConfigMap.resource, held, "shop")
+    await cluster.client.delete(Namespace, "shop")
+
+    def why() -> str:
+        namespace = cluster.get(Namespace, "shop")
+        conditions = namespace.status.conditions if namespace is not None else []
+        return next((c.message for c in conditions if c.type == "NamespaceFinalizersRemaining"), "")
+
+    assert "example.com/hold in 1 resource instances" in await cluster.until(why)
+    await cluster.client.patch(ConfigMap, "held", "shop", {"metadata": {"finalizers": None}})
+    await cluster.until(lambda: cluster.get(Namespace, "shop") is None)
+
+
+async def test_every_namespace_has_a_default_account(cluster: Cluster) -> None:
+    first = await cluster.until(lambda: cluster.get(ServiceAccount, "shop/default"))
+    await cluster.client.delete(ServiceAccount, "default", "shop")
+    await cluster.until(
+        lambda: (found := cluster.get(ServiceAccount, "shop/default")) and found.metadata.uid != first.metadata.uid
+    )
+
+
+async def add_local_class(cluster: Cluster) -> None:
+    tree = {
+        "metadata": {
+            "name": "local",
+            "annotations": {"storageclass.kubernetes.io/is-default-class": "true"},
+        },
+        "provisioner": "pilothouse.io/local",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        "reclaimPolicy": "Delete",
+    }
+    await cluster.client.create_tree(StorageClass.resource, tree)
+
+
+def claim(**spec: object) -> Obj:
+    return {
+        "metadata": {"name": "data"},
+        "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}, **spec},
+    }
+
+
+def pod_with_claim() -> Obj:
+    return {
+        "metadata": {"name": "db"},
+        "spec": {
+            "containers": [{"name": "db", "image": "db", "volumeMounts": [{"name": "data", "mountPath": "/data"}]}],
+            "volumes": [{"name": "data", "persistentVolumeClaim": {"claimName": "data"}}],
+        },
+    }
+
+
+async def test_a_local_volume_is_made_where_the_pod_goes_and_reclaimed_with_its_claim(cluster: Cluster) -> None:
+    await cluster.add_node("n1")
+    await add_local_class(cluster)
+    await cluster.client.create_tree(PersistentVolumeClaim.resource, claim(), "shop")
+    await cluster.until(lambda: (c := cluster.get(PersistentVolumeClaim, "shop/data")) and c.spec.storage_class_name)
+    await cluster.client.create_tree(Pod.resource, pod_with_claim(), "shop")
+    await cluster.until(lambda: (p := cluster.get(Pod, "shop/db")) and p.status.phase == "Running")
+    (volume,) = cluster.all(PersistentVolume)
+    assert volume.spec.local is not None
+    assert volume.spec.local.path == f"/var/lib/pilothouse/volumes/{volume.name}"
+    await cluster.until(lambda: cluster.get(PersistentVolume, volume.name).status.phase == "Bound")
+    await cluster.client.delete(PersistentVolumeClaim, "data", "shop")
+    await cluster.until(lambda: cluster.get(PersistentVolumeClaim, "shop/data").metadata.deletion_timestamp)
+    await cluster.client.delete(Pod, "db", "shop")
+    await cluster.until(lambda: cluster.get(PersistentVolumeClaim, "shop/data") is None)
+    left = await cluster.until(
+        lambda: (
+            (v := cluster.get(PersistentVolume, volume.name)).metadata.deletion_timestamp
+            and v.metadata.finalizers == ["pilothouse.io/local-volume"]
+            and v
+        )
+    )
+    # What the node does once it has removed the directory.
+    await cluster.client.patch(PersistentVolume, left.name, None, {"metadata": {"finalizers": None}})
+    await cluster.until(lambda: not cluster.all(PersistentVolume))
+
+
+async def test_a_static_volume_is_bound_to_the_claim_it_fits(cluster: Cluster) -> None:
+    for name, size in (("small", "500Mi"), ("large", "10Gi"), ("fitting", "2Gi")):
+        tree = {
+            "metadata": {"name": name},
+            "spec": {
+                "capacity": {"storage": size},
+                "accessModes": ["ReadWriteOnce"],
+                "persistentVolumeReclaimPolicy": "Retain",
+                "storageClassName": "manual",
+                "hostPath": {"path": f"/srv/{name}"},
+            },
+        }
+        await cluster.client.create_tree(PersistentVolume.resource, tree)
+    await cluster.until(lambda: sum(v.status.phase == "Available" for v in cluster.all(PersistentVolume)) == 3)
+    await cluster.client.create_tree(PersistentVolumeClaim.resource, claim(storageClassName="manual"), "shop")
+    bound = await cluster.until(
+        lambda: (c := cluster.get(PersistentVolumeClaim, "shop/data")) and c.status.phase == "Bound" and c
+    )
+    assert bound.spec.volume_name == "fitting"
+    await cluster.client.delete(PersistentVolumeClaim, "data", "shop")
+    await cluster.until(lambda: cluster.get(PersistentVolume, "fitting").status.phase == "Released")
