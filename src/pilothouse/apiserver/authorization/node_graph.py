@@ -1,0 +1,181 @@
+"""Which node needs which objects: those that the pods bound to it name."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from pilothouse.apiserver.authorization.follow import Follower
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.store.store import Store
+
+
+class Reference(NamedTuple):
+    """An object a pod names; `resource` is the plural in the core group."""
+
+    resource: str
+    namespace: str
+    name: str
+
+
+class _Struct(msgspec.Struct, rename="camel"):
+    """Only what matters here is decoded: this runs for every change of every pod."""
+
+
+class _Named(_Struct):
+    name: str = ""
+
+
+class _SecretVolume(_Struct):
+    secret_name: str = ""
+
+
+class _Claim(_Struct):
+    claim_name: str = ""
+
+
+class _Source(_Struct):
+    secret: _Named | None = None
+    config_map: _Named | None = None
+
+
+class _Projected(_Struct):
+    sources: list[_Source] | None = None
+
+
+class _Volume(_Struct):
+    name: str = ""
+    secret: _SecretVolume | None = None
+    config_map: _Named | None = None
+    persistent_volume_claim: _Claim | None = None
+    projected: _Projected | None = None
+
+
+class _ValueFrom(_Struct):
+    secret_key_ref: _Named | None = None
+    config_map_key_ref: _Named | None = None
+
+
+class _Env(_Struct):
+    value_from: _ValueFrom | None = None
+
+
+class _EnvFrom(_Struct):
+    secret_ref: _Named | None = None
+    config_map_ref: _Named | None = None
+
+
+class _Container(_Struct):
+    env: list[_Env] | None = None
+    env_from: list[_EnvFrom] | None = None
+
+
+class _Spec(_Struct):
+    node_name: str = ""
+    service_account_name: str = ""
+    image_pull_secrets: list[_Named] | None = None
+    volumes: list[_Volume] | None = None
+    containers: list[_Container] | None = None
+    init_containers: list[_Container] | None = None
+    ephemeral_containers: list[_Container] | None = None
+
+
+class _Meta(_Struct):
+    uid: str = ""
+
+
+class _Pod(_Struct):
+    metadata: _Meta
+    spec: _Spec = msgspec.field(default_factory=_Spec)
+
+
+class NodeGraph:
+    """The references of bound pods, by object and node. Call `catch_up` before reading."""
+
+    def __init__(self, store: Store) -> None:
+        self._decoder = msgspec.json.Decoder(_Pod)
+        self._pods: dict[str, tuple[str, frozenset[Reference]]] = {}
+        self._counts: dict[Reference, dict[str, int]] = {}
+        self._follower = Follower(store, Pod.resource, self._pod, self._drop)
+
+    async def catch_up(self) -> None:
+        await self._follower.catch_up()
+
+    def needs(self, node: str, reference: Reference) -> bool:
+        """Whether a pod bound to the node names the object."""
+        return node in self._counts.get(reference, ())
+
+    def node_of(self, pod_key: str) -> str:
+        """The node a pod is bound to, "" for none."""
+        return self._pods.get(pod_key, ("", None))[0]
+
+    def _pod(self, key: str, value: bytes | None) -> None:
+        node, references = "", frozenset[Reference]()
+        if value is not None:
+            pod = self._decoder.decode(value)
+            node = pod.spec.node_name
+            if node:
+                references = frozenset(_references(key.partition("/")[0], pod.spec))
+        before = self._pods.get(key)
+        if before == (node, references):
+            return
+        if before is not None:
+            self._count(*before, -1)
+            del self._pods[key]
+        if node:
+            self._pods[key] = (node, references)
+            self._count(node, references, 1)
+
+    def _count(self, node: str, references: frozenset[Reference], step: int) -> None:
+        for reference in references:
+            nodes = self._counts.setdefault(reference, {})
+            nodes[node] = nodes.get(node, 0) + step
+            if not nodes[node]:
+                del nodes[node]
+                if not nodes:
+                    del self._counts[reference]
+
+    def _drop(self) -> None:
+        self._pods.clear()
+        self._counts.clear()
+
+
+def _references(namespace: str, spec: _Spec) -> Iterator[Reference]:
+    yield Reference("serviceaccounts", namespace, spec.service_account_name or "default")
+    for secret in spec.image_pull_secrets or ():
+        yield Reference("secrets", namespace, secret.name)
+    for volume in spec.volumes or ():
+        yield from _of_volume(namespace, volume)
+    for containers in (spec.containers, spec.init_containers, spec.ephemeral_containers):
+        for container in containers or ():
+            yield from _of_container(namespace, container)
+
+
+def _of_volume(namespace: str, volume: _Volume) -> Iterator[Reference]:
+    if volume.secret is not None:
+        yield Reference("secrets", namespace, volume.secret.secret_name)
+    if volume.config_map is not None:
+        yield Reference("configmaps", namespace, volume.config_map.name)
+    if volume.persistent_volume_claim is not None:
+        yield Reference("persistentvolumeclaims", namespace, volume.persistent_volume_claim.claim_name)
+    for source in (volume.projected.sources or ()) if volume.projected is not None else ():
+        if source.secret is not None:
+            yield Reference("secrets", namespace, source.secret.name)
+        if source.config_map is not None:
+            yield Reference("configmaps", namespace, source.config_map.name)
+
+
+def _of_container(namespace: str, container: _Container) -> Iterator[Reference]:
+    for env in container.env or ():
+        if env.value_from is not None:
+            if env.value_from.secret_key_ref is not None:
+                yield Reference("secrets", namespace, env.value_from.secret_key_ref.name)
+            if env.value_from.config_map_key_ref is not None:
+                yield Reference("configmaps", namespace, env.value_from.config_map_key_ref.name)
+    for source in container.env_from or ():
+        if source.secret_ref is not None:
+            yield Reference("secrets", namespace, source.secret_ref.name)
+        if source.config_map_ref is not None:
+            yield Reference("configmaps", namespace, source.config_map_ref.name)
