@@ -6,7 +6,6 @@ have been checked against the kind's schema, so every field present has its type
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -47,9 +46,9 @@ class Kind:
     """A served kind. The callables take JSON trees; those that change a tree do so in place.
 
     `defaults` fills in what was left out; `rules(obj, old, problems)` reports what is wrong, `old` is None at creation;
-    `on_create` and `on_update(new, old)` run after the common preparation; `generation_fields` are the top-level fields
-    whose change raises `metadata.generation` (none: the kind has no generation); `has_status` tells whether `status`
-    is written through the status subresource only; with `status_at_creation` an object may be created with one.
+    `on_create` and `on_update(new, old)` run within the common preparation; `generation_fields` are the top-level
+    fields whose change raises `metadata.generation` (none: the kind has no generation); an object of a kind with
+    `status_at_creation` may be created with its status, all others start without.
     """
 
     view: type[Object]
@@ -66,10 +65,6 @@ class Kind:
     on_update: Merge = _no_merge
     fields: Callable[[Obj], dict[str, str]] = _no_fields
     status_at_creation: bool = False
-    has_status: bool = dataclasses.field(init=False)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "has_status", "status" in self.subresources)
 
     @property
     def resource(self) -> Resource:
@@ -78,6 +73,11 @@ class Kind:
     @property
     def singular(self) -> str:
         return self.resource.kind.lower()
+
+    @property
+    def has_status(self) -> bool:
+        """Whether `status` is written through a subresource of its own."""
+        return "status" in self.subresources
 
     def default(self, obj: Obj) -> None:
         """Drops nulls (they mean "not given") and fills in the kind's defaults."""

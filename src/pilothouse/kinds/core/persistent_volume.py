@@ -13,7 +13,7 @@ from pilothouse.kinds.core.placement_validation import check_node_selector
 from pilothouse.kinds.core.pod_spec import NodeSelector
 from pilothouse.kinds.core.quantities import canonical_quantities
 from pilothouse.kinds.core.volume import HostPathVolumeSource
-from pilothouse.kinds.core.volume_columns import access_modes, capacity
+from pilothouse.kinds.core.volume_columns import access_modes, capacity, phase
 from pilothouse.kinds.equality import changed_fields
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import Problems, section
@@ -128,11 +128,6 @@ def _check_path(text: str, path: str, problems: Problems) -> None:
         problems.invalid(path, text, "must not contain '..'")
 
 
-def _phase(obj: Obj) -> str:
-    deleted = section(obj, "metadata").get("deletionTimestamp")
-    return "Terminating" if deleted else str(section(obj, "status").get("phase") or "")
-
-
 def _claim(obj: Obj) -> str:
     claim = section(section(obj, "spec"), "claimRef")
     return f"{claim.get('namespace', '')}/{claim.get('name', '')}" if claim else ""
@@ -147,7 +142,7 @@ KIND = Kind(
         Column("Capacity", lambda obj: capacity(section(obj, "spec")), "Size of the volume."),
         Column("Access Modes", lambda obj: access_modes(section(obj, "spec")), "How it may be mounted."),
         Column("Reclaim Policy", field("spec", "persistentVolumeReclaimPolicy"), "What happens to it after its claim."),
-        Column("Status", _phase, "Pending, Available, Bound, Released, Failed or Terminating."),
+        Column("Status", phase, "Pending, Available, Bound, Released, Failed or Terminating."),
         Column("Claim", _claim, "Claim it is bound to."),
         Column("StorageClass", field("spec", "storageClassName"), "Class it belongs to."),
         Column(

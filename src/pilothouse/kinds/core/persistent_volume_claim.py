@@ -10,7 +10,7 @@ from pilothouse.kinds.columns import AGE, NAME, UNSET, Column, field
 from pilothouse.kinds.core.claim_validation import check_claim_spec
 from pilothouse.kinds.core.container import ResourceRequirements
 from pilothouse.kinds.core.quantities import canonical_quantities
-from pilothouse.kinds.core.volume_columns import access_modes, capacity
+from pilothouse.kinds.core.volume_columns import access_modes, capacity, phase
 from pilothouse.kinds.equality import changed_fields
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import Problems, section
@@ -83,11 +83,6 @@ def _check_update(spec: Obj, old: Obj, problems: Problems) -> None:
         problems.forbidden("spec", f"spec is immutable after creation\nchanged here: {', '.join(wrong)}")
 
 
-def _phase(obj: Obj) -> str:
-    deleted = section(obj, "metadata").get("deletionTimestamp")
-    return "Terminating" if deleted else str(section(obj, "status").get("phase") or "")
-
-
 def _bound(key: str, obj: Obj) -> str:
     """The claim's capacity or modes: known only once it has a volume."""
     if not section(obj, "spec").get("volumeName"):
@@ -102,7 +97,7 @@ KIND = Kind(
     subresources=frozenset({"status"}),
     columns=(
         NAME,
-        Column("Status", _phase, "Pending, Bound, Lost or Terminating."),
+        Column("Status", phase, "Pending, Bound, Lost or Terminating."),
         Column("Volume", field("spec", "volumeName"), "Volume it is bound to."),
         Column("Capacity", lambda obj: _bound("capacity", obj), "Size of that volume."),
         Column("Access Modes", lambda obj: _bound("modes", obj), "How the volume may be mounted."),

@@ -16,3 +16,10 @@ def access_modes(tree: Obj) -> str:
 def capacity(tree: Obj) -> str:
     """The `storage` of `capacity`."""
     return str((tree.get("capacity") or {}).get("storage", ""))
+
+
+def phase(obj: Obj) -> str:
+    """The phase of the status, or `Terminating` once deletion was asked for."""
+    if (obj.get("metadata") or {}).get("deletionTimestamp"):
+        return "Terminating"
+    return str((obj.get("status") or {}).get("phase") or "")
