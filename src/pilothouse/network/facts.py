@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address
 
 Key = tuple[str, str]
@@ -42,6 +43,7 @@ class Contribution:
 NOTHING = Contribution()
 
 
+@lru_cache(4096)
 def is_ipv4(text: str) -> bool:
     """Whether a text is an IPv4 address. nftables would look up anything else as a host name, and wait for it."""
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from typing import Any
 
@@ -24,6 +25,7 @@ from pilothouse.network import flows, host
 from pilothouse.network.apply import Table
 from pilothouse.network.cni import write_cni_config
 from pilothouse.network.config import NetworkConfig
+from pilothouse.network.cut import Cutter
 from pilothouse.network.facts import NOTHING
 from pilothouse.network.isolation import Isolation, Start
 from pilothouse.network.pods import PodFacts, Pods, pod_facts
@@ -57,6 +59,7 @@ class Network:
         )
         self._isolation = Isolation(client)
         self._pods = Pods()
+        self._cutter = Cutter(self._forbidden)
         self._starting: dict[str, tuple[str, str]] = {}
         self._made: Table | None = None
         self._dirty_services: set[str] = set()
@@ -116,6 +119,7 @@ class Network:
                 await informer.synced()
             self._start = tasks.create_task
             tasks.create_task(self._follow())
+            tasks.create_task(self._cutter.run())
 
     async def _follow(self) -> None:
         wait = _RETRY_FIRST
@@ -169,14 +173,10 @@ class Network:
             self._table.desired.put(f"pod/{key}", rules)
 
     async def _commit(self) -> None:
-        result = await self._table.commit()
-        if result.stale:
-            await asyncio.to_thread(flows.forget, lambda flow: flows.is_stale(flow, result.stale))
-        if result.judge:
-            await self._judge_flows()
+        self._cutter.note(await self._table.commit())
 
-    async def _judge_flows(self) -> None:
-        """Ends established flows of this node's pods that policies no longer allow."""
+    def _forbidden(self) -> Callable[[Flow], bool]:
+        """Tells the established flows of this node's pods that policies no longer allow."""
         plan, namespaces = self._isolation.plan, self._isolation.namespaces()
         pods = dict(self._pods.by_address)
         pods[self._facts.dns_address] = self._dns_pod()
@@ -188,9 +188,7 @@ class Network:
                 return False
             return not allowed(plan, pods, namespaces, attempt)
 
-        ended = await asyncio.to_thread(flows.forget, forbidden)
-        if ended:
-            log.info("%d established flows ended by network policies", ended)
+        return forbidden
 
     def _facts_of(self, key: str) -> PodFacts | None:
         pod = self._local_pods.get(key) or self._isolation.pods.get(key)

@@ -28,10 +28,14 @@ def resolve(namespace: str, name: str, kind: str = "A") -> list[str]:
     return sorted(str(rr.rdata) for rr in dnslib.DNSRecord.parse(reply).rr)
 
 
+def start(command: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(["ip", "netns", "exec", NODE, *command])
+
+
 @pytest.fixture
 async def dns(network: Network, config: NetworkConfig, tmp_path: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "pilothouse.launch.dns", "--data-dir", str(tmp_path), "--address", "10.97.0.10"]
-    process = subprocess.Popen(["ip", "netns", "exec", NODE, *command])
+    process = start(command)
     ranges = [config.pod_range, config.service_range]
     feed = ZoneFeed(
         tmp_path / "run" / "dns.sock", "cluster.local", ranges, network.services, network.slices, service_keys
@@ -66,7 +70,7 @@ async def test_the_feed_comes_again_to_a_new_process(
     dns.kill()
     dns.wait()
     cluster.service("web", "10.97.0.21", [{"port": 80, "protocol": "TCP"}])
-    second = subprocess.Popen(["ip", "netns", "exec", NODE, *dns.args[4:]])  # type: ignore[index]
+    second = start(dns.args[4:])  # type: ignore[index]
     try:
         await eventually(lambda: resolve(A, "web.shop.svc.cluster.local"), ["10.97.0.21"])
     finally:
