@@ -57,17 +57,13 @@ class NodeLink:
         if self._session is None or self._session.closed:
             timeout = aiohttp.ClientTimeout(total=None, sock_connect=_CONNECT_SECONDS)
             self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(limit=0), timeout=timeout, auto_decompress=False
+                connector=aiohttp.TCPConnector(limit=0), timeout=timeout, middlewares=(_raise_refusals,)
             )
         return self._session
 
     async def get(self, address: NodeAddress, path: str, query: list[tuple[str, str]]) -> AsyncIterator[bytes]:
         """The body of a GET as it comes. Raises the error the node answers with, ServiceUnavailable when it is away."""
-        reply = await self._send(address, path, query)
-        if reply.status >= 400:
-            body = await reply.read()
-            raise from_status(_tree(body), reply.status)
-        return _pieces(reply)
+        return _pieces(await self._send(address, path, query))
 
     async def read(self, address: NodeAddress, path: str, seconds: float) -> bytes:
         """The whole body of a GET, within a time limit."""
@@ -103,16 +99,20 @@ class NodeLink:
                 autoping=True,
                 autoclose=True,
             )
-        except aiohttp.WSServerHandshakeError as error:
-            raise from_status(
-                {"message": f'node "{address.name}" refused the stream: {error.message}'}, error.status
-            ) from error
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise unreachable(address, error) from error
 
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+async def _raise_refusals(request: aiohttp.ClientRequest, send: aiohttp.ClientHandlerType) -> aiohttp.ClientResponse:
+    """Raises the error that a node answers with, before a WebSocket handshake would drop its text."""
+    reply = await send(request)
+    if reply.status >= 400:
+        raise from_status(_tree(await reply.read()), reply.status)
+    return reply
 
 
 def unreachable(address: NodeAddress, error: BaseException) -> ServiceUnavailable:

@@ -1,0 +1,124 @@
+"""The HTTPS edge: identity from certificates, limits, compression, streams that end with their reader."""
+
+import asyncio
+import gzip
+from collections.abc import AsyncIterator
+
+import aiohttp
+import orjson
+import pytest
+from edge_certificates import Certificates
+
+from pilothouse.client.client import Client
+from pilothouse.client.https import HttpsTransport
+from pilothouse.client.wire import User
+from pilothouse.kinds.core.config_map import ConfigMap
+from pilothouse.kinds.view import ObjectMeta
+from pilothouse.machinery.errors import ServiceUnavailable, TooLarge, Unauthorized
+from pilothouse.testing.control_plane import ControlPlane
+
+
+@pytest.fixture
+async def client(url: str, certificates: Certificates) -> AsyncIterator[Client]:
+    opened = Client(HttpsTransport(url, certificates.client_context("ann", "dev", "ops")))
+    yield opened
+    await opened.close()
+
+
+@pytest.fixture
+async def session(certificates: Certificates) -> AsyncIterator[aiohttp.ClientSession]:
+    context = certificates.client_context("ann")
+    async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(ssl=context), auto_decompress=False) as opened:
+        yield opened
+
+
+async def test_the_certificate_names_user_and_groups(
+    client: Client, plane: ControlPlane, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: list[User | None] = []
+    authenticate = plane.api._chain.authenticator.authenticate
+
+    async def noting(request):  # type: ignore[no-untyped-def]
+        seen.append(request.user)
+        return await authenticate(request)
+
+    monkeypatch.setattr(plane.api._chain.authenticator, "authenticate", noting)
+    await client.list(ConfigMap)
+    assert seen == [User("ann", ("dev", "ops"))]
+
+
+async def test_without_a_certificate_the_chain_decides(url: str, certificates: Certificates) -> None:
+    client = Client(HttpsTransport(url, certificates.client_context("")))
+    with pytest.raises(Unauthorized):
+        await client.list(ConfigMap)
+    await client.close()
+
+
+async def test_a_certificate_of_another_authority_is_refused(
+    url: str, certificates: Certificates, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    stranger = Certificates(tmp_path_factory.mktemp("stranger"))
+    context = certificates.client_context("")
+    context.load_cert_chain(*stranger.issue("admin", "admin", "system:masters"))
+    client = Client(HttpsTransport(url, context))
+    with pytest.raises(ServiceUnavailable):
+        await client.list(ConfigMap)
+    await client.close()
+
+
+async def test_a_body_that_is_too_large_is_refused(client: Client) -> None:
+    with pytest.raises(TooLarge, match="limit is 3145728 bytes"):
+        await client.request("POST", "/api/v1/namespaces/ns/configmaps", body=b" " * (3 << 20) + b"{}")
+
+
+async def test_large_answers_are_compressed(plane: ControlPlane, url: str, session: aiohttp.ClientSession) -> None:
+    client = plane.client()
+    for n in range(30):
+        await client.create(ConfigMap(metadata=ObjectMeta(name=f"m{n}", namespace="ns"), data={"k": "x" * 20_000}))
+    async with session.get(f"{url}/api/v1/configmaps", headers={"Accept-Encoding": "gzip"}) as reply:
+        assert reply.headers["Content-Encoding"] == "gzip"
+        body = await reply.read()
+    assert len(body) < 60_000
+    assert len(orjson.loads(gzip.decompress(body))["items"]) == 30
+
+
+async def test_a_gzipped_request_is_read(url: str, session: aiohttp.ClientSession, plane: ControlPlane) -> None:
+    body = gzip.compress(orjson.dumps({"metadata": {"name": "a"}, "data": {"k": "v"}}))
+    headers = {"Content-Encoding": "gzip", "Content-Type": "application/json"}
+    async with session.post(f"{url}/api/v1/namespaces/ns/configmaps", data=body, headers=headers) as reply:
+        assert reply.status == 201
+    assert (await plane.client().get(ConfigMap, "a", "ns")).data == {"k": "v"}
+
+
+async def test_a_watch_over_https_and_its_end_with_the_reader(
+    plane: ControlPlane, url: str, session: aiohttp.ClientSession
+) -> None:
+    watchers = plane.store._state._collection("core/configmaps/").watchers  # type: ignore[attr-defined]
+    async with session.get(f"{url}/api/v1/configmaps?watch=true") as reply:
+        await plane.client().create(ConfigMap(metadata=ObjectMeta(name="a", namespace="ns")))
+        event = orjson.loads(await reply.content.readline())
+        assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", "a")
+        assert len(watchers) == 1
+        reply.close()
+    async with asyncio.timeout(5):
+        while watchers:  # noqa: ASYNC110 (the server tells nobody that a watcher is gone)
+            await asyncio.sleep(0)
+
+
+async def test_closing_the_store_ends_a_watch_cleanly(
+    plane: ControlPlane, url: str, session: aiohttp.ClientSession
+) -> None:
+    async with session.get(f"{url}/api/v1/configmaps?watch=true") as reply:
+        await plane.store.close()
+        async with asyncio.timeout(5):
+            assert await reply.content.read() == b""
+
+
+async def test_what_is_not_http_harms_nothing(url: str, client: Client) -> None:
+    host, port = url.removeprefix("https://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port))
+    writer.write(b"not TLS at all\r\n\r\n")
+    await writer.drain()
+    await reader.read()
+    writer.close()
+    assert (await client.list(ConfigMap)).items == []

@@ -1,0 +1,81 @@
+"""Addresses and node ports of Services: given once, kept by updates, free after deletion."""
+
+import asyncio
+from typing import Any
+
+import orjson
+import pytest
+
+from pilothouse.client.client import Client
+from pilothouse.kinds.core.service import Service
+from pilothouse.machinery.errors import InternalError, Invalid
+from pilothouse.machinery.objects import Obj
+from pilothouse.testing.control_plane import ControlPlane
+
+PATH = "/api/v1/namespaces/ns/services"
+
+
+async def make(client: Client, name: str, **spec: Any) -> Obj:
+    spec = {"selector": {"a": "b"}, "ports": [{"port": 80}], **spec}
+    tree: Obj = orjson.loads(await client.request("POST", PATH, body={"metadata": {"name": name}, "spec": spec}))
+    return tree
+
+
+async def test_concurrent_creates_get_addresses_of_their_own(plane: ControlPlane) -> None:
+    client = plane.client()
+    made = await asyncio.gather(*(make(client, f"s{n}", type="NodePort") for n in range(60)))
+    assert len({service["spec"]["clusterIP"] for service in made}) == 60
+    assert len({service["spec"]["ports"][0]["nodePort"] for service in made}) == 60
+    assert all(service["spec"]["clusterIPs"] == [service["spec"]["clusterIP"]] for service in made)
+
+
+async def test_headless_and_external_name(plane: ControlPlane) -> None:
+    client = plane.client()
+    assert (await make(client, "a", clusterIP="None"))["spec"]["clusterIP"] == "None"
+    external = await make(client, "b", type="ExternalName", externalName="example.com")
+    assert "clusterIP" not in external["spec"]
+
+
+async def test_an_address_asked_for_is_given_once(plane: ControlPlane) -> None:
+    client = plane.client()
+    assert (await make(client, "a", clusterIP="10.96.0.10"))["spec"]["clusterIP"] == "10.96.0.10"
+    with pytest.raises(Invalid, match="provided IP is already allocated"):
+        await make(client, "b", clusterIP="10.96.0.10")
+    with pytest.raises(Invalid, match="not in the valid range"):
+        await make(client, "c", clusterIP="192.168.0.1")
+    await client.delete(Service, "a", "ns")
+    assert (await make(client, "d", clusterIP="10.96.0.10"))["spec"]["clusterIP"] == "10.96.0.10"
+
+
+async def test_a_node_port_asked_for_is_given_once_per_protocol(plane: ControlPlane) -> None:
+    client = plane.client()
+    await make(client, "a", type="NodePort", ports=[{"port": 80, "nodePort": 30080}])
+    await make(client, "b", type="NodePort", ports=[{"port": 80, "nodePort": 30080, "protocol": "UDP"}])
+    with pytest.raises(Invalid, match="provided port is already allocated"):
+        await make(client, "c", type="NodePort", ports=[{"port": 80, "nodePort": 30080}])
+    with pytest.raises(Invalid, match="range of valid ports is 30000-32767"):
+        await make(client, "d", type="NodePort", ports=[{"port": 80, "nodePort": 80}])
+
+
+async def test_updates_keep_what_was_given(plane: ControlPlane) -> None:
+    client = plane.client()
+    made = await make(client, "a", type="NodePort")
+    spec = {"selector": {"a": "c"}, "type": "NodePort", "ports": [{"port": 80}]}
+    body = await client.request("PUT", f"{PATH}/a", body={"metadata": {"name": "a"}, "spec": spec})
+    again = orjson.loads(body)["spec"]
+    assert again["clusterIP"] == made["spec"]["clusterIP"]
+    assert again["ports"][0]["nodePort"] == made["spec"]["ports"][0]["nodePort"]
+
+
+async def test_a_full_range_is_said_and_a_dry_run_takes_nothing() -> None:
+    async with ControlPlane(service_range="10.0.0.0/29") as plane:
+        client = plane.client()
+        tree = {"metadata": {"name": "dry"}, "spec": {"ports": [{"port": 80}]}}
+        for _ in range(8):
+            await client.request("POST", PATH, body=tree, query=[("dryRun", "All")])
+        for n in range(6):
+            await make(client, f"s{n}")
+        with pytest.raises(InternalError, match="range is full"):
+            await make(client, "one-more")
+        await client.delete(Service, "s3", "ns")
+        await make(client, "again")
