@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from conftest import Cluster, deployment
+from cluster_world import Cluster, deployment
 
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.core.config_map import ConfigMap

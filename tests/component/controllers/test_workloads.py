@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from conftest import Cluster, deployment
+from cluster_world import Cluster, deployment
 
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
