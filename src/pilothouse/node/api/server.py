@@ -1,0 +1,149 @@
+"""The node's HTTPS server: routes, who may use them, errors as Status objects."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import ssl
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import orjson
+from aiohttp import web
+
+from pilothouse.machinery.errors import ApiError, InternalError, MethodNotAllowed, NotFound
+from pilothouse.node.api.authorise import API_SERVER, authorise
+from pilothouse.node.api.logs import container_logs
+from pilothouse.node.api.lookup import PodLookup
+from pilothouse.node.api.sessions import Sessions
+from pilothouse.node.cri import Runtime
+from pilothouse.node.stats.serve import Statistics
+from pilothouse.node.streams.rotation import RotationLimits, RunningLog, rotate_forever
+from pilothouse.node.streams.tasks import Tasks
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+_SHUTDOWN_SECONDS = 2.0
+
+
+def server_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
+    """TLS that asks every client for a certificate of the cluster; `load_cert_chain` on it again renews ours in place."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.minimum_version = ssl.TLSVersion.TLSv1_2
+    context.load_cert_chain(certificate, key)
+    context.load_verify_locations(authority)
+    context.verify_mode = ssl.CERT_REQUIRED
+    return context
+
+
+class NodeApi:
+    """Serves logs, exec, attach, port-forward and statistics of this node's pods, and rotates their logs.
+
+    `directory` is a folder of its own (emptied at start) for the FIFOs of exec sessions; `cgroup_root` is what the
+    control groups of all pods lie below.
+    """
+
+    def __init__(
+        self,
+        pods: PodLookup,
+        runtime: Runtime,
+        ssl_context: ssl.SSLContext,
+        *,
+        node_name: str,
+        address: str,
+        port: int = 10250,
+        directory: Path,
+        cgroup_root: str,
+        allowed: frozenset[str] = frozenset({API_SERVER}),
+        rotation: RotationLimits | None = None,
+    ) -> None:
+        self._pods = pods
+        self._runtime = runtime
+        self._ssl = ssl_context
+        self._address = address
+        self._port = port
+        self._directory = directory
+        self._allowed = allowed
+        self._rotation = rotation or RotationLimits()
+        self._statistics = Statistics(pods, node_name, cgroup_root, directory.parent)
+        self.listening = asyncio.Event()
+        """Set once requests are answered; `port` is then the real one when 0 was asked for."""
+
+    @property
+    def port(self) -> int:
+        return self._port
+
+    async def run(self) -> None:
+        """Serves until cancelled. Raises OSError when the address cannot be listened on."""
+        await asyncio.to_thread(shutil.rmtree, self._directory, True)
+        runner = web.AppRunner(
+            self._application(),
+            access_log=None,
+            handler_cancellation=True,
+            shutdown_timeout=_SHUTDOWN_SECONDS,
+        )
+        await runner.setup()
+        try:
+            site = web.TCPSite(runner, self._address, self._port, ssl_context=self._ssl, reuse_address=True)
+            await site.start()
+            self._port = runner.addresses[0][1]
+            self.listening.set()
+            await rotate_forever(self._running_logs, self._tasks.reopen_log, self._rotation)
+        finally:
+            await runner.cleanup()
+
+    def _application(self) -> web.Application:
+        tasks = self._tasks = Tasks(self._runtime.channel)
+        sessions = Sessions(self._pods, tasks, self._directory)
+
+        async def logs(request: web.Request) -> web.StreamResponse:
+            return await container_logs(request, self._pods, tasks)
+
+        application = web.Application(middlewares=[self._guard])
+        add = application.router.add_get
+        add("/healthz", _health, allow_head=False)
+        add("/containerLogs/{namespace}/{pod}/{container}", logs, allow_head=False)
+        for verb, handler in (("exec", sessions.exec), ("attach", sessions.attach)):
+            add(f"/{verb}/{{namespace}}/{{pod}}/{{container}}", handler, allow_head=False)
+            add(f"/{verb}/{{namespace}}/{{pod}}/{{uid}}/{{container}}", handler, allow_head=False)
+        add("/portForward/{namespace}/{pod}", sessions.port_forward, allow_head=False)
+        add("/portForward/{namespace}/{pod}/{uid}", sessions.port_forward, allow_head=False)
+        add("/stats/summary", self._statistics.summary, allow_head=False)
+        add("/metrics/resource", self._statistics.resource, allow_head=False)
+        add("/metrics/cadvisor", self._statistics.cadvisor, allow_head=False)
+        return application
+
+    @web.middleware
+    async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
+        """Authorises, and answers errors as Status objects."""
+        try:
+            transport = request.transport
+            authorise(transport.get_extra_info("peercert") if transport is not None else None, self._allowed)
+            return await handler(request)
+        except ApiError as error:
+            return _status(error)
+        except web.HTTPMethodNotAllowed:
+            return _status(MethodNotAllowed(f"{request.method} is not served at {request.path}"))
+        except web.HTTPNotFound:
+            return _status(NotFound(f"the node's API does not serve {request.path}"))
+        except web.HTTPException:
+            raise
+        except Exception as error:
+            log.exception("the node's API failed at %s", request.path)
+            return _status(InternalError(f"the node failed: {error!r}"))
+
+    def _running_logs(self) -> Iterator[RunningLog]:
+        for state in self._pods:
+            for container in state.containers.values():
+                if container.running and container.log_path:
+                    yield RunningLog(container.id, container.log_path)
+
+
+async def _health(request: web.Request) -> web.Response:
+    return web.Response(text="ok")
+
+
+def _status(error: ApiError) -> web.Response:
+    return web.Response(status=error.code, body=orjson.dumps(error.status()), content_type="application/json")
