@@ -1,4 +1,4 @@
-"""Mounting and unmounting: tmpfs, bind mounts of paths that must not escape their directory, and what is mounted where."""
+"""Mounting and unmounting: tmpfs, bind mounts of paths that must not escape their directory, and what is mounted."""
 
 from __future__ import annotations
 

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Mapping
 
 import msgspec
 
 from pilothouse.kinds.core.pod import Pod
-from pilothouse.node import labels
+from pilothouse.node import exits, labels
 from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeFailure
 from pilothouse.node.plan import find_container
@@ -50,8 +51,45 @@ def keep(context: Context, pod: Pod) -> None:
     fresh.replace(path)
 
 
+async def refresh(context: Context) -> None:
+    """Takes over what became of known sandboxes and containers while their events could not be seen.
+
+    Unknown ones are passed over: they may be in the making right now. Raises RuntimeFailure.
+    """
+    sandboxes = {sandbox.id: sandbox for sandbox in await context.runtime.list_sandboxes()}
+    containers = {container.id: container for container in await context.runtime.list_containers()}
+    for state in context.pods:
+        known = state.sandbox
+        listed = sandboxes.get(known.id) if known is not None else None
+        if known is not None and known.ready and listed is not None and listed.state != cri.SANDBOX_READY:
+            known.ready = False
+            context.wake(state.uid)
+        for run in list(state.containers.values()):
+            now = containers.get(run.id)
+            if now is not None and not run.exited:
+                await _compare(context, state, run, now)
+
+
+async def _compare(context: Context, state: PodState, run: ContainerState, listed: cri.Container) -> None:
+    if run.uncertain and listed.state == cri.CONTAINER_CREATED:
+        await context.runtime.remove_container(run.id)
+        context.pods.disown(run.id)
+        del state.containers[run.name]
+        context.wake(state.uid)
+    elif listed.state == cri.CONTAINER_EXITED:
+        status = await context.runtime.container_status(run.id)
+        exits.exited(context, state, run.id, status.exit_code, status.finished_at / 1e9)
+    elif run.uncertain and listed.state == cri.CONTAINER_RUNNING:
+        run.uncertain, run.phase, run.started_at = False, Phase.RUNNING, listed.created_at / 1e9
+        resume(context, state)
+        context.wake(state.uid)
+
+
 async def adopt(context: Context) -> None:
-    """Lists the runtime's sandboxes and containers into the states of their pods. Raises RuntimeFailure."""
+    """Lists the runtime's sandboxes and containers into the states of their pods; before any pod is worked on.
+
+    Raises RuntimeFailure.
+    """
     sandboxes = await context.runtime.list_sandboxes()
     containers = await context.runtime.list_containers()
     slots = asyncio.Semaphore(_AT_ONCE)
@@ -69,13 +107,13 @@ async def adopt(context: Context) -> None:
     await asyncio.gather(*(_details(context, state, slots) for state in context.pods))
 
 
-def _owner(context: Context, given: object) -> PodState | None:
-    uid = given.get(labels.POD_UID, "") if hasattr(given, "get") else ""
+def _owner(context: Context, given: Mapping[str, str]) -> PodState | None:
+    uid = given.get(labels.POD_UID, "")
     if not uid:
         return None
     state = context.pods.by_uid(uid)
     if state is None:
-        state = PodState(uid, given.get(labels.POD_NAMESPACE, ""), given.get(labels.POD_NAME, ""))  # type: ignore[attr-defined]
+        state = PodState(uid, given.get(labels.POD_NAMESPACE, ""), given.get(labels.POD_NAME, ""))
         context.pods.add(state)
     return state
 
@@ -85,12 +123,8 @@ def _take_sandbox(context: Context, listed: cri.PodSandbox) -> None:
     if state is None:
         return
     context.pods.own(listed.id, state.uid)
-    known = state.sandbox
-    if known is not None and known.id == listed.id:
-        known.ready = listed.state == cri.SANDBOX_READY
-        return
-    if known is not None and known.id not in state.old_sandboxes:
-        state.old_sandboxes.append(known.id)
+    if state.sandbox is not None:
+        state.old_sandboxes.append(state.sandbox.id)
     state.sandbox = SandboxState(
         listed.id,
         listed.metadata.attempt,
@@ -115,17 +149,11 @@ async def _take_container(context: Context, state: PodState, listed: cri.Contain
         # Made and never started by a node that was stopped between the two: made anew instead.
         await context.runtime.remove_container(listed.id)
         return
-    known = state.containers.get(listed.metadata.name)
-    if known is not None and known.id == listed.id and (known.exited or listed.state == cri.CONTAINER_RUNNING):
-        return
     status = await context.runtime.container_status(listed.id)
     run = _run(status, listed)
     context.pods.own(run.id, state.uid)
-    if known is not None and known.id == run.id:
-        known.phase, known.exit_code, known.finished_at = run.phase, run.exit_code, run.finished_at
-        known.reason, known.ready, known.started = run.reason, False, False
-        context.probes.end(known)
-    elif known is None or run.attempt > known.attempt:
+    known = state.containers.get(run.name)
+    if known is None or run.attempt > known.attempt:
         if known is not None:
             state.previous[run.name] = known
         state.containers[run.name] = run
@@ -168,7 +196,7 @@ async def _details(context: Context, state: PodState, slots: asyncio.Semaphore) 
 
 
 def resume(context: Context, state: PodState) -> None:
-    """Takes up the probes of containers that run, from what the API last showed, so that none turns unready for a moment."""
+    """Takes up the probes of running containers from what the API last showed, so that none turns unready meanwhile."""
     if state.pod is None:
         return
     shown = {s.name: s for s in [*state.pod.status.container_statuses, *state.pod.status.init_container_statuses]}

@@ -1,4 +1,4 @@
-"""The container runtime over CRI: one method a call, each with a deadline, errors told apart by what can be done about them."""
+"""The container runtime over CRI: a method a call, each with a deadline; errors are told apart by what can be done."""
 
 from __future__ import annotations
 
@@ -166,6 +166,11 @@ class Runtime:
         request = cri.ContainerStatusRequest(container_id=container_id)
         reply = await self._call(_RUNTIME + "ContainerStatus", request, cri.ContainerStatusResponse, SHORT)
         return reply.status
+
+    async def reopen_log(self, container_id: str) -> None:
+        """Has the container's log written to a new file after the old one was renamed."""
+        request = cri.ReopenContainerLogRequest(container_id=container_id)
+        await self._call(_RUNTIME + "ReopenContainerLog", request, cri.ReopenContainerLogResponse, SHORT)
 
     async def exec_sync(self, container_id: str, command: list[str], timeout: float) -> tuple[int, bytes]:
         """Exit code, and standard output followed by standard error. Raises RuntimeTimeout past `timeout` seconds."""

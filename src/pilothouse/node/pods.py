@@ -1,10 +1,11 @@
-"""Keeps this node's pods as they should be: one queue by pod, each pass a plan and its actions until nothing is left to do."""
+"""Keeps this node's pods as they should be: a queue by pod, each pass a plan and its actions until none is left."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import time
+from collections.abc import AsyncIterator
 
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.machinery.objects import parse_timestamp
@@ -35,6 +36,7 @@ log = logging.getLogger(__name__)
 _STEPS = 200
 """Plans in one pass; more means that an action does not change what it was planned for."""
 _RESUBSCRIBE = 0.2
+_LIST_LAG = 0.5
 
 
 class Pods:
@@ -185,13 +187,17 @@ class Pods:
         failed = False
         while True:
             try:
-                events = subscribe(self._context.runtime.channel)
-                follow = asyncio.create_task(self._follow(events))
+                follow = asyncio.create_task(self._follow(subscribe(self._context.runtime.channel)))
                 try:
                     await self._context.runtime.version()
-                    await adopt.adopt(self._context)
-                    self._adopted()
+                    if not self.runtime_ready.is_set():
+                        await adopt.adopt(self._context)
+                        self._adopted()
+                    await adopt.refresh(self._context)
                     failed = False
+                    # An end told just before the subscription shows in lists only tens of milliseconds later.
+                    await asyncio.wait({follow}, timeout=_LIST_LAG)
+                    await adopt.refresh(self._context)
                     await follow
                 finally:
                     follow.cancel()
@@ -211,8 +217,8 @@ class Pods:
                     sandbox.refresh_now(self._context, state)
             self.queue.add(state.uid)
 
-    async def _follow(self, events: object) -> None:
-        async for event in events:  # type: ignore[attr-defined]
+    async def _follow(self, events: AsyncIterator[RuntimeEvent]) -> None:
+        async for event in events:
             self._happened(event)
 
     def _happened(self, event: RuntimeEvent) -> None:

@@ -1,6 +1,6 @@
 """What this node cannot honour: such a pod is refused with the reason, because dropping a wish silently is worse.
 
-Pure. The first reason found is given; the pod becomes Failed, as upstream's kubelet does when admission on the node fails.
+Pure. The first reason found is given; the pod becomes Failed, as when upstream's kubelet does not admit one.
 """
 
 from __future__ import annotations
@@ -8,7 +8,8 @@ from __future__ import annotations
 import fnmatch
 from dataclasses import dataclass
 
-from pilothouse.kinds.core.pod import Container, Pod, Volume
+from pilothouse.kinds.core.pod import Container, Pod, PodSecurityContext, SecurityContext, Volume
+from pilothouse.kinds.view import api_name
 from pilothouse.node.state import Refusal
 
 SAFE_SYSCTLS = (
@@ -62,22 +63,18 @@ def refusal(pod: Pod, abilities: Abilities) -> Refusal | None:
     for volume in spec.volumes:
         if all(getattr(volume, source) is None for source in _VOLUME_SOURCES):
             return _cannot(
-                f"the type of volume {volume.name!r}", f"known are {', '.join(_api(s) for s in _VOLUME_SOURCES)}"
+                f"the type of volume {volume.name!r}", f"known are {', '.join(api_name(s) for s in _VOLUME_SOURCES)}"
             )
         reason = _volume(volume)
         if reason is not None:
             return reason
-    profiles = [("spec.securityContext", spec.security_context)]
-    for where, context in profiles:
-        if context is None:
-            continue
-        if context.app_armor_profile is not None and context.app_armor_profile.type not in ("", "Unconfined"):
-            if not abilities.apparmor:
-                return Refusal("AppArmor", f"{where}.appArmorProfile: this host has no AppArmor")
-        if context.se_linux_options is not None and not abilities.selinux:
-            return _cannot(f"{where}.seLinuxOptions", "SELinux is not enabled on this host")
+    context = spec.security_context
+    if context is not None:
+        reason = _confinement("spec.securityContext", context, abilities)
+        if reason is not None:
+            return reason
         if context.supplemental_groups_policy == "Strict":
-            return _cannot(f"{where}.supplementalGroupsPolicy: Strict", "the runtime only merges groups")
+            return _cannot("spec.securityContext.supplementalGroupsPolicy: Strict", "the runtime only merges groups")
     for container in [*spec.init_containers, *spec.containers]:
         reason = _container(container, abilities)
         if reason is not None:
@@ -89,11 +86,9 @@ def _container(container: Container, abilities: Abilities) -> Refusal | None:
     where = f"container {container.name!r}"
     context = container.security_context
     if context is not None:
-        profile = context.app_armor_profile
-        if profile is not None and profile.type not in ("", "Unconfined") and not abilities.apparmor:
-            return Refusal("AppArmor", f"{where}: appArmorProfile: this host has no AppArmor")
-        if context.se_linux_options is not None and not abilities.selinux:
-            return _cannot(f"{where}: seLinuxOptions", "SELinux is not enabled on this host")
+        reason = _confinement(where, context, abilities)
+        if reason is not None:
+            return reason
         if context.proc_mount == "Unmasked" and not abilities.user_namespaces:
             return _cannot(f"{where}: procMount Unmasked", "it needs hostUsers: false, which the runtime lacks")
     if container.volume_devices:
@@ -107,6 +102,16 @@ def _container(container: Container, abilities: Abilities) -> Refusal | None:
     for name in {**resources.limits, **resources.requests} if resources is not None else {}:
         if name.startswith("hugepages-"):
             return _cannot(f"{where}: resource {name}", "huge pages are not supported yet")
+    return None
+
+
+def _confinement(where: str, context: PodSecurityContext | SecurityContext, abilities: Abilities) -> Refusal | None:
+    """Profiles that only a host with the security module can hold a container to."""
+    profile = context.app_armor_profile
+    if profile is not None and profile.type not in ("", "Unconfined") and not abilities.apparmor:
+        return Refusal("AppArmor", f"{where}: appArmorProfile: this host has no AppArmor")
+    if context.se_linux_options is not None and not abilities.selinux:
+        return _cannot(f"{where}: seLinuxOptions", "SELinux is not enabled on this host")
     return None
 
 
@@ -130,9 +135,3 @@ def _sysctls(pod: Pod, abilities: Abilities) -> Refusal | None:
 
 def _cannot(what: str, hint: str) -> Refusal:
     return Refusal("UnsupportedBySystem", f"this node cannot honour {what}: {hint}")
-
-
-def _api(field: str) -> str:
-    from pilothouse.kinds.view import api_name
-
-    return api_name(field)

@@ -1,4 +1,4 @@
-"""Tells the API server what became of each pod: only what changed, as soon as it changed, and at the end its deletion."""
+"""Tells the API server what became of each pod: what changed, as soon as it changed, and at the end its deletion."""
 
 from __future__ import annotations
 

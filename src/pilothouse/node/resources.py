@@ -1,4 +1,4 @@
-"""Requests and limits as the kernel takes them: CPU shares and quota, memory limits, OOM scores, quality-of-service classes.
+"""Requests and limits as the kernel takes them: CPU shares and quota, memory limits, OOM scores, service classes.
 
 Figures are upstream's (kubelet `cm/helpers_linux.go`, `qos/policy.go`).
 """

@@ -1,4 +1,4 @@
-"""The CRI messages that make a pod's sandbox and its containers. Pure: everything that had to be looked up is passed in."""
+"""The CRI messages that make a pod's sandbox and its containers. Pure: what had to be looked up is passed in."""
 
 from __future__ import annotations
 

@@ -59,8 +59,8 @@ def verify_non_root(pod: Pod, container: Container, image: ImageUser) -> None:
         return
     if image.uid is None and image.name:
         raise RefusedConfiguration(
-            f"container has runAsNonRoot and image has non-numeric user ({image.name}), cannot verify user is non-root: "
-            "set runAsUser to its number"
+            f"container has runAsNonRoot and image has non-numeric user ({image.name}), cannot verify user is "
+            "non-root: set runAsUser to its number"
         )
     if not image.uid:
         raise RefusedConfiguration(

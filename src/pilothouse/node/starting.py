@@ -1,4 +1,4 @@
-"""Creating and starting a container: its environment, mounts and configuration put together and handed to the runtime."""
+"""Creating and starting a container: environment, mounts and configuration put together and given to the runtime."""
 
 from __future__ import annotations
 
@@ -6,13 +6,14 @@ import asyncio
 import contextlib
 import logging
 import os
+import re
 import time
 
 from pilothouse.kinds.core.pod import Container, Pod
 from pilothouse.machinery.errors import ApiError
 from pilothouse.node import hooks
 from pilothouse.node.context import Context
-from pilothouse.node.cri import RuntimeFailure
+from pilothouse.node.cri import RuntimeAway, RuntimeFailure, RuntimeTimeout
 from pilothouse.node.environment import Sources, UnmetReference, environment
 from pilothouse.node.hashing import spec_hash
 from pilothouse.node.images.store import ImageInfo
@@ -26,6 +27,7 @@ from pilothouse.node.volumes.payload import VolumeError
 
 log = logging.getLogger(__name__)
 
+_RESERVED = re.compile(r'is reserved for "([0-9a-f]{64})"')
 _CONFIG_RETRY = 10.0
 START_ERROR_CODE = 128
 """The exit code of a container that could not be started, as containerd reports it."""
@@ -48,6 +50,7 @@ async def start_container(context: Context, state: PodState, name: str, attempt:
         return
     except (RuntimeFailure, OSError) as error:
         message = error.message if isinstance(error, RuntimeFailure) else str(error)
+        await _free_name(context, message)
         _hold(context, state, name, "CreateContainerError", message, f"Error: {message}")
         return
     context.tell(state, "Normal", "Created", f"Created container: {name}", name)
@@ -57,6 +60,9 @@ async def start_container(context: Context, state: PodState, name: str, attempt:
         state.restarts[name] = backoff.next(now) if backoff is not None else Backoff(BACKOFF_FIRST, now)
     try:
         await context.runtime.start_container(run.id)
+    except (RuntimeAway, RuntimeTimeout):
+        run.uncertain = True
+        return
     except RuntimeFailure as error:
         run.phase, run.finished_at = Phase.EXITED, time.time()
         run.exit_code, run.reason, run.message = START_ERROR_CODE, "StartError", error.message
@@ -129,6 +135,14 @@ async def _create(
         context.pods.disown(older.id)
         context.tasks.start(state.uid, f"removal of {older.id}", _remove(context, older))
     return run
+
+
+async def _free_name(context: Context, message: str) -> None:
+    """A container whose making was cut short keeps its name reserved: it is removed, so that the next try succeeds."""
+    reserved = _RESERVED.search(message)
+    if reserved:
+        with contextlib.suppress(RuntimeFailure):
+            await context.runtime.remove_container(reserved[1])
 
 
 async def _remove(context: Context, run: ContainerState) -> None:

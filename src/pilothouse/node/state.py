@@ -60,6 +60,8 @@ class ContainerState:
     """When this node began to stop it; 0 if it did not."""
     kill_at: float = 0.0
     """When its grace ends, once stopping."""
+    uncertain: bool = False
+    """The runtime went away while it was asked to start this: it may run or not."""
     kill_reason: str = ""
     """Set when it must be stopped to be restarted: its liveness or startup probe failed, or its hook did."""
     kill_grace: float | None = None
@@ -151,7 +153,7 @@ class PodState:
     pulling: set[str] = field(default_factory=set)
     """Containers whose image is being pulled."""
     sandbox_attempt: int = 0
-    """The number the next sandbox gets; every try takes one, because the runtime holds the name of one that timed out."""
+    """The number the next sandbox gets; every try takes one, as the runtime holds the name of one that timed out."""
     sandbox_retry_at: float = 0.0
     sandbox_failures: int = 0
     volumes_ready: bool = False

@@ -1,4 +1,7 @@
-"""A pod's status as the API shows it, from what the node knows. Pure; rules are upstream's (`kubelet_pods.go`, `status/generate.go`)."""
+"""A pod's status as the API shows it, from what the node knows.
+
+Pure; the rules are upstream's (`kubelet_pods.go`, `status/generate.go`).
+"""
 
 from __future__ import annotations
 
@@ -231,7 +234,7 @@ def difference(sent: Obj, status: Obj) -> Obj:
         if name == "conditions":
             known = {condition["type"]: condition for condition in old or ()}
             patch[name] = [condition for condition in new or () if known.get(condition["type"]) != condition]
-        elif name in ("podIPs", "hostIPs") and old:
+        elif name in ("podIPs", "hostIPs"):
             patch[name] = [{"$patch": "replace"}, *(new or ())]
         else:
             patch[name] = new

@@ -14,7 +14,7 @@ from node_cluster import NODE_ADDRESS, NODE_NAME, POD_RANGE, Cluster, Runtime, e
 
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.launch.config import Config
-from pilothouse.launch.containerd import ensure_pause_image, write_configuration
+from pilothouse.launch.containerd import import_pause_image, write_configuration
 from pilothouse.linux.cgroups import Cgroups
 from pilothouse.linux.host import detect
 from pilothouse.linux.mounts import unmount_below
@@ -39,7 +39,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
     made = Runtime(root, config)
     made.start()
     try:
-        ensure_pause_image(config, host)
+        import_pause_image(config, host)
         import_images(made)
         yield made
         made.remove_everything()

@@ -211,6 +211,7 @@ class Cluster:
         """The container's log without time and stream."""
         assert self.node is not None
         state = self.node.pods.get("default", name)
-        assert state is not None
-        path = state.log_path(container, previous=previous)
-        return "".join(line.split(" ", 3)[3] for line in Path(path).read_text().splitlines(keepends=True))
+        path = Path(state.log_path(container, previous=previous)) if state is not None else Path()
+        if not path.is_file():
+            return ""
+        return "".join(line.split(" ", 3)[3] for line in path.read_text().splitlines(keepends=True))

@@ -13,7 +13,9 @@ def sh(script: str) -> list[str]:
 
 
 async def test_a_finished_pod_has_succeeded(cluster: Cluster) -> None:
-    await cluster.create("job", {"restartPolicy": "Never", "containers": [{"command": sh("echo bye >/dev/termination-log")}]})
+    await cluster.create(
+        "job", {"restartPolicy": "Never", "containers": [{"command": sh("echo bye >/dev/termination-log")}]}
+    )
     pod = await cluster.phase("job", "Succeeded")
     ended = pod.status.container_statuses[0].state.terminated
     assert (ended.exit_code, ended.reason, ended.message) == (0, "Completed", "bye\n")
@@ -23,7 +25,9 @@ async def test_a_finished_pod_has_succeeded(cluster: Cluster) -> None:
 async def test_a_failed_pod_says_why(cluster: Cluster) -> None:
     spec = {
         "restartPolicy": "Never",
-        "containers": [{"command": sh("echo no such table; exit 3"), "terminationMessagePolicy": "FallbackToLogsOnError"}],
+        "containers": [
+            {"command": sh("echo no such table; exit 3"), "terminationMessagePolicy": "FallbackToLogsOnError"}
+        ],
     }
     await cluster.create("job", spec)
     pod = await cluster.phase("job", "Failed")
@@ -60,7 +64,11 @@ async def test_init_containers_and_sidecars_start_in_order(cluster: Cluster) -> 
             {"name": "i2", "command": sh("echo i2 >>/v/order"), "volumeMounts": [{"name": "v", "mountPath": "/v"}]},
         ],
         "containers": [
-            {"name": "main", "command": sh("cat /v/order; exec sleep 1000"), "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+            {
+                "name": "main",
+                "command": sh("cat /v/order; exec sleep 1000"),
+                "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+            }
         ],
     }
     await cluster.create("ordered", spec)
@@ -133,7 +141,11 @@ async def test_running_as_non_root_is_verified(cluster: Cluster) -> None:
     await cluster.create("root", {"securityContext": context, "containers": [{}]})
     await cluster.create("name", {"securityContext": context, "containers": [{"image": NAMED_USER_IMAGE}]})
     await cluster.create(
-        "good", {"securityContext": context, "containers": [{"image": USER_IMAGE, "command": sh("id -u; id -g; exec sleep 99")}]}
+        "good",
+        {
+            "securityContext": context,
+            "containers": [{"image": USER_IMAGE, "command": sh("id -u; id -g; exec sleep 99")}],
+        },
     )
     await cluster.ready("good")
 
@@ -169,7 +181,9 @@ async def test_out_of_memory(cluster: Cluster) -> None:
 async def test_hooks_run_and_grace_is_kept(cluster: Cluster) -> None:
     spec = {
         "terminationGracePeriodSeconds": 10,
-        "volumes": [{"name": "v", "hostPath": {"path": str(cluster.runtime.root / "hooks"), "type": "DirectoryOrCreate"}}],
+        "volumes": [
+            {"name": "v", "hostPath": {"path": str(cluster.runtime.root / "hooks"), "type": "DirectoryOrCreate"}}
+        ],
         "containers": [
             {
                 "command": sh("trap 'echo term >>/v/log; exit 0' TERM; while true; do sleep 0.1; done"),
@@ -237,7 +251,9 @@ async def test_an_active_deadline(cluster: Cluster) -> None:
 
 
 async def test_what_cannot_be_honoured_is_refused(cluster: Cluster) -> None:
-    await cluster.create("sys", {"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}, "containers": [{}]})
+    await cluster.create(
+        "sys", {"securityContext": {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}, "containers": [{}]}
+    )
     pod = await cluster.phase("sys", "Failed")
     assert (pod.status.reason, pod.status.message) == (
         "SysctlForbidden",

@@ -88,7 +88,10 @@ async def test_a_power_cut(cluster: Cluster) -> None:
     spec = {
         "volumes": [{"name": "v", "emptyDir": {}}],
         "containers": [
-            {"command": sh("echo x >>/v/log; wc -l </v/log; exec sleep 1000"), "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+            {
+                "command": sh("echo x >>/v/log; wc -l </v/log; exec sleep 1000"),
+                "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+            }
         ],
     }
     await cluster.create("back", spec)

@@ -64,7 +64,7 @@ async def test_objects_become_files_and_change_at_once(cluster: Cluster) -> None
             {
                 "command": sh(
                     "cat /cm/dir/first /all/password /all/labels; stat -c %a:%g /tmp/mem;"
-                    "while true; do cat /all/a; sleep 0.1; done"
+                    "while true; do cat /all/a; echo; sleep 0.1; done"
                 ),
                 "volumeMounts": [
                     {"name": "cm", "mountPath": "/cm"},
@@ -135,7 +135,10 @@ async def test_subpaths_stay_in_their_volume(cluster: Cluster) -> None:
     env = [{"name": "NAME", "value": "here"}]
     await cluster.create(
         "good",
-        {"volumes": volumes, "containers": [{"env": env, "command": sh("touch /data/x; exec sleep 99"), "volumeMounts": good}]},
+        {
+            "volumes": volumes,
+            "containers": [{"env": env, "command": sh("touch /data/x; exec sleep 99"), "volumeMounts": good}],
+        },
     )
     await cluster.create("bad", {"volumes": volumes, "containers": [{"command": sh("sleep 99"), "volumeMounts": bad}]})
     await cluster.ready("good")

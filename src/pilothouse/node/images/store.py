@@ -141,7 +141,7 @@ class ImageStore:
 
     async def _try_registry(self, parsed: Reference) -> None:
         """The runtime waits long for a registry that does not answer; this finds out sooner."""
-        if os.path.exists(os.path.join(self._certs_dir, parsed.host, "hosts.toml")):
+        if await asyncio.to_thread(os.path.exists, os.path.join(self._certs_dir, parsed.host, "hosts.toml")):
             return
         host, _, port = parsed.host.rpartition(":") if ":" in parsed.host else (parsed.host, "", "443")
         if host == "docker.io":

@@ -1,4 +1,4 @@
-"""HTTP probes over plain streams: a status from 200 to 399 is a success. The answer's body is not needed and hardly read."""
+"""HTTP probes over plain streams: a status from 200 to 399 is a success. The answer's body is not read."""
 
 from __future__ import annotations
 

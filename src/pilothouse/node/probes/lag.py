@@ -1,4 +1,4 @@
-"""How late this process's event loop runs: a probe that timed out while the loop lagged says nothing about its target."""
+"""How late this process's event loop runs: a probe that timed out while it lagged says nothing about its target."""
 
 from __future__ import annotations
 

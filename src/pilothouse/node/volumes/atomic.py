@@ -19,7 +19,7 @@ _DATA = "..data"
 
 
 def write(directory: Path, payload: Payload, group: int | None = None) -> bool:
-    """Makes `directory` hold exactly `payload`, owned by `group` if given; False when it already did. Raises OSError."""
+    """Makes `directory` hold exactly `payload`, owned by `group` if given; False if it did already. Raises OSError."""
     if _current(directory) == {path: (file.content, _mode(file.mode, group)) for path, file in payload.items()}:
         return False
     fresh = Path(tempfile.mkdtemp(prefix=time.strftime("..%Y_%m_%d_%H_%M_%S."), dir=directory))

@@ -90,6 +90,6 @@ def downward_files(pod: Pod, items: Iterable[DownwardAPIVolumeFile], mode: int |
 
 def _safe(path: str) -> str:
     parts = path.split("/")
-    if path.startswith("/") or ".." in parts or "" in parts or path.startswith(".."):
+    if path.startswith(("/", "..")) or ".." in parts or "" in parts:
         raise VolumeError(f"path {path!r} must be relative and without '..'")
     return path
