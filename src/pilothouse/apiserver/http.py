@@ -27,7 +27,9 @@ log = logging.getLogger(__name__)
 BODY_LIMIT = 3 << 20
 """Bytes of a request body, as upstream limits them."""
 _GZIP_FROM = 128 * 1024
-_SHUTDOWN_SECONDS = 5.0
+_SHUTDOWN_SECONDS = 2.0
+_WRITE_SECONDS = 60.0
+"""How long a client may take to read a piece before it is given up."""
 _KEEPALIVE_SECONDS = 75.0
 
 UserOfCertificate = Callable[[Mapping[str, object]], User | None]
@@ -61,6 +63,7 @@ class HttpsEdge:
         self._identify = identify
         self._server: web.Server | None = None
         self._listeners: list[asyncio.Server] = []
+        self._streams: set[asyncio.Task[object]] = set()
 
     async def start(self, sockets: Sequence[socket.socket]) -> None:
         """Accepts connections on listening sockets opened by somebody else."""
@@ -74,9 +77,12 @@ class HttpsEdge:
             self._listeners.append(await loop.create_server(self._server, sock=sock, ssl=self._context, backlog=1024))
 
     async def close(self) -> None:
-        """Accepts nothing more, lets running requests end for a moment, then breaks the rest off."""
+        """Accepts nothing more, ends watches and other streams (their clients go on elsewhere or later), and lets
+        other requests end for a moment."""
         for listener in self._listeners:
             listener.close()
+        for task in self._streams:
+            task.cancel()
         if self._server is not None:
             await self._server.shutdown(_SHUTDOWN_SECONDS)
 
@@ -86,11 +92,18 @@ class HttpsEdge:
         except (TooLarge, BadRequest) as error:
             return web.Response(status=error.code, body=orjson.dumps(error.status()), content_type="application/json")
         response = await self._handler(request)
-        if isinstance(response, Upgrade):
-            return await _upgrade(raw, response)
-        if response.stream is not None:
+        if response.stream is None and not isinstance(response, Upgrade):
+            return await _whole(raw, response)
+        task = asyncio.current_task()
+        assert task is not None
+        self._streams.add(task)
+        try:
+            if isinstance(response, Upgrade):
+                return await _upgrade(raw, response)
+            assert response.stream is not None
             return await _stream(raw, response, response.stream)
-        return await _whole(raw, response)
+        finally:
+            self._streams.discard(task)
 
     async def _read(self, raw: web.BaseRequest) -> Request:
         body = b""
@@ -157,12 +170,14 @@ async def _stream(raw: web.BaseRequest, response: Response, pieces: AsyncIterato
         async for piece in pieces:
             data = packer.compress(piece) if packer is not None else piece
             if data:
-                await reply.write(data)
+                async with asyncio.timeout(_WRITE_SECONDS):
+                    await reply.write(data)
         if packer is not None:
             await reply.write(packer.flush())
         await reply.write_eof()
-    except ConnectionError:
+    except (ConnectionError, TimeoutError):
         log.debug("%s went away", raw.remote)
+        reply.force_close()
     finally:
         close = getattr(pieces, "aclose", None)
         if close is not None:

@@ -1,7 +1,9 @@
 """The HTTPS edge: identity from certificates, limits, compression, streams that end with their reader."""
 
 import asyncio
+import contextlib
 import gzip
+import socket
 from collections.abc import AsyncIterator
 
 import aiohttp
@@ -9,6 +11,7 @@ import orjson
 import pytest
 from edge_certificates import Certificates
 
+from pilothouse.apiserver.http import HttpsEdge
 from pilothouse.client.client import Client
 from pilothouse.client.https import HttpsTransport
 from pilothouse.client.wire import User
@@ -111,6 +114,19 @@ async def test_closing_the_store_ends_a_watch_cleanly(
     async with session.get(f"{url}/api/v1/configmaps?watch=true") as reply:
         await plane.store.close()
         async with asyncio.timeout(5):
+            assert await reply.content.read() == b""
+
+
+async def test_closing_the_edge_ends_streams_at_once(
+    plane: ControlPlane, certificates: Certificates, session: aiohttp.ClientSession
+) -> None:
+    sock = socket.create_server(("127.0.0.1", 0))
+    edge = HttpsEdge(plane.api.handle, certificates.server_context())
+    await edge.start([sock])
+    async with session.get(f"https://127.0.0.1:{sock.getsockname()[1]}/api/v1/configmaps?watch=true") as reply:
+        async with asyncio.timeout(1.5):
+            await edge.close()
+        with contextlib.suppress(aiohttp.ClientError):
             assert await reply.content.read() == b""
 
 
