@@ -233,6 +233,7 @@ class Registration:
         return conditions
 
     async def _keep_lease(self) -> None:
+        renewed = time.time()
         while True:
             try:
                 await self._renew()
@@ -240,6 +241,11 @@ class Registration:
                 log.debug("lease of node %s: %s", self._config.name, error)
                 await asyncio.sleep(1.0)
                 continue
+            if time.time() - renewed > LEASE_SECONDS:
+                # After so long a silence the node counts as unknown: it has to say again how it is.
+                self._sent_at = 0.0
+                self._look_again.set()
+            renewed = time.time()
             await asyncio.sleep(HEARTBEAT)
 
     async def _renew(self) -> None:
