@@ -3,9 +3,18 @@
 from __future__ import annotations
 
 import json
+import socket
+import struct
 from typing import Any
 
 import nftables
+
+from pilothouse.linux.netlink import NETLINK_NETFILTER, attributes
+
+# linux/netfilter/nfnetlink.h, nf_tables.h
+_GROUP_NFTABLES = 7
+_DELETED_TABLE = 10 << 8 | 2
+_TABLE_NAME = 1
 
 
 class NftablesError(Exception):
@@ -42,3 +51,40 @@ def _brief(error: str) -> str:
     """The first messages of an error, without the commands that libnftables quotes after each."""
     messages = dict.fromkeys(line[-200:] for line in error.splitlines() if "Error: " in line)
     return "; ".join(list(messages)[:3])
+
+
+class TableWatch:
+    """Tells when somebody deletes a table, as `nft flush ruleset` does. Its `fileno` is readable when there is news."""
+
+    def __init__(self, table: str) -> None:
+        self._name = table.encode() + b"\0"
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETLINK_NETFILTER
+        )
+        self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 1 << 20)
+        self._socket.bind((0, 1 << (_GROUP_NFTABLES - 1)))
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def deleted(self) -> bool:
+        """Reads all news. True if the table was deleted, or if there was too much news to tell."""
+        found = False
+        while True:
+            try:
+                data = self._socket.recv(1 << 17)
+            except BlockingIOError:
+                return found
+            except OSError:  # ENOBUFS: some news was lost
+                found = True
+                continue
+            offset = 0
+            while offset + 20 <= len(data):
+                length, kind = struct.unpack_from("=IH", data, offset)
+                if kind == _DELETED_TABLE:
+                    names = dict(attributes(data[offset + 20 : offset + length]))
+                    found = found or names.get(_TABLE_NAME) == self._name
+                offset += max(16, (length + 3) & ~3)

@@ -43,6 +43,11 @@ class Table:
             self._nftables.run(f"add table ip {self.name}\ndelete table ip {self.name}\n{commands}")
         self._read()
 
+    def exists(self) -> bool:
+        """Whether the kernel has the table."""
+        tables = self._nftables.read("list tables ip") or []
+        return any(item.get("table", {}).get("name") == self.name for item in tables)
+
     async def commit(self) -> Consequences:
         """Applies what changed since the last commit, and says which tracked flows must follow.
 

@@ -20,7 +20,7 @@ from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
 from pilothouse.kinds.networking.network_policy import NetworkPolicy
 from pilothouse.linux.conntrack import Flow
-from pilothouse.linux.nftables import NftablesError
+from pilothouse.linux.nftables import NftablesError, TableWatch
 from pilothouse.network import flows, host
 from pilothouse.network.apply import Table
 from pilothouse.network.cni import write_cni_config
@@ -54,9 +54,10 @@ class Network:
         self.slices: Informer[EndpointSlice] = Informer(client, EndpointSlice, indexers={"service": service_keys})
         self._nodes: Informer[NodeView] = Informer(client, NodeView)
         self._policies: Informer[NetworkPolicy] = Informer(client, NetworkPolicy)
-        self._local_pods: Informer[PodView] = Informer(
+        self._local_pods: Informer[PodView] | Informer[Pod] = Informer(
             client, PodView, field_selector=f"spec.nodeName={config.node_name}"
         )
+        self._shared_pods = False
         self._isolation = Isolation(client)
         self._pods = Pods()
         self._cutter = Cutter(self._forbidden)
@@ -66,12 +67,18 @@ class Network:
         self._dirty_pods: set[str] = set()
         self._dirty_policies = True
         self._dirty_nodes = True
+        self._lost = False
         self._changing = asyncio.Lock()
         self._start: Start = asyncio.create_task
         self._wake = asyncio.Event()
         self._in_force = asyncio.Event()
         self._configured = asyncio.Event()
         self._problems: set[str] = set()
+
+    def share_pods(self, pods: Informer[Pod]) -> None:
+        """Uses the informer of this node's pods that a caller runs anyway, in place of one of its own."""
+        self._local_pods = pods
+        self._shared_pods = True
 
     async def setup(self) -> None:
         """Routes, device, table and kernel parameters, in the order in which nothing can leak. Takes some 10 ms.
@@ -111,10 +118,21 @@ class Network:
         self._local_pods.subscribe(self._on_local_pod)
         self._isolation.subscribe(lambda key: self._mark(self._dirty_pods, key), self._mark_policies)
         self._nodes.subscribe(self._on_node)
+        loop = asyncio.get_running_loop()
+        watch = TableWatch(self._config.table)
+        loop.add_reader(watch.fileno(), self._on_table_news, watch)
+        try:
+            await self._run()
+        finally:
+            loop.remove_reader(watch.fileno())
+            watch.close()
+
+    async def _run(self) -> None:
         watched: tuple[Informer[Any], ...] = (self.services, self.slices, self._policies, self._local_pods, self._nodes)
         async with asyncio.TaskGroup() as tasks:
             for informer in watched:
-                tasks.create_task(informer.run())
+                if informer is not self._local_pods or not self._shared_pods:
+                    tasks.create_task(informer.run())
             for informer in watched:
                 await informer.synced()
             self._start = tasks.create_task
@@ -138,6 +156,9 @@ class Network:
             await asyncio.sleep(_DEBOUNCE)
 
     async def _converge(self) -> None:
+        if self._lost:
+            self._table.make()
+            self._lost = False
         await self._follow_policies()
         for key in _take(self._dirty_services):
             service = self.services.get(key)
@@ -227,7 +248,13 @@ class Network:
                 for service in service_keys(slice_):
                     self._mark(self._dirty_services, service)
 
-    def _on_local_pod(self, key: str, old: PodView | None, new: PodView | None) -> None:
+    def _on_table_news(self, watch: TableWatch) -> None:
+        if watch.deleted() and not self._table.exists():
+            log.warning("nftables table %s was deleted by somebody else, making it anew", self._config.table)
+            self._lost = True
+            self._wake.set()
+
+    def _on_local_pod(self, key: str, old: PodView | Pod | None, new: PodView | Pod | None) -> None:
         if new is None:
             self._starting.pop(key, None)
         self._mark(self._dirty_pods, key)

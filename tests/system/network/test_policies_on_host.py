@@ -6,14 +6,16 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import LAN, NODE, PODS, PREFIX, Cluster, Connection, ask, eventually
+from conftest import LAN, NODE, PODS, PREFIX, Cluster, Connection, ask, eventually, running, sh
 
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import from_tree
+from pilothouse.network.config import NetworkConfig
 from pilothouse.network.network import Network
 
 pytestmark = pytest.mark.system
 
+RULES = f"ip netns exec {NODE} nft list table ip pilothouse | grep -v -e expires -e counter"
 A, B, C = (PREFIX + name for name in PODS)
 
 
@@ -157,3 +159,25 @@ async def test_outside_clients_of_host_ports_meet_the_policy(network: Network, c
         ingress=[{"from": [{"ipBlock": {"cidr": "192.168.78.0/24"}}]}],
     )
     await eventually(lambda: ask(LAN, "192.168.77.1", 8089, timeout=0.3), TimeoutError)
+
+
+async def test_a_restart_keeps_policies_in_force(config: NetworkConfig, cluster: Cluster, servers: None) -> None:
+    async with running(config, cluster):
+        pods(cluster)
+        policy(
+            cluster,
+            "web",
+            podSelector={"matchLabels": {"app": "b"}},
+            ingress=[{"from": [{"podSelector": {"matchLabels": {"app": "c"}}}]}],
+        )
+        await denied(A, "b")
+        await passes(C, "b")
+        before = sh(RULES)
+    await denied(A, "b")
+    async with running(config, cluster):
+        await denied(A, "b")
+        await passes(C, "b")
+        assert sh(RULES) == before
+    cluster.delete("networkpolicies", "shop/web")
+    async with running(config, cluster):
+        await passes(A, "b")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections import Counter
 
 import pytest
@@ -147,3 +148,34 @@ async def test_other_nodes_pods_are_routed(network: Network, cluster: Cluster) -
     await eventually(lambda: "10.232.1.0/24 via 192.168.77.2" in sh(f"ip -n {NODE} route"), True)
     cluster.delete("nodes", "/n2")
     await eventually(lambda: "10.232.1.0/24" in sh(f"ip -n {NODE} route"), False)
+
+
+async def test_a_table_deleted_by_others_comes_back(network: Network, cluster: Cluster) -> None:
+    await serve(cluster)
+    sh(f"ip netns exec {NODE} nft flush ruleset")
+    await eventually(lambda: ask(A, "10.97.0.20", 80)[0], "b")
+
+
+async def test_no_request_fails_while_endpoints_change(network: Network, cluster: Cluster) -> None:
+    await serve(cluster, "abc")
+    stop = threading.Event()
+
+    def load() -> tuple[int, list[str]]:
+        done, failed = 0, []
+        while not stop.is_set():
+            try:
+                ask(NODE, "10.97.0.20", 80)
+                done += 1
+            except OSError as error:
+                failed.append(repr(error))
+        return done, failed
+
+    running_load = [asyncio.create_task(asyncio.to_thread(load)) for _ in range(3)]
+    for turn in range(150):
+        chosen = ("abc", "b", "bc", "ab", "c", "ac")[turn % 6]
+        cluster.endpoints("web", [PODS[name] for name in chosen], WEB_END)
+        await asyncio.sleep(0.01)
+    stop.set()
+    results = await asyncio.gather(*running_load)
+    assert [failed for _, failed in results] == [[], [], []]
+    assert sum(done for done, _ in results) > 100
