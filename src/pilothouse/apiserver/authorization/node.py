@@ -27,7 +27,7 @@ _ALWAYS: dict[tuple[str, str, str], frozenset[str]] = {
     ("node.k8s.io", "runtimeclasses", ""): _READ,
     ("", "namespaces", ""): _READ,
     ("", "nodes", ""): _READ,
-    ("", "pods", ""): _READ | {"create"},
+    ("", "pods", ""): _READ,
     ("", "persistentvolumes", ""): frozenset({"list", "watch"}),
     ("", "events", ""): frozenset({"create", "patch", "update"}),
     ("events.k8s.io", "events", ""): frozenset({"create", "patch", "update"}),
@@ -35,7 +35,7 @@ _ALWAYS: dict[tuple[str, str, str], frozenset[str]] = {
     ("authentication.k8s.io", "tokenreviews", ""): frozenset({"create"}),
     ("authorization.k8s.io", "subjectaccessreviews", ""): frozenset({"create"}),
 }
-"""By group, resource and subresource. What pods a node may create is for admission (NodeRestriction)."""
+"""By group, resource and subresource. Nodes have no pods of their own making, so they may not create any."""
 _DENIED = Decision(False)
 _ALLOWED = Decision(True, "the node authoriser")
 

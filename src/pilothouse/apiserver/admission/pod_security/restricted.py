@@ -1,0 +1,107 @@
+"""The restricted level: besides baseline, what hardening asks of every workload.
+
+Source: Kubernetes documentation, "Pod Security Standards", Restricted, as of 1.35.
+"""
+
+from __future__ import annotations
+
+from pilothouse.apiserver.admission.pod_security.control import (
+    Control,
+    Subject,
+    Violation,
+    context_of,
+    in_containers,
+    listed,
+)
+
+_VOLUMES = frozenset(
+    {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
+)
+_SECCOMP = ("RuntimeDefault", "Localhost")
+
+
+def volume_types(pod: Subject) -> Violation | None:
+    names, types = [], set()
+    for volume in pod.spec.get("volumes") or ():
+        other = [key for key in volume if key != "name" and key not in _VOLUMES]
+        if other:
+            names.append(volume.get("name", ""))
+            types.update(other)
+    shown = ", ".join(f'"{kind}"' for kind in sorted(types))
+    detail = f"{listed('volume', names)} must not use volume types {shown}"
+    return Violation("restricted volume types", detail) if names else None
+
+
+def privilege_escalation(pod: Subject) -> Violation | None:
+    names = [
+        container.get("name", "")
+        for container in pod.containers
+        if context_of(container).get("allowPrivilegeEscalation") is not False
+    ]
+    if pod.windows:
+        return None
+    rule = "must set securityContext.allowPrivilegeEscalation=false"
+    return in_containers("allowPrivilegeEscalation != false", names, rule)
+
+
+def dropped_capabilities(pod: Subject) -> Violation | None:
+    if pod.windows:
+        return None
+    not_dropping, adding = [], []
+    for container in pod.containers:
+        capabilities = context_of(container).get("capabilities") or {}
+        if "ALL" not in (capabilities.get("drop") or ()):
+            not_dropping.append(container.get("name", ""))
+        if set(capabilities.get("add") or ()) - {"NET_BIND_SERVICE"}:
+            adding.append(container.get("name", ""))
+    rules = (
+        (not_dropping, 'must set securityContext.capabilities.drop=["ALL"]'),
+        (adding, 'must not include anything but "NET_BIND_SERVICE" in securityContext.capabilities.add'),
+    )
+    found = [f"{listed('container', names)} {rule}" for names, rule in rules if names]
+    return Violation("unrestricted capabilities", "; ".join(found)) if found else None
+
+
+def non_root(pod: Subject) -> Violation | None:
+    wanted = pod.context.get("runAsNonRoot")
+    explicit = [c.get("name", "") for c in pod.containers if context_of(c).get("runAsNonRoot") is False]
+    if explicit:
+        return in_containers("runAsNonRoot != true", explicit, "must not set securityContext.runAsNonRoot=false")
+    unset = [c.get("name", "") for c in pod.containers if context_of(c).get("runAsNonRoot") is None]
+    if wanted or not unset:
+        return None
+    detail = f"pod or {listed('container', unset)} must set securityContext.runAsNonRoot=true"
+    return Violation("runAsNonRoot != true", detail)
+
+
+def root_user(pod: Subject) -> Violation | None:
+    names = [container.get("name", "") for container in pod.containers if context_of(container).get("runAsUser") == 0]
+    found = ["pod must not set runAsUser=0"] if pod.context.get("runAsUser") == 0 else []
+    if names:
+        found.append(f"{listed('container', names)} must not set runAsUser=0")
+    return Violation("runAsUser=0", "; ".join(found)) if found else None
+
+
+def confined_seccomp(pod: Subject) -> Violation | None:
+    if pod.windows:
+        return None
+    by_pod = (pod.context.get("seccompProfile") or {}).get("type") in _SECCOMP
+    names = []
+    for container in pod.containers:
+        own = (context_of(container).get("seccompProfile") or {}).get("type")
+        if own not in _SECCOMP and (own is not None or not by_pod):
+            names.append(container.get("name", ""))
+    if not names:
+        return None
+    rule = 'must set securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost"'
+    return Violation("seccompProfile", f"pod or {listed('container', names)} {rule}")
+
+
+CONTROLS: tuple[Control, ...] = (
+    volume_types,
+    privilege_escalation,
+    dropped_capabilities,
+    non_root,
+    root_user,
+    confined_seccomp,
+)

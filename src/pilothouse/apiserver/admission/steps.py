@@ -1,0 +1,68 @@
+"""The visible list of admission steps, and the chain that runs them: first all that change, then all that check."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Protocol
+
+from pilothouse.apiserver.admission.certificates import CertificateRequester, CertificateRights
+from pilothouse.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
+from pilothouse.apiserver.admission.node_restriction import NodeRestriction
+from pilothouse.apiserver.admission.pod_security.step import PodSecurity
+from pilothouse.apiserver.admission.priority import Priority
+from pilothouse.apiserver.admission.runtime_class import RuntimeClassStep
+from pilothouse.apiserver.admission.service_account import ServiceAccountStep
+from pilothouse.apiserver.admission.storage_class import DefaultStorageClass
+from pilothouse.apiserver.admission.toleration_seconds import DefaultTolerationSeconds
+from pilothouse.apiserver.authorization.escalation import Escalation
+from pilothouse.apiserver.authorization.index import RbacIndex
+from pilothouse.apiserver.chain import AdmissionRequest, Authorizer, ObjectReader
+
+
+class Mutator(Protocol):
+    """A step that may change `request.object`."""
+
+    async def mutate(self, request: AdmissionRequest) -> None: ...
+
+
+class Validator(Protocol):
+    """A step that only looks. Raises an `ApiError` to refuse."""
+
+    async def validate(self, request: AdmissionRequest) -> None: ...
+
+
+class AdmissionChain:
+    """The chain's `Admission`."""
+
+    def __init__(self, mutators: Sequence[Mutator], validators: Sequence[Validator]) -> None:
+        self._mutators = mutators
+        self._validators = validators
+
+    async def admit(self, request: AdmissionRequest) -> None:
+        for mutator in self._mutators:
+            await mutator.mutate(request)
+        for validator in self._validators:
+            await validator.validate(request)
+
+
+def standard_chain(objects: ObjectReader, authorizer: Authorizer, index: RbacIndex) -> AdmissionChain:
+    """The steps every API server runs, in order. NamespaceLifecycle comes first: nothing else matters in a namespace
+    that is going away."""
+    lifecycle, priority, runtime_class = NamespaceLifecycle(objects), Priority(objects), RuntimeClassStep(objects)
+    mutators: list[Mutator] = [
+        lifecycle,
+        ServiceAccountStep(objects),
+        priority,
+        DefaultTolerationSeconds(),
+        runtime_class,
+        DefaultStorageClass(objects),
+        CertificateRequester(),
+    ]
+    validators: list[Validator] = [
+        NodeRestriction(objects),
+        PodSecurity(objects),
+        Escalation(index, authorizer),
+        CertificateRights(authorizer),
+        priority,
+    ]
+    return AdmissionChain(mutators, validators)

@@ -1,0 +1,236 @@
+from typing import Any
+
+import pytest
+
+from pilothouse.apiserver.admission.steps import standard_chain
+from pilothouse.apiserver.authorization.authorizer import FirstAllowing
+from pilothouse.apiserver.authorization.index import RbacIndex
+from pilothouse.apiserver.chain import AdmissionRequest
+from pilothouse.client.wire import User
+from pilothouse.kinds.apps.deployment import Deployment
+from pilothouse.kinds.certificates.csr import CertificateSigningRequest
+from pilothouse.kinds.coordination.lease import Lease
+from pilothouse.kinds.core.namespace import Namespace
+from pilothouse.kinds.core.node import Node
+from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.service_account import ServiceAccount
+from pilothouse.kinds.scheduling.priority_class import PriorityClass
+from pilothouse.machinery.errors import ApiError, Forbidden, Invalid, NotFound
+from pilothouse.machinery.objects import Obj, Resource
+from pilothouse.store.memory import MemoryStore
+
+JANE = User("jane")
+NODE = User("system:node:n1", ("system:nodes",))
+
+
+class Objects:
+    """An object reader over a dictionary."""
+
+    def __init__(self) -> None:
+        self.held: dict[tuple[str, str, str], Obj] = {}
+
+    def put(self, plural: str, namespace: str, name: str, *, metadata: Obj | None = None, **fields: Any) -> None:
+        meta = {"name": name, "namespace": namespace, "uid": f"uid-{name}", **(metadata or {})}
+        self.held[plural, namespace, name] = {"metadata": meta, **fields}
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Obj | None:
+        return self.held.get((resource.plural, namespace, name))
+
+    def list(self, resource: Resource, namespace: str = "") -> list[Obj]:
+        return [obj for key, obj in self.held.items() if key[0] == resource.plural and namespace in ("", key[1])]
+
+    def revision(self, resource: Resource) -> int:
+        return 1
+
+
+@pytest.fixture
+def world() -> Objects:
+    objects = Objects()
+    objects.put("namespaces", "", "shop")
+    objects.put("namespaces", "", "gone", status={"phase": "Terminating"})
+    objects.put("namespaces", "", "kube-system")
+    for namespace in ("shop", "kube-system", "gone"):
+        objects.put("serviceaccounts", namespace, "default")
+    return objects
+
+
+async def admit(
+    objects: Objects,
+    resource: Resource,
+    obj: Obj | None,
+    *,
+    user: User = JANE,
+    operation: str = "CREATE",
+    namespace: str = "shop",
+    old: Obj | None = None,
+    sub: str = "",
+    name: str = "",
+) -> AdmissionRequest:
+    index = RbacIndex(MemoryStore())
+    if obj is not None:
+        obj.setdefault("metadata", {}).setdefault("name", name or "x")
+    name = name or (obj or {}).get("metadata", {}).get("name", "x")
+    where = namespace if resource.namespaced else ""
+    request = AdmissionRequest(user, operation, resource, where, name, sub, obj, old)
+    await standard_chain(objects, FirstAllowing([]), index).admit(request)
+    return request
+
+
+def pod(**spec: Any) -> Obj:
+    return {"metadata": {"name": "p"}, "spec": {"containers": [{"name": "c", "image": "i"}], **spec}}
+
+
+async def test_a_plain_pod_is_filled_in(world: Objects) -> None:
+    admitted = (await admit(world, Pod.resource, pod())).object
+    assert admitted is not None
+    spec = admitted["spec"]
+    assert spec["serviceAccountName"] == "default"
+    (volume,) = spec["volumes"]
+    (mount,) = spec["containers"][0]["volumeMounts"]
+    assert volume["name"] == mount["name"]
+    assert volume["name"].startswith("kube-api-access-")
+    assert mount["mountPath"] == "/var/run/secrets/kubernetes.io/serviceaccount"
+    assert [next(iter(source)) for source in volume["projected"]["sources"]] == [
+        "serviceAccountToken",
+        "configMap",
+        "downwardAPI",
+    ]
+    assert (spec["priority"], spec["preemptionPolicy"]) == (0, "PreemptLowerPriority")
+    assert [t["tolerationSeconds"] for t in spec["tolerations"]] == [300, 300]
+
+
+async def test_a_pod_may_do_without_a_token(world: Objects) -> None:
+    world.put("serviceaccounts", "shop", "quiet", automountServiceAccountToken=False, imagePullSecrets=[{"name": "r"}])
+    quiet = (await admit(world, Pod.resource, pod(serviceAccountName="quiet"))).object
+    assert quiet is not None
+    assert "volumes" not in quiet["spec"]
+    assert quiet["spec"]["imagePullSecrets"] == [{"name": "r"}]
+    loud = (await admit(world, Pod.resource, pod(serviceAccountName="quiet", automountServiceAccountToken=True))).object
+    assert loud is not None
+    assert len(loud["spec"]["volumes"]) == 1
+
+
+async def test_priority_comes_from_the_class(world: Objects) -> None:
+    world.put("priorityclasses", "", "high", value=1000, preemptionPolicy="Never")
+    admitted = (await admit(world, Pod.resource, pod(priorityClassName="high"))).object
+    assert admitted is not None
+    assert (admitted["spec"]["priority"], admitted["spec"]["preemptionPolicy"]) == (1000, "Never")
+    with pytest.raises(Forbidden, match="priority"):
+        await admit(world, Pod.resource, pod(priority=5))
+    with pytest.raises(Forbidden, match="no PriorityClass with name none"):
+        await admit(world, Pod.resource, pod(priorityClassName="none"))
+    world.put("priorityclasses", "", "first", value=1, globalDefault=True)
+    with pytest.raises(Forbidden, match="already marked as default"):
+        await admit(world, PriorityClass.resource, {"metadata": {"name": "second"}, "value": 2, "globalDefault": True})
+
+
+@pytest.mark.parametrize(
+    ("resource", "arguments", "error"),
+    [
+        (Pod.resource, {"namespace": "missing", "obj": pod()}, NotFound),
+        (Pod.resource, {"namespace": "gone", "obj": pod()}, Forbidden),
+        (Namespace.resource, {"operation": "DELETE", "obj": None, "name": "kube-system"}, Forbidden),
+        (Pod.resource, {"obj": pod(runtimeClassName="gvisor")}, Forbidden),
+        (Pod.resource, {"obj": pod(overhead={"cpu": "1"})}, Forbidden),
+        (Pod.resource, {"obj": pod(hostNetwork=True)}, Forbidden),
+        (
+            Namespace.resource,
+            {"obj": {"metadata": {"name": "n", "labels": {"pod-security.kubernetes.io/enforce": "x"}}}},
+            Invalid,
+        ),
+    ],
+)
+async def test_refused(world: Objects, resource: Resource, arguments: Any, error: type[ApiError]) -> None:
+    with pytest.raises(error):
+        await admit(world, resource, **arguments)
+
+
+async def test_a_refusal_by_pod_security_says_what_would_allow_it(world: Objects) -> None:
+    with pytest.raises(Forbidden) as caught:
+        await admit(world, Pod.resource, pod(hostNetwork=True))
+    assert "kubectl label namespace shop --overwrite pod-security.kubernetes.io/enforce=privileged" in str(caught.value)
+    world.put("namespaces", "", "shop", metadata={"labels": {"pod-security.kubernetes.io/enforce": "privileged"}})
+    await admit(world, Pod.resource, pod(hostNetwork=True))
+    await admit(world, Pod.resource, pod(hostNetwork=True), namespace="kube-system")
+
+
+async def test_a_workload_is_warned_once(world: Objects) -> None:
+    deployment = {"metadata": {"name": "d"}, "spec": {"template": {"spec": pod()["spec"]}}}
+    request = await admit(world, Deployment.resource, deployment)
+    assert len(request.warnings) == 1
+    assert 'would violate PodSecurity "restricted:latest"' in request.warnings[0]
+    same = await admit(world, Deployment.resource, deployment, operation="UPDATE", old=deployment)
+    assert same.warnings == []
+
+
+async def test_runtime_class_gives_overhead_and_place(world: Objects) -> None:
+    world.put(
+        "runtimeclasses",
+        "",
+        "gvisor",
+        handler="runsc",
+        overhead={"podFixed": {"memory": "64Mi"}},
+        scheduling={"nodeSelector": {"sandbox": "yes"}},
+    )
+    admitted = (await admit(world, Pod.resource, pod(runtimeClassName="gvisor"))).object
+    assert admitted is not None
+    assert admitted["spec"]["overhead"] == {"memory": "64Mi"}
+    assert admitted["spec"]["nodeSelector"] == {"sandbox": "yes"}
+    with pytest.raises(Forbidden, match="conflict"):
+        await admit(world, Pod.resource, pod(runtimeClassName="gvisor", nodeSelector={"sandbox": "no"}))
+
+
+async def test_a_claim_gets_the_default_class_unless_it_wants_none(world: Objects) -> None:
+    default = {"annotations": {"storageclass.kubernetes.io/is-default-class": "true"}}
+    world.put("storageclasses", "", "local", metadata=default)
+    claim = (await admit(world, PersistentVolumeClaim.resource, {"spec": {}})).object
+    none = (await admit(world, PersistentVolumeClaim.resource, {"spec": {"storageClassName": ""}})).object
+    assert claim is not None
+    assert none is not None
+    assert (claim["spec"]["storageClassName"], none["spec"]["storageClassName"]) == ("local", "")
+
+
+async def test_a_certificate_request_names_its_true_author(world: Objects) -> None:
+    forged = {"spec": {"username": "admin", "groups": ["system:masters"], "uid": "1"}}
+    request = (await admit(world, CertificateSigningRequest.resource, forged)).object
+    assert request is not None
+    assert request["spec"] == {"username": "jane", "groups": []}
+    old = {"metadata": {"name": "x"}, "spec": {"signerName": "kubernetes.io/kubelet-serving"}}
+    signed = {**old, "status": {"certificate": "Zm9v"}}
+    for sub, change in (("status", signed), ("approval", old)):
+        with pytest.raises(Forbidden, match="not permitted"):
+            await admit(world, CertificateSigningRequest.resource, change, operation="UPDATE", old=old, sub=sub)
+
+
+def node_object(**labels: str) -> Obj:
+    return {"metadata": {"name": "n1", "labels": labels}}
+
+
+async def test_a_node_writes_only_itself(world: Objects) -> None:
+    own = {"kubernetes.io/hostname": "n1", "team": "a", "node.kubernetes.io/x": "y"}
+    await admit(world, Node.resource, node_object(**own), user=NODE)
+    for key in ("node-restriction.kubernetes.io/trusted", "node-role.kubernetes.io/control-plane"):
+        with pytest.raises(Forbidden, match="labels"):
+            await admit(world, Node.resource, node_object(**{key: ""}), user=NODE)
+    with pytest.raises(Forbidden, match="n2"):
+        await admit(world, Node.resource, {"metadata": {"name": "n2"}}, user=NODE)
+    tainted = {**node_object(), "spec": {"taints": [{"key": "k", "effect": "NoSchedule"}]}}
+    with pytest.raises(Forbidden, match="taints"):
+        await admit(world, Node.resource, node_object(), user=NODE, operation="UPDATE", old=tainted)
+    with pytest.raises(Forbidden, match="lease"):
+        await admit(world, Lease.resource, {"metadata": {"name": "n2"}}, user=NODE, namespace="shop")
+
+
+async def test_a_node_asks_for_tokens_of_its_pods_only(world: Objects) -> None:
+    world.put("pods", "shop", "mine", spec={"nodeName": "n1"})
+    world.put("pods", "shop", "other", spec={"nodeName": "n2"})
+
+    async def ask(**reference: str) -> None:
+        body: Obj = {"metadata": {}, "spec": {"boundObjectRef": {"kind": "Pod", **reference}}}
+        await admit(world, ServiceAccount.resource, body, user=NODE, sub="token", name="default")
+
+    await ask(name="mine", uid="uid-mine")
+    for reference in ({"name": "other", "uid": "uid-other"}, {"name": "mine", "uid": "old"}, {"name": "mine"}):
+        with pytest.raises(Forbidden):
+            await ask(**reference)
