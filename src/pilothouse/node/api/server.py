@@ -29,7 +29,7 @@ _SHUTDOWN_SECONDS = 2.0
 
 
 def server_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLContext:
-    """TLS that asks every client for a certificate of the cluster; `load_cert_chain` on it again renews ours in place."""
+    """TLS that asks clients for a certificate of the cluster; `load_cert_chain` on it again renews ours in place."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)

@@ -26,7 +26,7 @@ async def run(
     """Runs the command until it ends or the client goes away, which kills it. The client is told how it ended."""
     process = ExecProcess(tasks, container_id, directory, streams)
     try:
-        status = await _session(socket, process, command)
+        status = await _session(socket, process, command, streams)
     except RuntimeFailure as error:
         status = channels.failure_status(f"the command cannot be run in the container: {_plain(error.message)}")
     except channels.ChannelError as error:
@@ -49,10 +49,10 @@ def _closed(task: asyncio.Task[None]) -> None:
         log.error("an exec session could not be cleaned up", exc_info=task.exception())
 
 
-async def _session(socket: Socket, process: ExecProcess, command: list[str]) -> bytes | None:
+async def _session(socket: Socket, process: ExecProcess, command: list[str], streams: Streams) -> bytes | None:
     """The Status to end with; None when the client has gone."""
     incoming = asyncio.create_task(_incoming(socket, process), name="exec input")
-    work = asyncio.create_task(_outgoing(socket, process, command), name="exec output")
+    work = asyncio.create_task(_outgoing(socket, process, command, streams), name="exec output")
     try:
         await asyncio.wait((incoming, work), return_when=asyncio.FIRST_COMPLETED)
         if not work.done():
@@ -67,13 +67,15 @@ async def _session(socket: Socket, process: ExecProcess, command: list[str]) -> 
         await asyncio.gather(incoming, work, return_exceptions=True)
 
 
-async def _outgoing(socket: Socket, process: ExecProcess, command: list[str]) -> bytes:
+async def _outgoing(socket: Socket, process: ExecProcess, command: list[str], streams: Streams) -> bytes:
     await process.start(command)
     activity = _Activity()
+    outputs = (
+        (channels.STDOUT if streams.stdout else None, process.stdout),
+        (channels.STDERR if streams.stderr else None, process.stderr),
+    )
     copies = [
-        asyncio.create_task(_copy(socket, channel, pipe, activity))
-        for channel, pipe in ((channels.STDOUT, process.stdout), (channels.STDERR, process.stderr))
-        if pipe is not None
+        asyncio.create_task(_copy(socket, channel, pipe, activity)) for channel, pipe in outputs if pipe is not None
     ]
     try:
         code = await process.wait()
@@ -93,8 +95,11 @@ class _Activity:
         self.sending = 0
 
 
-async def _copy(socket: Socket, channel: int, pipe: FifoReader, activity: _Activity) -> None:
+async def _copy(socket: Socket, channel: int | None, pipe: FifoReader, activity: _Activity) -> None:
+    """Carries an output to its channel; one without a channel is read and dropped."""
     while piece := await pipe.read():
+        if channel is None:
+            continue
         activity.sending += 1
         try:
             await socket.send(channels.encode(channel, piece))

@@ -96,11 +96,10 @@ class ExecProcess:
         if self._streams.stdin:
             paths["stdin"] = str(self._directory / "stdin")
             os.mkfifo(paths["stdin"], 0o600)
-        # A terminal's output must be read even if nobody wants it, else the process blocks.
-        if self._streams.stdout or self._streams.terminal:
-            paths["stdout"] = str(self._directory / "stdout")
-            self.stdout = FifoReader(Path(paths["stdout"]))
-        if self._streams.stderr and not self._streams.terminal:
+        # Also an output that nobody asked for must be there, or the shim fails, and be read, or the process blocks.
+        paths["stdout"] = str(self._directory / "stdout")
+        self.stdout = FifoReader(Path(paths["stdout"]))
+        if not self._streams.terminal:
             paths["stderr"] = str(self._directory / "stderr")
             self.stderr = FifoReader(Path(paths["stderr"]))
         return paths
