@@ -1,0 +1,125 @@
+"""Nodes: heartbeats, taints, evictions, ranges."""
+
+from __future__ import annotations
+
+import datetime as dt
+from typing import Any
+
+import msgspec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pilothouse.controllers.node_ipam.decide import RangeExhausted, allocate, ranges_of
+from pilothouse.controllers.node_lifecycle.decide import (
+    evict_in,
+    eviction_rate,
+    unknown_conditions,
+    wanted_taints,
+)
+from pilothouse.controllers.node_lifecycle.heartbeat import Heartbeats
+from pilothouse.controllers.node_loss import lost_nodes
+from pilothouse.kinds.core.node import Node
+from pilothouse.kinds.core.pod import Pod
+
+NOW = dt.datetime(2026, 1, 1, 12, tzinfo=dt.UTC)
+UNREACHABLE = "node.kubernetes.io/unreachable"
+
+
+def node(name: str = "n", ready: str = "True", **spec: Any) -> Node:
+    conditions = [{"type": "Ready", "status": ready}] if ready else []
+    tree = {"metadata": {"name": name}, "spec": spec, "status": {"conditions": conditions}}
+    return msgspec.convert(tree, Node)
+
+
+def pod(*tolerations: dict[str, Any]) -> Pod:
+    return msgspec.convert({"metadata": {"name": "p"}, "spec": {"tolerations": list(tolerations)}}, Pod)
+
+
+def test_a_silent_node_is_lost_after_its_grace_and_welcome_back() -> None:
+    beats = Heartbeats(grace=40, period=5)
+    beats.first_seen("a", 0)
+    beats.first_seen("b", 0)
+    for now in range(0, 45, 5):
+        if now == 30:
+            beats.hear("a", now)
+        assert beats.tick(now) == ([] if now <= 40 else ["b"])
+    beats.hear("b", 46)
+    assert beats.tick(45 + 5) == []
+
+
+def test_a_stall_of_this_process_does_not_count_against_nodes() -> None:
+    beats = Heartbeats(grace=40, period=5)
+    beats.first_seen("a", 0)
+    assert beats.tick(0) == []
+    assert beats.tick(100) == []
+    assert beats.tick(105) == []
+    ticks = [beats.tick(105 + 5 * number) for number in range(1, 9)]
+    assert ticks[-1] == ["a"]
+
+
+def test_unknown_is_written_once() -> None:
+    assert {c["type"] for c in unknown_conditions(node(), NOW)} >= {"Ready", "MemoryPressure"}
+    assert unknown_conditions(node(ready="Unknown"), NOW) == []
+
+
+def test_taints_follow_conditions_and_keep_those_of_people() -> None:
+    own = {"key": "gpu", "value": "yes", "effect": "NoSchedule"}
+    lost = wanted_taints(node(ready="Unknown", taints=[own]), NOW, may_evict=True)
+    assert [(t.key, t.effect) for t in lost] == [
+        ("gpu", "NoSchedule"),
+        (UNREACHABLE, "NoSchedule"),
+        (UNREACHABLE, "NoExecute"),
+    ]
+    held_back = wanted_taints(node(ready="Unknown"), NOW, may_evict=False)
+    assert [t.effect for t in held_back] == ["NoSchedule"]
+    tainted = [msgspec.to_builtins(taint) for taint in lost]
+    assert [t.key for t in wanted_taints(node(taints=tainted), NOW, may_evict=True)] == ["gpu"]
+
+
+def test_cordoned_nodes_are_tainted_too() -> None:
+    (taint,) = wanted_taints(node(unschedulable=True), NOW, may_evict=True)
+    assert (taint.key, taint.effect) == ("node.kubernetes.io/unschedulable", "NoSchedule")
+
+
+@pytest.mark.parametrize(
+    ("nodes", "unhealthy", "rate"), [(1, 1, 0), (3, 1, 0.1), (10, 6, 0), (100, 60, 0.01), (100, 100, 0)]
+)
+def test_mass_failures_are_throttled(nodes: int, unhealthy: int, rate: float) -> None:
+    assert eviction_rate(nodes, unhealthy) == rate
+
+
+def test_pods_leave_after_their_toleration() -> None:
+    taint = {"key": UNREACHABLE, "effect": "NoExecute", "timeAdded": "2026-01-01T11:59:00Z"}
+    tainted = node(ready="Unknown", taints=[taint])
+    limited = {"key": UNREACHABLE, "operator": "Exists", "effect": "NoExecute", "tolerationSeconds": 300}
+    assert evict_in(pod(), tainted, NOW) == 0
+    assert evict_in(pod(limited), tainted, NOW) == 240
+    assert evict_in(pod({"operator": "Exists"}), tainted, NOW) is None
+    assert evict_in(pod(), node(), NOW) is None
+
+
+def test_when_every_node_is_lost_the_judgement_is_not_trusted() -> None:
+    assert lost_nodes([node("a", "Unknown"), node("b")]) == {"a"}
+    assert lost_nodes([node("a", "Unknown"), node("b", "Unknown")]) == frozenset()
+
+
+@given(st.integers(0, 40), st.sets(st.integers(0, 39)))
+def test_ranges_are_never_given_twice_and_freed_ones_are_given_again(count: int, gone: set[int]) -> None:
+    nodes: list[Node] = []
+    for number in range(count):
+        cidr = allocate("10.244.0.0/16", 24, ranges_of(nodes))
+        nodes.append(node(f"n{number}", podCIDR=cidr, podCIDRs=[cidr]))
+    assert len(ranges_of(nodes)) == count
+    left = [one for number, one in enumerate(nodes) if number not in gone]
+    fresh = allocate("10.244.0.0/16", 24, ranges_of(left))
+    assert fresh not in ranges_of(left)
+
+
+def test_a_full_range_says_so() -> None:
+    with pytest.raises(RangeExhausted, match=r"10\.0\.0\.0/24"):
+        allocate("10.0.0.0/24", 25, ["10.0.0.0/25", "10.0.0.128/25"])
+
+
+def test_ranges_of_another_size_are_not_overlapped() -> None:
+    assert allocate("10.244.0.0/16", 24, ["10.244.0.0/23"]) == "10.244.2.0/24"

@@ -1,0 +1,162 @@
+"""Claims and volumes: which step is next, and what is said when there is none."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+
+from pilothouse.controllers.persistent_volume.claims import (
+    Bind,
+    Lose,
+    Provision,
+    SetClass,
+    Step,
+    Unselect,
+    Wait,
+    World,
+    next_step,
+)
+from pilothouse.controllers.persistent_volume.volumes import Plan, decide
+from pilothouse.kinds.core.node import Node
+from pilothouse.kinds.core.persistent_volume import PersistentVolume
+from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
+from pilothouse.kinds.storage.storage_class import StorageClass
+
+PROTECTION = "kubernetes.io/pv-protection"
+LOCAL = "pilothouse.io/local-volume"
+
+
+def claim(*, node: str = "", annotations: dict[str, str] | None = None, **spec: Any) -> PersistentVolumeClaim:
+    notes = {**(annotations or {}), **({"volume.kubernetes.io/selected-node": node} if node else {})}
+    tree = {
+        "metadata": {"name": "data", "namespace": "shop", "uid": "c", "annotations": notes},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Gi"}},
+            "storageClassName": "local",
+            **spec,
+        },
+    }
+    return msgspec.convert(tree, PersistentVolumeClaim)
+
+
+def volume(name: str = "v", size: str = "1Gi", *, ref: dict[str, str] | None = None, **more: Any) -> PersistentVolume:
+    meta = {"name": name, "finalizers": [PROTECTION], **more.pop("metadata", {})}
+    spec = {
+        "capacity": {"storage": size},
+        "accessModes": ["ReadWriteOnce"],
+        "storageClassName": "local",
+        "claimRef": {"namespace": "shop", "name": "data", **ref} if ref is not None else None,
+        "persistentVolumeReclaimPolicy": "Delete",
+        **more,
+    }
+    return msgspec.convert({"metadata": meta, "spec": spec}, PersistentVolume)
+
+
+def local_class(**more: Any) -> StorageClass:
+    tree = {
+        "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": "pilothouse.io/local",
+        "volumeBindingMode": "WaitForFirstConsumer",
+        **more,
+    }
+    return msgspec.convert(tree, StorageClass)
+
+
+def nodes(**annotations: str) -> dict[str, Node]:
+    tree = {"metadata": {"name": "n", "labels": {"kubernetes.io/hostname": "host"}, "annotations": annotations}}
+    return {"n": msgspec.convert(tree, Node)}
+
+
+READY = nodes(**{"pilothouse.io/volumes-dir": "/disk/"})
+
+
+def step(subject: PersistentVolumeClaim, *volumes: PersistentVolume, **world: Any) -> Step:
+    return next_step(subject, World(volumes, world.get("classes", [local_class()]), world.get("nodes", READY)))
+
+
+def test_a_claim_waits_for_its_first_consumer() -> None:
+    answer = step(claim())
+    assert isinstance(answer, Wait)
+    assert answer.reason == "WaitForFirstConsumer"
+
+
+def test_a_local_volume_is_made_on_the_selected_node() -> None:
+    answer = step(claim(node="n"))
+    assert isinstance(answer, Provision)
+    spec = answer.tree["spec"]
+    assert answer.name == "pvc-c"
+    assert spec["local"] == {"path": "/disk/pvc-c"}
+    assert spec["claimRef"]["uid"] == "c"
+    (term,) = spec["nodeAffinity"]["required"]["nodeSelectorTerms"]
+    assert term["matchExpressions"] == [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["host"]}]
+    assert answer.tree["metadata"]["finalizers"] == [PROTECTION, LOCAL]
+
+
+def test_a_node_that_cannot_serve_is_given_back_to_the_scheduler() -> None:
+    assert isinstance(step(claim(node="n"), nodes=nodes()), Unselect)
+    assert isinstance(step(claim(node="gone")), Unselect)
+
+
+def test_what_a_local_volume_cannot_be_is_refused() -> None:
+    shared = step(claim(node="n", accessModes=["ReadWriteMany"]))
+    assert isinstance(shared, Wait)
+    assert "use ReadWriteOnce" in shared.message
+    block = step(claim(node="n", volumeMode="Block"))
+    assert isinstance(block, Wait)
+    assert "volumeMode: Filesystem" in block.message
+
+
+def test_the_smallest_volume_that_fits_is_bound() -> None:
+    candidates = (volume("small", "500Mi"), volume("large", "9Gi"), volume("fitting", "2Gi"))
+    answer = step(claim(node="n"), *candidates)
+    assert isinstance(answer, Bind)
+    assert answer.volume.name == "fitting"
+
+
+def test_a_reserved_volume_is_bound_and_another_claims_volume_is_not() -> None:
+    reserved = step(claim(), volume("mine", ref={}), volume("other", ref={"name": "other"}))
+    assert isinstance(reserved, Bind)
+    assert reserved.volume.name == "mine"
+    taken = step(claim(volumeName="v"), volume(ref={"name": "other", "uid": "o"}))
+    assert isinstance(taken, Wait)
+    assert taken.warning
+
+
+def test_a_claim_without_a_class_gets_the_default() -> None:
+    assert step(claim(storageClassName=None)) == SetClass("local")
+    nothing = step(claim(storageClassName=""))
+    assert isinstance(nothing, Wait)
+    assert "no storage class is set" in nothing.message
+
+
+def test_a_bound_claim_whose_volume_is_gone_is_lost() -> None:
+    bound = claim(volumeName="v", annotations={"pv.kubernetes.io/bind-completed": "yes"})
+    assert isinstance(step(bound), Lose)
+    bound.status.phase = "Bound"
+    assert step(bound, volume(ref={"uid": "c"})) == Wait()
+
+
+def test_phases_of_a_volume() -> None:
+    ours = {"annotations": {"pv.kubernetes.io/provisioned-by": "pilothouse.io/local"}}
+    assert decide(volume(), None, {"host"}) == Plan("Available")
+    assert decide(volume(ref={"uid": "c"}), claim(volumeName="v"), {"host"}).phase == "Bound"
+    gone = decide(volume(ref={"uid": "c"}, metadata=ours), None, {"host"})
+    assert (gone.phase, gone.delete) == ("Released", True)
+    kept = decide(volume(ref={"uid": "c"}, persistentVolumeReclaimPolicy="Retain"), None, {"host"})
+    assert (kept.phase, kept.delete) == ("Released", False)
+    foreign = decide(volume(ref={"uid": "c"}), None, {"host"})
+    assert (foreign.phase, foreign.delete) == ("Failed", False)
+
+
+def test_a_volume_being_deleted_waits_for_its_claim_and_its_node() -> None:
+    term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["host"]}]}
+    going = volume(
+        ref={"uid": "c"},
+        metadata={"deletionTimestamp": "2026-01-01T00:00:00Z", "finalizers": [PROTECTION, LOCAL]},
+        nodeAffinity={"required": {"nodeSelectorTerms": [term]}},
+    )
+    assert decide(going, claim(volumeName="v"), {"host"}).finalizers is None
+    assert decide(going, None, {"host"}).finalizers == [LOCAL]
+    assert decide(going, None, {"another"}).finalizers == []
