@@ -5,40 +5,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from dataclasses import dataclass
 from typing import Any
 
-import orjson
 import pytest
-from aiohttp import WSMsgType
-from conftest import Bench
+from streams_bench import SLEEP, V4, V5, Bench, Outcome, collect
 
 pytestmark = pytest.mark.system
-
-SLEEP = ["/usr/bin/sh", "-c", "trap 'exit 0' TERM; sleep 3600 & wait"]
-V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
-
-
-@dataclass
-class Outcome:
-    stdout: bytes
-    stderr: bytes
-    status: dict[str, Any]
-
-    @property
-    def exit_code(self) -> int:
-        if self.status.get("status") == "Success":
-            return 0
-        return int(self.status["details"]["causes"][0]["message"])
-
-
-async def collect(socket: Any) -> Outcome:
-    """Reads until the server closes."""
-    parts: dict[int, bytearray] = {1: bytearray(), 2: bytearray(), 3: bytearray()}
-    async for message in socket:
-        assert message.type is WSMsgType.BINARY
-        parts[message.data[0]] += message.data[1:]
-    return Outcome(bytes(parts[1]), bytes(parts[2]), orjson.loads(bytes(parts[3])) if parts[3] else {})
 
 
 async def run(bench: Bench, *command: str, stdin: bytes | None = None, protocol: str = V5, **query: Any) -> Outcome:
@@ -127,7 +99,9 @@ async def test_refusals_name_their_reason(bench: Bench) -> None:
     query = {"output": "1", "command": ["true"]}
     async with bench.connect("/exec/default/p/other", V5, **query) as socket:
         assert "other" in (await collect(socket)).status["message"]
-    async with bench.session.get(f"{bench.url}/exec/default/p/main", params={"command": "true", "output": "1"}) as reply:
+    async with bench.session.get(
+        f"{bench.url}/exec/default/p/main", params={"command": "true", "output": "1"}
+    ) as reply:
         assert reply.status == 400
         assert "Upgrade request required" in (await reply.json())["message"]
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Bench
+from streams_bench import Bench
 
 from pilothouse.node.state import Phase, PodState
 from pilothouse.node.streams.rotation import RotationLimits, RunningLog, rotate

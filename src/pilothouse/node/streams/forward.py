@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
@@ -103,7 +104,9 @@ async def _to_pod(inbox: Inbox, writer: asyncio.StreamWriter) -> None:
 
 def _refusal(target: ForwardTarget, port: int, error: OSError) -> str:
     """What the client is told when the port cannot be reached, in the words of upstream's message."""
+    # asyncio puts words of its own where the system's belong.
+    reason = os.strerror(error.errno).lower() if error.errno else str(error)
     return (
         f"error forwarding port {port} to pod {target.name}_{target.namespace}, uid {target.uid}: "
-        f"failed to connect to localhost:{port} inside the pod: {(error.strerror or str(error)).lower()}"
+        f"failed to connect to localhost:{port} inside the pod: {reason}"
     )
