@@ -22,6 +22,7 @@ from pilothouse.controllers.node_lifecycle import controller as node_lifecycle
 from pilothouse.controllers.persistent_volume import controller as persistent_volume
 from pilothouse.controllers.pod_gc import controller as pod_gc
 from pilothouse.controllers.replica_set import controller as replica_set
+from pilothouse.controllers.runtime_class import controller as runtime_class
 from pilothouse.controllers.service_account import controller as service_account
 from pilothouse.kinds.catalogue import KINDS
 from pilothouse.machinery.objects import Resource
@@ -73,6 +74,7 @@ def controllers(pod_range: str, node_prefix: int) -> list[Controller]:
         Controller(replica_set.NAME, replica_set.run),
         Controller(endpoint_slice.NAME, endpoint_slice.run),
         Controller(service_account.NAME, service_account.run),
+        Controller(runtime_class.NAME, runtime_class.run),
         Controller(pod_gc.NAME, pod_gc.run),
         Controller(node_lifecycle.NAME, node_lifecycle.run),
         Controller(node_ipam.NAME, functools.partial(node_ipam.run, cluster_range=pod_range, prefix=node_prefix)),

@@ -94,8 +94,10 @@ def write_configuration(config: Config, host: Host) -> Path:
         config.path("cni", cni).mkdir(parents=True, exist_ok=True)
     if "crun" in host.programs and host.cgroup_mode == "hybrid":
         wrapper = directory / "crun-hybrid"
-        wrapper.write_text(_CRUN_HYBRID.format(crun=host.programs["crun"]))
-        wrapper.chmod(0o755)
+        text = _CRUN_HYBRID.format(crun=host.programs["crun"])
+        if not wrapper.exists() or wrapper.read_text() != text:
+            wrapper.write_text(text)
+            wrapper.chmod(0o755)
     path = directory / "config.toml"
     path.write_text(configuration(config, host))
     return path

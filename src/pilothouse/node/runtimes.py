@@ -13,6 +13,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TypedDict
 
+from pilothouse.linux.cgroups import Cgroups
 from pilothouse.node.cri import Runtime, RuntimeFailure
 from pilothouse.node.wire import cri_pb2 as cri
 
@@ -51,8 +52,8 @@ async def tried_runtimes(
         if error:
             log.warning("runtime %s is not offered: its test pod did not run: %s", handler, error)
     if fresh != trials:
-        kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        kept.write_text(json.dumps(fresh, indent=2))
+        Cgroups().remove(f"{cgroup_root}/trial")
+        _save(kept, fresh)
     return {LABEL + handler: "false" if trial["error"] else "true" for handler, trial in fresh.items()}
 
 
@@ -103,6 +104,11 @@ async def _remove_leftovers(runtime: Runtime) -> None:
 def _fingerprint(program: str) -> str:
     status = os.stat(program)
     return f"{program} {status.st_size} {status.st_mtime_ns} {platform.release()}"
+
+
+def _save(kept: Path, trials: dict[str, Trial]) -> None:
+    kept.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    kept.write_text(json.dumps(trials, indent=2))
 
 
 def _load(kept: Path) -> dict[str, Trial]:

@@ -1,0 +1,1 @@
+"""Offers a RuntimeClass for each OCI runtime that works on some node."""
