@@ -1,0 +1,38 @@
+"""Puts the server's chain together: who asks, whether they may, and what is admitted."""
+
+from __future__ import annotations
+
+from pilothouse.apiserver.admission.steps import standard_chain
+from pilothouse.apiserver.authentication.authenticator import TokenAuthenticator
+from pilothouse.apiserver.authentication.bootstrap_tokens import BootstrapTokens
+from pilothouse.apiserver.authentication.documents import documents
+from pilothouse.apiserver.authentication.jose import SigningKey
+from pilothouse.apiserver.authentication.service_accounts import ServiceAccountTokens
+from pilothouse.apiserver.authorization.authorizer import FirstAllowing
+from pilothouse.apiserver.authorization.index import RbacIndex
+from pilothouse.apiserver.authorization.node import NodeAuthorizer
+from pilothouse.apiserver.authorization.node_graph import NodeGraph
+from pilothouse.apiserver.authorization.rbac import RbacAuthorizer
+from pilothouse.apiserver.authorization.reviews import Reviews
+from pilothouse.apiserver.chain import Chain
+from pilothouse.apiserver.reader import StoreReader
+from pilothouse.store.store import Store
+
+
+def build_chain(store: Store, service_account_key: bytes, issuer: str) -> Chain:
+    """The chain over a store. `service_account_key` (PEM) signs service account tokens; `issuer` is the URL they name,
+    `https://kubernetes.default.svc.DOMAIN`."""
+    objects = StoreReader(store)
+    index = RbacIndex(store)
+    authorizer = FirstAllowing([NodeAuthorizer(NodeGraph(store), objects), RbacAuthorizer(index)])
+    key = SigningKey(service_account_key)
+    tokens = ServiceAccountTokens(objects, key, issuer)
+    authenticator = TokenAuthenticator(tokens, BootstrapTokens(objects), authorizer)
+    return Chain(
+        authenticator=authenticator,
+        authorizer=authorizer,
+        admission=standard_chain(objects, authorizer, index),
+        token_issuer=tokens,
+        reviews=Reviews(authorizer, index, authenticator, tokens).resources(),
+        documents=documents(issuer, key),
+    )

@@ -1,0 +1,131 @@
+"""Roles for the engine's own parts: each may do what it does, and nothing else.
+
+Controllers read through shared informers, whose identity alone may read every kind; a controller's own rights are what
+it writes, and what it looks up again before it writes. Names are upstream's where upstream has the same part.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pilothouse.apiserver.bootstrap.roles import (
+    READ,
+    bind_cluster_role,
+    bind_role,
+    cluster_role,
+    group,
+    role,
+    rule,
+    user,
+)
+from pilothouse.machinery.objects import Obj
+
+CONTROLLER_PREFIX = "system:controller:"
+_CHANGE = "patch update"
+_CERTIFICATES = "certificates.k8s.io"
+_SIGNERS = tuple(
+    f"kubernetes.io/{name}" for name in ("kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving")
+)
+_EVENTS = (
+    rule("create patch update", "", "events"),
+    rule("create patch update", "events.k8s.io", "events"),
+)
+
+_CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
+    "informers": (rule(READ, "*", "*"),),
+    "deployment-controller": (
+        rule(f"{READ} {_CHANGE}", "apps", "deployments"),
+        rule(_CHANGE, "apps", "deployments/status deployments/finalizers"),
+        rule(f"{READ} {_CHANGE} create delete", "apps", "replicasets"),
+        rule(f"{READ} {_CHANGE}", "", "pods"),
+    ),
+    "replicaset-controller": (
+        rule(f"{READ} {_CHANGE}", "apps", "replicasets"),
+        rule(_CHANGE, "apps", "replicasets/status replicasets/finalizers"),
+        rule(f"{READ} create delete patch", "", "pods"),
+    ),
+    "endpointslice-controller": (
+        rule(READ, "", "services pods nodes"),
+        rule("update", "", "services/finalizers"),
+        rule(f"{READ} {_CHANGE} create delete", "discovery.k8s.io", "endpointslices"),
+    ),
+    "service-account-controller": (rule("create get", "", "serviceaccounts"), rule("get", "", "namespaces")),
+    "pod-garbage-collector": (
+        rule(f"{READ} delete", "", "pods"),
+        rule(_CHANGE, "", "pods/status"),
+        rule(READ, "", "nodes"),
+    ),
+    "node-controller": (
+        rule(f"{READ} {_CHANGE} delete", "", "nodes"),
+        rule(_CHANGE, "", "nodes/status pods/status"),
+        rule(f"{READ} delete", "", "pods"),
+        rule(READ, "coordination.k8s.io", "leases"),
+    ),
+    "node-ipam-controller": (rule(f"{READ} {_CHANGE}", "", "nodes"), rule(_CHANGE, "", "nodes/status")),
+    "persistent-volume-binder": (
+        rule(f"{READ} {_CHANGE} create delete", "", "persistentvolumes"),
+        rule(f"{READ} {_CHANGE}", "", "persistentvolumeclaims"),
+        rule(_CHANGE, "", "persistentvolumes/status persistentvolumeclaims/status"),
+        rule(READ, "", "pods nodes"),
+        rule(READ, "storage.k8s.io", "storageclasses"),
+    ),
+    "events-ttl-controller": (rule("list delete", "", "events"),),
+    "generic-garbage-collector": (rule(f"{READ} {_CHANGE} delete", "*", "*"),),
+    "namespace-controller": (
+        rule(f"{READ} delete deletecollection", "*", "*"),
+        rule(_CHANGE, "", "namespaces namespaces/finalize namespaces/status"),
+    ),
+    "runtime-class-controller": (rule("create delete get", "node.k8s.io", "runtimeclasses"),),
+    "root-ca-cert-publisher": (
+        rule("create", "", "configmaps"),
+        rule(f"{READ} {_CHANGE}", "", "configmaps", ["kube-root-ca.crt"]),
+    ),
+    "certificate-controller": (
+        rule(f"{READ} delete", _CERTIFICATES, "certificatesigningrequests"),
+        rule(_CHANGE, _CERTIFICATES, "certificatesigningrequests/approval certificatesigningrequests/status"),
+        rule("approve sign", _CERTIFICATES, "signers", _SIGNERS),
+        rule("create", "authorization.k8s.io", "subjectaccessreviews"),
+        rule("get", "", "nodes"),
+    ),
+    "token-cleaner": (),
+}
+_NODE_CLIENT = "system:certificates.k8s.io:certificatesigningrequests:nodeclient"
+_SELF_NODE_CLIENT = "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient"
+
+CLUSTER_ROLES = (
+    *(cluster_role(CONTROLLER_PREFIX + name, *rules, *_EVENTS) for name, rules in _CONTROLLERS.items()),
+    cluster_role(
+        "system:kube-scheduler",
+        *_EVENTS,
+        rule(READ, "", "namespaces nodes persistentvolumes replicationcontrollers services"),
+        rule(f"{READ} delete", "", "pods"),
+        rule("create", "", "bindings pods/binding"),
+        rule(_CHANGE, "", "pods/status"),
+        rule(f"{READ} {_CHANGE}", "", "persistentvolumeclaims"),
+        rule(READ, "apps", "replicasets statefulsets"),
+        rule(READ, "policy", "poddisruptionbudgets"),
+        rule(READ, "storage.k8s.io", "storageclasses csinodes csidrivers csistoragecapacities"),
+        rule("create get list watch patch update", "coordination.k8s.io", "leases"),
+    ),
+    cluster_role(
+        "system:node-bootstrapper", rule("create get list watch", _CERTIFICATES, "certificatesigningrequests")
+    ),
+    cluster_role(_NODE_CLIENT, rule("create", _CERTIFICATES, "certificatesigningrequests/nodeclient")),
+    cluster_role(_SELF_NODE_CLIENT, rule("create", _CERTIFICATES, "certificatesigningrequests/selfnodeclient")),
+)
+CLUSTER_ROLE_BINDINGS = (
+    *(bind_cluster_role(CONTROLLER_PREFIX + name, user(CONTROLLER_PREFIX + name)) for name in _CONTROLLERS),
+    bind_cluster_role("system:kube-scheduler", user("system:kube-scheduler")),
+    bind_cluster_role("pilothouse:node-bootstrapper", group("system:bootstrappers"), to="system:node-bootstrapper"),
+    bind_cluster_role("pilothouse:node-autoapprove-bootstrap", group("system:bootstrappers"), to=_NODE_CLIENT),
+    bind_cluster_role("pilothouse:node-autoapprove-renewal", group("system:nodes"), to=_SELF_NODE_CLIENT),
+)
+_CLEANER, _INFO = "system:controller:token-cleaner", "pilothouse:cluster-info"
+ROLES = (
+    role("kube-system", _CLEANER, rule(f"{READ} delete", "", "secrets")),
+    role("kube-public", _INFO, rule("get", "", "configmaps", ["cluster-info"])),
+)
+ROLE_BINDINGS = (
+    bind_role("kube-system", _CLEANER, user(CONTROLLER_PREFIX + "token-cleaner")),
+    bind_role("kube-public", _INFO, user("system:anonymous"), group("system:bootstrappers"), group("system:nodes")),
+)

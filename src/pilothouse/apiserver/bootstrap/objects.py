@@ -1,0 +1,93 @@
+"""Everything but roles that a cluster holds from its first start. Pure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from pilothouse.machinery.objects import Obj
+
+NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
+_SYSTEM_CRITICAL = 2_000_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Cluster:
+    """What the objects tell of this cluster. `server` is the API's URL as other machines reach it."""
+
+    service_ip: str
+    api_address: str
+    api_port: int
+    server: str
+    ca_pem: bytes
+
+
+def priority_classes() -> list[Obj]:
+    return [
+        {
+            "metadata": {"name": "system-cluster-critical"},
+            "value": _SYSTEM_CRITICAL,
+            "description": "Used for system critical pods that must run in the cluster, but can be moved to another "
+            "node if necessary.",
+        },
+        {
+            "metadata": {"name": "system-node-critical"},
+            "value": _SYSTEM_CRITICAL + 1000,
+            "description": "Used for system critical pods that must not be moved from their current node.",
+        },
+    ]
+
+
+def storage_class() -> Obj:
+    """Volumes as directories on the node where the pod runs."""
+    return {
+        "metadata": {"name": "local", "annotations": {"storageclass.kubernetes.io/is-default-class": "true"}},
+        "provisioner": "pilothouse.io/local",
+        "reclaimPolicy": "Delete",
+        "volumeBindingMode": "WaitForFirstConsumer",
+    }
+
+
+def kubernetes_service(cluster: Cluster) -> Obj:
+    """The API's own Service."""
+    return {
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"component": "apiserver", "provider": "kubernetes"},
+        },
+        "spec": {
+            "type": "ClusterIP",
+            "clusterIP": cluster.service_ip,
+            "clusterIPs": [cluster.service_ip],
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": cluster.api_port}],
+        },
+    }
+
+
+def kubernetes_endpoints(cluster: Cluster) -> Obj:
+    """Where the API's Service leads."""
+    return {
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"kubernetes.io/service-name": "kubernetes"},
+        },
+        "addressType": "IPv4",
+        "endpoints": [{"addresses": [cluster.api_address], "conditions": {"ready": True}}],
+        "ports": [{"name": "https", "protocol": "TCP", "port": cluster.api_port}],
+    }
+
+
+def cluster_info(cluster: Cluster) -> Obj:
+    """The cluster's introduction to joining nodes, readable by everybody: where it is and who vouches for it."""
+    import base64
+
+    import yaml
+
+    authority = base64.b64encode(cluster.ca_pem).decode()
+    entry = {"name": "", "cluster": {"certificate-authority-data": authority, "server": cluster.server}}
+    kubeconfig = {"apiVersion": "v1", "kind": "Config", "clusters": [entry], "contexts": None, "users": None}
+    return {
+        "metadata": {"name": "cluster-info", "namespace": "kube-public"},
+        "data": {"kubeconfig": yaml.safe_dump(kubeconfig, sort_keys=False)},
+    }
