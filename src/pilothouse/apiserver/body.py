@@ -8,6 +8,7 @@ from typing import Any
 
 from pilothouse.apiserver.accept import JSON, media_types
 from pilothouse.apiserver.call import Call
+from pilothouse.client.wire import Request
 from pilothouse.machinery.errors import BadRequest, UnsupportedMediaType
 from pilothouse.machinery.objects import Obj, Resource
 from pilothouse.machinery.schema import GroupVersionKind, Schema, UnknownKind, schema_for
@@ -98,6 +99,19 @@ def in_shape(call: Call, resource: Resource, tree: Obj, duplicates: Sequence[str
                 field.message + (f', did you mean "{field.suggestion}"?' if field.suggestion else "")
                 for field in examination.unknown
             ]
+    return examination.tree
+
+
+def read_shape(request: Request, resource: Resource) -> Obj:
+    """The object in a body that is not stored (options, a question), unknown fields dropped. Raises BadRequest."""
+    decoded = decode_body(request.body, request.headers.get("content-type", ""), duplicates=False)
+    tree = as_object(decoded.value)
+    schema = schema_of(resource)
+    if schema is None:
+        return tree
+    examination = examine(schema, tree)
+    if examination.causes:
+        raise type_error(GroupVersionKind(resource.group, resource.version, resource.kind), examination.causes)
     return examination.tree
 
 

@@ -47,6 +47,9 @@ def parse(method: str, path: str, query: list[tuple[str, str]]) -> Route:
     parts = path.strip("/").split("/")
     if "%" in path:
         parts = [unquote(part) for part in parts]
+    if not all(parts) or any("/" in part for part in parts):
+        # An empty segment (a forgotten variable, perhaps) must not widen what a request is about.
+        return Route(method.lower(), path.rstrip("/") or "/")
     head = parts[0]
     if head == "api" and len(parts) > 2:
         return _resource(method, path, "", parts[1], parts[2:], query)

@@ -33,7 +33,7 @@ from pilothouse.apiserver.verbs.update import update
 from pilothouse.apiserver.verbs.watch import watch
 from pilothouse.client.wire import Request, Response
 from pilothouse.kinds.kind import Kind
-from pilothouse.machinery.errors import ApiError, InternalError
+from pilothouse.machinery.errors import ApiError, BadRequest, InternalError
 from pilothouse.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -84,6 +84,8 @@ class ApiServer:
         except asyncio.CancelledError:
             self.measures.end(route, 499)
             raise
+        except (RecursionError, orjson.JSONEncodeError) as error:
+            response = _refusal(BadRequest(f"the body cannot be read: it is nested too deeply ({error})"))
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             response = _refusal(InternalError("the server met an unexpected error; its log says more"))
@@ -124,8 +126,11 @@ class ApiServer:
             found = _VERBS.get(route.verb) if route.verb in kind.verbs else None
         if found is None:
             raise refusals.method_not_allowed()
-        if kind.resource.namespaced and route.name and not route.namespace and route.verb not in ("list", "watch"):
-            raise refusals.no_such_path()
+        if kind.resource.namespaced and not route.namespace and route.verb not in ("list", "watch"):
+            if route.name:
+                raise refusals.no_such_path()
+            if route.verb == "deletecollection":
+                raise refusals.method_not_allowed()
         return found
 
 

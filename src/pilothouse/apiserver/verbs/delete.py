@@ -10,7 +10,7 @@ import orjson
 
 from pilothouse.apiserver import codec, refusals
 from pilothouse.apiserver.accept import WHOLE
-from pilothouse.apiserver.body import as_object, decode_body
+from pilothouse.apiserver.body import read_shape
 from pilothouse.apiserver.call import JSON_HEADERS, WRITE_RETRIES, Backend, Call
 from pilothouse.apiserver.chain import AdmissionRequest
 from pilothouse.apiserver.deletion import Options, is_final, mark, read_options
@@ -20,9 +20,10 @@ from pilothouse.apiserver.selection import Selection
 from pilothouse.apiserver.verbs.list import candidates
 from pilothouse.client.wire import Response
 from pilothouse.machinery.errors import NotFound
-from pilothouse.machinery.objects import Obj
+from pilothouse.machinery.objects import Obj, Resource
 from pilothouse.store.store import Record, RevisionMismatch
 
+_DELETE_OPTIONS = Resource("", "v1", "DeleteOptions", "deleteoptions", False)
 _AT_ONCE = 64
 """How many objects of a collection are deleted side by side, to share the store's transactions."""
 
@@ -71,10 +72,7 @@ async def delete_collection(backend: Backend, call: Call) -> Response:
 
 
 def _options(call: Call) -> Options:
-    tree: Obj = {}
-    if call.request.body:
-        decoded = decode_body(call.request.body, call.request.headers.get("content-type", ""), duplicates=False)
-        tree = as_object(decoded.value)
+    tree: Obj = read_shape(call.request, _DELETE_OPTIONS) if call.request.body else {}
     return read_options(tree, call.params)
 
 
