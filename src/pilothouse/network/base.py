@@ -2,7 +2,8 @@
 
 A service costs map elements, never chains: `services` maps address, protocol and port to a balancing chain shared by
 all services with as many endpoints; that chain puts a random slot in the packet's mark, and `endpoints` maps the
-same key with the mark to the endpoint. Marks are 0x5048 to 0x504b in the upper half, and are cleared again before
+same key with the mark to the endpoint. `inside` goes before `services` for clients in the cluster, where a traffic
+policy treats those from outside differently. Marks are 0x5048 to 0x504f in the upper half, and are cleared again before
 routing, except for the bit that asks for masquerade, which is cleared on the way out.
 """
 
@@ -18,6 +19,7 @@ _KEY = "ipv4_addr . inet_proto . inet_service"
 
 SETS: dict[str, str] = {
     "services": f"map services {{ type {_KEY} : verdict; }}",
+    "inside": f"map inside {{ type {_KEY} : verdict; }}",
     "endpoints": f"map endpoints {{ type {_KEY} . mark : ipv4_addr . inet_service; }}",
     "identities": f"map identities {{ type {_KEY} . mark : mark; }}",
     "hairpin": "set hairpin { type ipv4_addr . ipv4_addr; }",
@@ -36,9 +38,9 @@ _NOT_SYN = "ct state new tcp flags & (fin | syn | rst | ack) != syn"
 def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
     """Every base chain: its hook first, then its rules."""
     pods, services, dns = facts.pod_range, facts.service_range, facts.dns_address
-    translate = f"{FRONTEND} vmap @services"
+    translate = (f"{FRONTEND} vmap @inside", f"{FRONTEND} vmap @services")
     settle = (
-        "meta mark & 0xfffd0000 == 0x50480000 meta mark set 0",
+        "meta mark & 0xfff90000 == 0x50480000 meta mark set 0",
         f"ip daddr {services} ip daddr != {dns} goto refuse",
         f"{FRONTEND} @refused goto refuse",
     )
@@ -50,14 +52,18 @@ def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
             'iifname != "lo" ip daddr 127.0.0.0/8 drop',
             'iifname != "lo" ip saddr 127.0.0.0/8 drop',
         ),
-        "translate_in": ("type nat hook prerouting priority -100; policy accept;", translate),
-        "translate_out": ("type nat hook output priority -100; policy accept;", translate),
+        "translate_in": (
+            "type nat hook prerouting priority -100; policy accept;",
+            f"ip saddr {pods} {translate[0]}",
+            translate[1],
+        ),
+        "translate_out": ("type nat hook output priority -100; policy accept;", *translate),
         "settle_in": ("type filter hook prerouting priority -99; policy accept;", *settle),
         "settle_out": ("type filter hook output priority -99; policy accept;", *settle),
         "leave": (
             "type nat hook postrouting priority 100; policy accept;",
-            "meta mark & 0xfffd0000 == 0x50490000 meta mark set 0 masquerade fully-random",
-            "ip saddr . ip daddr @hairpin masquerade fully-random",
+            "meta mark & 0xfff90000 == 0x50490000 meta mark set 0 masquerade fully-random",
+            f"ip saddr {pods} ip saddr . ip daddr @hairpin masquerade fully-random",
             'ip saddr 127.0.0.0/8 oifname != "lo" masquerade fully-random',
             f"ip saddr {pods} ip daddr != {{ {pods}, {services} }} masquerade fully-random",
         ),

@@ -20,6 +20,8 @@ from pilothouse.network.pods import PodFacts
 _SLOT = 0x50480000
 _OUTWARD = 0x00010000
 """The bit of a mark that asks for masquerade on the way out."""
+_INSIDE = 0x00040000
+"""The bit of a mark for clients in the cluster, where those from outside have other endpoints."""
 _IDENTITY = 0x00020000
 """The bit of a mark whose lower half names an endpoint for good, where a slot's number changes with its neighbours."""
 _DEFAULT_AFFINITY_SECONDS = 10_800
@@ -37,16 +39,25 @@ class Backend(NamedTuple):
 
 
 class Frontend(NamedTuple):
-    """An address at which a service is reached. `outward`: its packets are masqueraded, so that answers return here."""
+    """An address at which a service is reached, by all clients or (`inside`) by those in the cluster.
+
+    `outward`: packets are masqueraded, so that answers return by this node.
+    """
 
     address: str
     protocol: str
     port: int
     outward: bool = False
+    inside: bool = False
 
     @property
     def text(self) -> str:
         return f"{self.address} . {self.protocol} . {self.port}"
+
+    @property
+    def mark(self) -> int:
+        """The mark of the first slot."""
+        return _SLOT | (_OUTWARD if self.outward else 0) | (_INSIDE if self.inside else 0)
 
 
 def service_rules(service: Service, slices: Sequence[EndpointSlice], facts: NodeFacts) -> Contribution:
@@ -68,10 +79,10 @@ def service_rules(service: Service, slices: Sequence[EndpointSlice], facts: Node
 
 def balance(result: Contribution, frontend: Frontend, backends: Sequence[Backend], affinity: int = 0) -> None:
     """Adds to `result` the elements that spread a frontend's new flows evenly over its backends."""
-    name, rules = balancing_chain(len(backends), frontend.outward, affinity)
+    base = frontend.mark
+    name, rules = balancing_chain(len(backends), base, affinity)
     result.chains[name] = rules
-    result.elements["services", frontend.text] = f"goto {name}"
-    base = _SLOT | (_OUTWARD if frontend.outward else 0)
+    result.elements["inside" if frontend.inside else "services", frontend.text] = f"goto {name}"
     taken: set[int] = set()
     for slot, backend in enumerate(backends):
         result.elements["hairpin", f"{backend.address} . {backend.address}"] = ""
@@ -83,34 +94,33 @@ def balance(result: Contribution, frontend: Frontend, backends: Sequence[Backend
             result.elements["endpoints", f"{frontend.text} . {base + slot}"] = backend.text
 
 
-def balancing_chain(count: int, outward: bool, affinity: int) -> tuple[str, tuple[str, ...]]:
-    """The name and the rules of the chain shared by all frontends with that many backends.
+def balancing_chain(count: int, base: int, affinity: int) -> tuple[str, tuple[str, ...]]:
+    """The name and the rules of the chain shared by all frontends with that many backends and that first mark.
 
     `affinity` is in seconds, 0 for none. The second try with slot 0 is for a packet that met the old count
     and the new elements while a change was being committed.
     """
-    base = _SLOT | (_OUTWARD if outward else 0)
     pick = f"meta mark set numgen random mod {count} offset {base}" if count > 1 else f"meta mark set {base}"
     # dnat to a port needs the protocol matched in the same rule.
     send = tuple(
         f"meta l4proto {protocol} dnat ip to {FRONTEND} . meta mark map @endpoints"
         for protocol in ("tcp", "udp", "sctp")
     )
-    name = f"{'out' if outward else 'to'}_{count}"
+    name = f"{'out' if base & _OUTWARD else 'in' if base & _INSIDE else 'to'}_{count}"
     if not affinity:
         return name, (pick, *send, f"meta mark set {base}", *send)
     client = f"ip saddr . {FRONTEND}"
-    remember = f"add @affinity {{ {client} timeout {affinity}s : meta mark }}"
+    entry = f"{client} timeout {affinity}s : meta mark"
     rules = (
         f"meta mark set {client} map @affinity",
-        # Written anew by each new flow: the time-out counts from the last one.
-        f"{FRONTEND} . meta mark @endpoints delete @affinity {{ {client} : meta mark }}",
-        f"{FRONTEND} . meta mark @endpoints {remember}",
+        # The time-out counts from the last flow. Not by delete and add: deleted entries stay in the hash bucket
+        # for up to a second, and a bucket with sixteen takes no more.
+        f"{FRONTEND} . meta mark @endpoints update @affinity {{ {entry} }}",
         *send,
         f"delete @affinity {{ {client} : meta mark }}",
         pick,
         f"meta mark set {FRONTEND} . meta mark map @identities",
-        remember,
+        f"add @affinity {{ {entry} }}",
         *send,
     )
     return f"{name}_stay_{affinity}", rules
@@ -132,12 +142,14 @@ def _frontends(service: Service, port: ServicePort, facts: NodeFacts) -> Iterabl
     yield Frontend(spec.cluster_ip, protocol, port.port), spec.internal_traffic_policy == "Local"
     local = spec.external_traffic_policy == "Local"
     outside = [*spec.external_ips, *(ingress.ip for ingress in service.status.load_balancer.ingress if ingress.ip)]
-    for address in dict.fromkeys(outside):
-        if is_ipv4(address):
-            yield Frontend(address, protocol, port.port, outward=not local), local
+    places = [(address, port.port) for address in dict.fromkeys(outside) if is_ipv4(address)]
     if port.node_port and spec.type in ("NodePort", "LoadBalancer"):
-        for address in facts.addresses:
-            yield Frontend(address, protocol, port.node_port, outward=not local), local
+        places += [(address, port.node_port) for address in facts.addresses]
+    for address, number in places:
+        yield Frontend(address, protocol, number, outward=not local), local
+        if local:
+            # Clients in the cluster need no local endpoint: their address is kept in any case.
+            yield Frontend(address, protocol, number, inside=True), False
 
 
 def _backends(slices: Sequence[EndpointSlice], port: ServicePort, node_name: str | None) -> list[Backend]:

@@ -176,7 +176,9 @@ class Cluster:
             {"metadata": {"name": name, "namespace": "shop"}, "spec": {"clusterIP": address, "ports": ports, **spec}},
         )
 
-    def endpoints(self, service: str, addresses: list[str], ports: list[Tree], conditions: Tree | None = None) -> None:
+    def endpoints(
+        self, service: str, addresses: list[str], ports: list[Tree], conditions: Tree | None = None, node: str = "n1"
+    ) -> None:
         self.put(
             "endpointslices",
             {
@@ -188,7 +190,7 @@ class Cluster:
                 "addressType": "IPv4",
                 "ports": ports,
                 "endpoints": [
-                    {"addresses": [address], "conditions": conditions or {"ready": True}, "nodeName": "n1"}
+                    {"addresses": [address], "conditions": conditions or {"ready": True}, "nodeName": node}
                     for address in addresses
                 ],
             },

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections import Counter
+from functools import partial
 
 import pytest
-from conftest import LAN, NODE, NODE_ADDRESS, PODS, PREFIX, Cluster, Connection, ask, eventually, running, sh
+from conftest import LAN, NODE, NODE_ADDRESS, PODS, PREFIX, Cluster, Connection, Server, ask, eventually, running, sh
 
 from pilothouse.network.config import NetworkConfig
 from pilothouse.network.network import Network
@@ -15,6 +16,7 @@ from pilothouse.network.network import Network
 pytestmark = pytest.mark.system
 
 A, B, C = (PREFIX + name for name in PODS)
+SERVICES = f"ip netns exec {NODE} nft list map ip pilothouse services"
 RULES = f"ip netns exec {NODE} nft list table ip pilothouse | grep -v expires"
 WEB = [{"name": "web", "port": 80, "protocol": "TCP"}]
 WEB_END = [{"name": "web", "port": 8080, "protocol": "TCP"}]
@@ -30,6 +32,15 @@ async def test_pods_and_the_host_reach_a_service(network: Network, cluster: Clus
     await serve(cluster)
     assert await asyncio.to_thread(ask, A, "10.97.0.20", 80) == ("b", PODS["a"])
     assert await asyncio.to_thread(ask, NODE, "10.97.0.20", 80) == ("b", NODE_ADDRESS)
+
+
+async def test_an_endpoint_in_the_nodes_own_network(network: Network, cluster: Cluster) -> None:
+    server = Server(NODE, "api", 7443, address=NODE_ADDRESS)
+    cluster.endpoints("api", [NODE_ADDRESS], [{"name": "https", "port": 7443, "protocol": "TCP"}])
+    cluster.service("api", "10.97.0.1", [{"name": "https", "port": 443, "protocol": "TCP"}])
+    await eventually(lambda: ask(NODE, "10.97.0.1", 443), ("api", NODE_ADDRESS))
+    assert await asyncio.to_thread(ask, A, "10.97.0.1", 443) == ("api", PODS["a"])
+    server.close()
 
 
 async def test_a_pod_reaches_itself_through_its_service(network: Network, cluster: Cluster) -> None:
@@ -63,11 +74,11 @@ async def test_terminating_endpoints_serve_when_none_is_ready(network: Network, 
 async def test_affinity_keeps_a_client_with_its_endpoint(network: Network, cluster: Cluster) -> None:
     await serve(cluster, "bc", sessionAffinity="ClientIP")
     first = (await asyncio.to_thread(ask, A, "10.97.0.20", 80))[0]
-    found = await asyncio.to_thread(lambda: {ask(A, "10.97.0.20", 80)[0] for _ in range(20)})
+    found = await asyncio.to_thread(lambda: {ask(A, "10.97.0.20", 80)[0] for _ in range(60)})
     assert found == {first}
     # Another endpoint that comes does not move the client; its own going does.
     cluster.endpoints("web", [PODS[name] for name in "abc"], WEB_END)
-    await eventually(lambda: "to_3_stay_10800" in sh(f"ip netns exec {NODE} nft list map ip pilothouse services"), True)
+    await eventually(lambda: "to_3_stay_10800" in sh(SERVICES), True)
     found = await asyncio.to_thread(lambda: {ask(A, "10.97.0.20", 80)[0] for _ in range(20)})
     assert found == {first}
     others = [name for name in "abc" if name != first]
@@ -88,6 +99,11 @@ async def test_node_ports_answer_on_the_node_and_on_loopback(network: Network, c
     assert (await asyncio.to_thread(ask, A, NODE_ADDRESS, 30080))[0] == "b"
     cluster.service("web", "10.97.0.20", ports, type="NodePort", externalTrafficPolicy="Local")
     await eventually(lambda: ask(LAN, NODE_ADDRESS, 30080), ("b", "192.168.77.2"))
+    # An endpoint elsewhere serves clients in the cluster only.
+    cluster.endpoints("web", [PODS["b"]], WEB_END, node="n2")
+    await eventually(lambda: ask(LAN, NODE_ADDRESS, 30080), ConnectionRefusedError)
+    await eventually(lambda: ask(A, NODE_ADDRESS, 30080), ("b", PODS["a"]))
+    await eventually(lambda: ask(NODE, NODE_ADDRESS, 30080)[0], "b")
 
 
 async def test_external_addresses_are_translated_or_refused(network: Network, cluster: Cluster) -> None:
@@ -156,6 +172,10 @@ async def test_a_table_deleted_by_others_comes_back(network: Network, cluster: C
     await eventually(lambda: ask(A, "10.97.0.20", 80)[0], "b")
 
 
+def serves(count: int) -> bool:
+    return f"goto to_{count}" in sh(SERVICES)
+
+
 async def test_no_request_fails_while_endpoints_change(network: Network, cluster: Cluster) -> None:
     await serve(cluster, "abc")
     stop = threading.Event()
@@ -174,7 +194,7 @@ async def test_no_request_fails_while_endpoints_change(network: Network, cluster
     for turn in range(150):
         chosen = ("abc", "b", "bc", "ab", "c", "ac")[turn % 6]
         cluster.endpoints("web", [PODS[name] for name in chosen], WEB_END)
-        await asyncio.sleep(0.01)
+        await eventually(partial(serves, len(chosen)), True)
     stop.set()
     results = await asyncio.gather(*running_load)
     assert [failed for _, failed in results] == [[], [], []]
