@@ -9,6 +9,7 @@ from pilothouse.kinds.core.pod import Pod
 from pilothouse.machinery.errors import NotFound
 from pilothouse.machinery.objects import timestamp
 from pilothouse.reconcile.volumes import SELECTED_NODE
+from pilothouse.scheduler.pod_info import PodInfo
 
 
 async def bind(client: Client, pod: Pod, node: str) -> None:
@@ -64,3 +65,27 @@ async def report(client: Client, pod: Pod, reason: str, message: str) -> bool:
     except NotFound:
         return False
     return True
+
+
+async def nominate(client: Client, pod: Pod, node: str) -> None:
+    """Notes the node on which room is being made for the pod."""
+    patch = {"metadata": {"uid": pod.metadata.uid}, "status": {"nominatedNodeName": node}}
+    await client.patch(Pod, pod.name, pod.namespace, patch, subresource="status")
+
+
+async def evict(client: Client, victim: PodInfo, scheduler: str) -> None:
+    """Sends a pod away for a more important one; one that is gone already is as good."""
+    pod = victim.pod
+    condition = {
+        "type": "DisruptionTarget",
+        "status": "True",
+        "reason": "PreemptionByScheduler",
+        "message": f"{scheduler}: preempting to accommodate a higher priority pod",
+        "lastTransitionTime": timestamp(),
+    }
+    patch = {"metadata": {"uid": pod.metadata.uid}, "status": {"conditions": [condition]}}
+    try:
+        await client.patch(Pod, pod.name, pod.namespace, patch, type="strategic", subresource="status")
+        await client.delete(Pod, pod.name, pod.namespace, uid=pod.metadata.uid)
+    except NotFound:
+        return

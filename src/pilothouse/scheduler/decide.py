@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import zlib
 from collections import Counter
 from dataclasses import dataclass, field
@@ -9,6 +10,7 @@ from dataclasses import dataclass, field
 from pilothouse.scheduler import inter_pod, scores, spread, volumes
 from pilothouse.scheduler.filters import FILTERS
 from pilothouse.scheduler.pod_info import PodInfo
+from pilothouse.scheduler.preempt import HELPED, Preemption, may_preempt, preempt
 from pilothouse.scheduler.snapshot import NodeInfo, Snapshot
 
 
@@ -32,6 +34,8 @@ class Unschedulable:
     filters: frozenset[str] = frozenset()
     general: str = ""
     """A reason that has nothing to do with any node."""
+    preemption: Preemption | None = None
+    """What would make room, if anything does."""
 
     @property
     def message(self) -> str:
@@ -50,9 +54,13 @@ def schedule(pod: PodInfo, snapshot: Snapshot, *, seed: int = 0) -> Placement | 
     claims = volumes.claims_of(pod, snapshot.storage)
     if claims.problem:
         return Unschedulable(len(nodes), filters=frozenset({"VolumeBinding"}), general=claims.problem)
-    feasible, refused = _filter(pod, nodes, snapshot, claims)
+    with snapshot.with_nominated(pod):
+        feasible, refused = _filter(pod, nodes, snapshot, claims)
     if not feasible:
-        return refused
+        if not refused.filters & HELPED or not may_preempt(pod, snapshot):
+            return refused
+        room = preempt(pod, snapshot, lambda one, info: bool(_filter(one, [info], snapshot, claims)[0]))
+        return dataclasses.replace(refused, preemption=room)
     waiting = tuple(claim.key for claim in claims.waiting)
     if len(feasible) == 1:
         return Placement(feasible[0].name, waiting)

@@ -24,9 +24,10 @@ from pilothouse.kinds.view import Object
 from pilothouse.machinery.errors import ApiError, Conflict, NotFound
 from pilothouse.machinery.quantity import InvalidQuantity
 from pilothouse.reconcile.volumes import SELECTED_NODE, is_bound
-from pilothouse.scheduler.bind import bind, report, select_node
+from pilothouse.scheduler.bind import bind, evict, nominate, report, select_node
 from pilothouse.scheduler.decide import Placement, Unschedulable, schedule
 from pilothouse.scheduler.pod_info import PodInfo
+from pilothouse.scheduler.preempt import Preemption
 from pilothouse.scheduler.queue import Change, SchedulingQueue
 from pilothouse.scheduler.snapshot import Snapshot, Storage
 
@@ -114,6 +115,7 @@ class Scheduler:
     def _pod_changed(self, key: str, old: Pod | None, new: Pod | None) -> None:
         if new is None or new.status.phase in ("Succeeded", "Failed"):
             self._queue.remove(key)
+            self.snapshot.withdraw(key)
             if self.snapshot.node_of(key) is not None:
                 self.snapshot.remove_pod(key)
                 self._happened(Change.POD_GONE)
@@ -154,9 +156,27 @@ class Scheduler:
                 pod = self._pods.get(key)
                 if pod is None or pod.spec.node_name or self.snapshot.is_assumed(key):
                     continue
-                group.create_task(self._outcome(pod))
+                try:
+                    outcome = self._outcome(pod)
+                except Exception:
+                    self._went_wrong(pod)
+                else:
+                    group.create_task(self._carry_out(pod, outcome))
                 # Lets what was decided be written meanwhile; a long queue must not starve the rest of the process.
                 await asyncio.sleep(0)
+
+    async def _carry_out(self, pod: Pod, outcome: Coroutine[None, None, None]) -> None:
+        try:
+            await outcome
+        except Exception:
+            self._went_wrong(pod)
+
+    def _went_wrong(self, pod: Pod) -> None:
+        """Nothing unforeseen about one pod may end the scheduler; the pod is tried again later."""
+        log.exception("pod %s could not be scheduled", pod.key)
+        self._take_back(pod.key)
+        self._queue.failed(pod.key)
+        self._wake.set()
 
     async def _rest(self) -> None:
         """Sleeps until something happened or a back-off ends."""
@@ -185,6 +205,9 @@ class Scheduler:
         decision = schedule(info, self._fresh_snapshot(), seed=self._seed)
         if isinstance(decision, Unschedulable):
             self._queue.park(pod.key, decision.filters)
+            if decision.preemption is not None:
+                self.snapshot.nominate(info, decision.preemption.node)
+                return self._preempt(pod, decision.message, decision.preemption)
             return self._report(pod, "Unschedulable", decision.message)
         self.snapshot.assume(info, decision.node)
         return self._bind(pod, decision)
@@ -207,6 +230,20 @@ class Scheduler:
                 await report(self._client, pod, reason, message)
         except (ApiError, OSError) as error:
             log.warning("the status of pod %s could not be written: %s", pod.key, error)
+
+    async def _preempt(self, pod: Pod, message: str, preemption: Preemption) -> None:
+        """Sends the victims away; their going wakes the pod up."""
+        await self._report(pod, "Unschedulable", message)
+        try:
+            async with self._writes:
+                await nominate(self._client, pod, preemption.node)
+                for victim in preemption.victims:
+                    text = f"Preempted by pod {pod.metadata.uid} on node {preemption.node}"
+                    self._events.event(victim.pod, "Normal", "Preempted", text)
+                    await evict(self._client, victim, self._name)
+        except (ApiError, OSError) as error:
+            log.warning("no room could be made for pod %s: %s", pod.key, error)
+            self.snapshot.withdraw(pod.key)
 
     async def _bind(self, pod: Pod, placement: Placement) -> None:
         key = pod.key

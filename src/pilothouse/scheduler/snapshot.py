@@ -6,7 +6,8 @@ that are being bound are counted already (assumed), so that many decisions in a 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+import contextlib
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 from pilothouse.kinds.core.node import Node
@@ -72,6 +73,7 @@ class Snapshot:
         self._nodes: dict[str, NodeInfo] = {}
         self._where: dict[str, str] = {}
         self._assumed: set[str] = set()
+        self._nominated: dict[str, tuple[PodInfo, str]] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.storage = Storage()
         self.repelling: dict[str, PodInfo] = {}
@@ -107,6 +109,7 @@ class Snapshot:
     def put_pod(self, pod: PodInfo, node: str) -> None:
         """A pod that is bound to `node`; takes the place of an assumption."""
         self._assumed.discard(pod.key)
+        self.withdraw(pod.key)
         self._place(pod, node)
 
     def assume(self, pod: PodInfo, node: str) -> None:
@@ -121,6 +124,30 @@ class Snapshot:
 
     def is_assumed(self, pod_key: str) -> bool:
         return pod_key in self._assumed
+
+    def nominate(self, pod: PodInfo, node: str) -> None:
+        """Keeps the room on `node` that others made for the pod from those less important."""
+        self._nominated[pod.key] = (pod, node)
+
+    def withdraw(self, pod_key: str) -> None:
+        """The pod needs no room kept any more."""
+        self._nominated.pop(pod_key, None)
+
+    @contextlib.contextmanager
+    def with_nominated(self, pod: PodInfo) -> Iterator[None]:
+        """For the time of a decision about `pod`, pods of at least its priority stand where room is kept for them."""
+        guests = [
+            (guest, node)
+            for guest, node in self._nominated.values()
+            if guest.key != pod.key and guest.priority >= pod.priority and guest.key not in self._where
+        ]
+        for guest, node in guests:
+            self._place(guest, node)
+        try:
+            yield
+        finally:
+            for guest, _ in guests:
+                self.remove_pod(guest.key)
 
     def remove_pod(self, pod_key: str) -> None:
         self._assumed.discard(pod_key)

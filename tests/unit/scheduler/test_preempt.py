@@ -1,0 +1,77 @@
+"""Preemption: who goes, where, and for whom the room is kept."""
+
+from __future__ import annotations
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from world import node, pod, snapshot
+
+from pilothouse.scheduler.decide import Placement, Unschedulable, schedule
+from pilothouse.scheduler.preempt import Preemption
+from pilothouse.scheduler.snapshot import Snapshot
+
+
+def full() -> Snapshot:
+    world = snapshot(node("a", cpu="2"), node("b", cpu="2"))
+    world.put_pod(pod("important", cpu="2", priority=100), "a")
+    world.put_pod(pod("minor", cpu="1", priority=1), "b")
+    world.put_pod(pod("middling", cpu="1", priority=5), "b")
+    return world
+
+
+def room(answer: Placement | Unschedulable) -> Preemption | None:
+    assert isinstance(answer, Unschedulable)
+    return answer.preemption
+
+
+def names(preemption: Preemption | None) -> list[str]:
+    return [victim.pod.name for victim in preemption.victims] if preemption else []
+
+
+def test_the_least_important_goes_and_no_more_than_needed() -> None:
+    found = room(schedule(pod("p", cpu="1", priority=50), full()))
+    assert found is not None
+    assert (found.node, names(found)) == ("b", ["minor"])
+    assert sorted(names(room(schedule(pod("p", cpu="2", priority=50), full())))) == ["middling", "minor"]
+
+
+def test_equals_are_not_sent_away_and_some_pods_never_send() -> None:
+    assert room(schedule(pod("p", cpu="1", priority=1), full())) is None
+    assert room(schedule(pod("p", cpu="1", priority=50, preemptionPolicy="Never"), full())) is None
+
+
+def test_preemption_that_cannot_help_is_not_tried() -> None:
+    assert room(schedule(pod("p", cpu="3", priority=1000), full())) is None
+    assert room(schedule(pod("p", priority=1000, nodeSelector={"no": "where"}), full())) is None
+
+
+def test_room_is_kept_from_the_less_important() -> None:
+    world = full()
+    nominated = pod("p", cpu="1", priority=50)
+    world.nominate(nominated, "b")
+    world.remove_pod("shop/minor")
+    assert isinstance(schedule(pod("q", cpu="1", priority=2), world), Unschedulable)
+    assert schedule(nominated, world) == Placement("b")
+    assert schedule(pod("r", cpu="1", priority=60), world) == Placement("b")
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.lists(st.tuples(st.integers(1, 4), st.integers(0, 9)), max_size=12), st.integers(1, 4), st.integers(0, 9))
+def test_the_snapshot_is_left_as_it_was_and_victims_suffice(
+    pods: list[tuple[int, int]], cpu: int, priority: int
+) -> None:
+    world = snapshot(node("a"), node("b"))
+    for number, (size, rank) in enumerate(pods):
+        one = pod(f"p{number}", cpu=str(size), priority=rank)
+        answer = schedule(one, world)
+        if isinstance(answer, Placement):
+            world.put_pod(one, answer.node)
+    before = {info.name: (dict(info.requested), set(info.pods)) for info in world.nodes()}
+    subject = pod("new", cpu=str(cpu), priority=priority)
+    answer = schedule(subject, world)
+    assert {info.name: (dict(info.requested), set(info.pods)) for info in world.nodes()} == before
+    if isinstance(answer, Unschedulable) and answer.preemption is not None:
+        assert all(victim.priority < priority for victim in answer.preemption.victims)
+        for victim in answer.preemption.victims:
+            world.remove_pod(victim.key)
+        assert schedule(subject, world) == Placement(answer.preemption.node)
