@@ -23,6 +23,10 @@ class MemoryStore:
     def compacted(self) -> int:
         return self._state.compacted
 
+    @property
+    def problem(self) -> str:
+        return ""
+
     def get(self, key: str) -> Record | None:
         return self._state.get(key)
 

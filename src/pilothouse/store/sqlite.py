@@ -57,6 +57,7 @@ class SqliteStore:
         self._writing: _Group | None = None
         self._kicked = False
         self._closed = False
+        self._problem = ""
         self._idle = asyncio.Event()
         self._idle.set()
         self._groups: queue.SimpleQueue[_Group | None] = queue.SimpleQueue()
@@ -72,6 +73,10 @@ class SqliteStore:
     @property
     def compacted(self) -> int:
         return self._state.compacted
+
+    @property
+    def problem(self) -> str:
+        return self._problem
 
     def get(self, key: str) -> Record | None:
         return self._state.get(key)
@@ -189,6 +194,7 @@ class SqliteStore:
         if failure is not None:
             self._fail(group, failure)
         else:
+            self._problem = ""
             self._retire(self._state.publish([write.event for write in group.writes]))
             for write in group.writes:
                 event = write.event
@@ -202,7 +208,9 @@ class SqliteStore:
             self._idle.set()
 
     def _fail(self, group: _Group, failure: ApiError) -> None:
-        log.error("%s", failure.message)
+        if failure.message != self._problem:
+            log.error("%s", failure.message)
+        self._problem = failure.message
         refused = [*group.writes, *self._waiting]
         self._waiting.clear()
         self._ahead.clear()

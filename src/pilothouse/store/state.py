@@ -13,9 +13,11 @@ from collections.abc import Sequence
 from pilothouse.store.store import Compacted, Event, Record, WatchEnded, collection_of
 
 WINDOW_EVENTS = 5_000
-WINDOW_BYTES = 16 << 20
+WINDOW_BYTES = 8 << 20
 PENDING_EVENTS = 10_000
 PENDING_BYTES = 16 << 20
+_MEMOS = 64
+"""Events that keep what readers derived from them; a slower reader derives it again."""
 
 
 class Subscription:
@@ -107,7 +109,7 @@ class State:
 
     def list_at(self, prefix: str, revision: int) -> Sequence[Record]:
         """The current list with the window's changes undone, newest first."""
-        if revision >= self.revision:
+        if revision >= self._collection(prefix).changed:
             return self.list(prefix)
         if revision < self.compacted:
             raise Compacted(revision, self.compacted)
@@ -164,6 +166,8 @@ class State:
             collection.changed = self.revision = event.revision
             self._window.append(event)
             self._window_bytes += len(event.value)
+            if len(self._window) > _MEMOS:
+                self._window[-_MEMOS - 1].memo = None
             for watcher in list(collection.watchers):
                 if event.key.startswith(watcher.prefix):
                     watcher.feed(event)

@@ -91,6 +91,10 @@ class Store(Protocol):
     def compacted(self) -> int:
         """Changes after this revision are still known."""
 
+    @property
+    def problem(self) -> str:
+        """Why the last write could not be made durable, "" when it was."""
+
     def get(self, key: str) -> Record | None: ...
 
     def list(self, prefix: str) -> Sequence[Record]:

@@ -146,11 +146,13 @@ async def test_a_full_disk_fails_the_write_and_all_that_builds_on_it_and_the_sto
     )
     assert all(isinstance(outcome, ServiceUnavailable) for outcome in outcomes)
     assert "full; free space" in str(outcomes[0])
+    assert "full; free space" in store.problem
     assert store.get("core/configmaps/ns/a") == a
 
     store._database._db.execute("PRAGMA max_page_count=1000000")
     b = await store.update("core/configmaps/ns/a", value("a", "2"), a.revision)
     assert b.revision == a.revision + 1
+    assert store.problem == ""
     assert [event.revision for event in await watcher.next(1)] == [b.revision]
     await store.close()
 

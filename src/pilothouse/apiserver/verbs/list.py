@@ -16,7 +16,7 @@ from pilothouse.store.store import Compacted, Record, Store
 
 PIECE = 256 * 1024
 """Bytes written at a time: longer writes hold up the event loop."""
-_SLICE = 200
+SLICE = 200
 """Objects decoded before other work gets its turn."""
 
 _TOO_OLD = (
@@ -72,7 +72,7 @@ async def _page(records: Sequence[Record], selection: Selection, limit: int) -> 
         return records[:limit], len(records) - limit
     page: list[Record] = []
     for index, record in enumerate(records):
-        if index % _SLICE == _SLICE - 1:
+        if index % SLICE == SLICE - 1:
             await asyncio.sleep(0)
         if selection.matches(record.value):
             if limit and len(page) == limit:
@@ -87,7 +87,7 @@ async def _respond(renderer: Renderer, meta: Obj, page: Sequence[Record]) -> Res
         if sum(len(record.value) + 1 for record in page) <= PIECE:
             body = head + b",".join([record.value for record in page]) + b"]}"
             return Response(200, dict(JSON_HEADERS), body)
-    elif len(page) <= _SLICE:
+    elif len(page) <= SLICE:
         body = head + b",".join([renderer.item(record.value) for record in page]) + b"]}"
         return Response(200, dict(JSON_HEADERS), body)
     return Response(200, dict(JSON_HEADERS), stream=_pieces(renderer, head, page))
@@ -104,7 +104,7 @@ async def _pieces(renderer: Renderer, head: bytes, page: Sequence[Record]) -> As
         if size >= PIECE:
             yield b"".join(parts)
             parts, size = [], 0
-        if not renderer.whole and index % _SLICE == _SLICE - 1:
+        if not renderer.whole and index % SLICE == SLICE - 1:
             await asyncio.sleep(0)
     parts.append(b"]}")
     yield b"".join(parts)

@@ -18,7 +18,7 @@ from pilothouse.apiserver.accept import object_form
 from pilothouse.apiserver.call import JSON_HEADERS, Backend, Call
 from pilothouse.apiserver.forms import Renderer
 from pilothouse.apiserver.selection import Selection, facts_of
-from pilothouse.apiserver.verbs.list import PIECE, candidates
+from pilothouse.apiserver.verbs.list import PIECE, SLICE, candidates
 from pilothouse.client.wire import Response
 from pilothouse.machinery.errors import BadRequest
 from pilothouse.machinery.objects import Obj
@@ -120,14 +120,15 @@ class _Stream:
         plan = self._plan
         parts: list[bytes] = []
         size = 0
-        for record in plan.initial or ():
+        for index, record in enumerate(plan.initial or ()):
+            if index % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
             if self._selection.everything or self._selection.matches(record.value):
                 parts.append(self._frame("ADDED", record.value))
                 size += len(record.value)
             if size > PIECE:
                 yield b"".join(parts)
                 parts, size = [], 0
-                await asyncio.sleep(0)
         plan.initial = None
         if plan.mark_initial_end and plan.bookmarks:
             parts.append(self._bookmark(plan.after, initial_end=True))
