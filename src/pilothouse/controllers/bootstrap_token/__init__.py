@@ -1,1 +1,5 @@
-"""Join tokens: made, and deleted when expired; the cluster's public introduction."""
+"""Join tokens: made, and deleted when expired."""
+
+from pilothouse.controllers.bootstrap_token.create import create_join_token
+
+__all__ = ["create_join_token"]

@@ -76,7 +76,11 @@ class Controller:
         plan = decide(Snapshot(deployment, claimed.owned, pods, self._context.now()))
         for action in plan.actions:
             await self._act(deployment, action)
-        await self._write(deployment, plan)
+        try:
+            await self._write(deployment, plan)
+        except NotFound:
+            # Gone meanwhile, and the informer is about to say so.
+            return None
         return plan.again
 
     async def _write(self, deployment: Deployment, plan: Plan) -> None:

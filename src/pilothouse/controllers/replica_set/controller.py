@@ -77,13 +77,17 @@ class Controller:
         failure = await self._delete(replica_set, plan.delete) or failure
         patch, wait = status(replica_set, plan.active, failure and failure[:2], self._context.now())
         if patch:
-            await self._context.client.patch(
-                ReplicaSet,
-                replica_set.name,
-                replica_set.namespace,
-                {"metadata": {"uid": uid}, "status": patch},
-                subresource="status",
-            )
+            try:
+                await self._context.client.patch(
+                    ReplicaSet,
+                    replica_set.name,
+                    replica_set.namespace,
+                    {"metadata": {"uid": uid}, "status": patch},
+                    subresource="status",
+                )
+            except NotFound:
+                # Gone meanwhile, and the informer is about to say so.
+                return None
         if failure is not None:
             raise failure[2]
         return wait

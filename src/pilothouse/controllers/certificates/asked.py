@@ -1,0 +1,49 @@
+"""What a certificate request asks for, read from its PEM."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from cryptography import x509
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
+
+
+class Asked(NamedTuple):
+    """Subject and names of a request; `others` counts names of kinds that are never granted (e-mail, URI)."""
+
+    common_name: str
+    organizations: tuple[str, ...]
+    dns_names: tuple[str, ...]
+    ip_addresses: tuple[str, ...]
+    others: int
+    public_key: ec.EllipticCurvePublicKey | None
+
+
+def read_request(pem: bytes) -> Asked:
+    """Raises ValueError for a request that cannot be read or is not signed by its own key."""
+    request = x509.load_pem_x509_csr(pem)
+    if not request.is_signature_valid:
+        raise ValueError("the request is not signed by the key it names")
+    names = [str(name.value) for name in request.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    organizations = [str(name.value) for name in request.subject.get_attributes_for_oid(NameOID.ORGANIZATION_NAME)]
+    dns_names: list[str] = []
+    addresses: list[str] = []
+    others = 0
+    try:
+        found = request.extensions.get_extension_for_class(x509.SubjectAlternativeName).value
+    except x509.ExtensionNotFound:
+        found = None
+    if found is not None:
+        dns_names = found.get_values_for_type(x509.DNSName)
+        addresses = [str(address) for address in found.get_values_for_type(x509.IPAddress)]
+        others = len(list(found)) - len(dns_names) - len(addresses)
+    key = request.public_key()
+    return Asked(
+        names[0] if len(names) == 1 else "",
+        tuple(organizations),
+        tuple(dns_names),
+        tuple(addresses),
+        others,
+        key if isinstance(key, ec.EllipticCurvePublicKey) else None,
+    )
