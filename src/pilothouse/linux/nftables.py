@@ -17,8 +17,8 @@ _DELETED_TABLE = 10 << 8 | 2
 _TABLE_NAME = 1
 
 
-class NftablesError(Exception):
-    """A batch was refused; nothing of it is in force. The message is nftables' own."""
+class NftablesError(OSError):
+    """The kernel or libnftables refused a batch; nothing of it is in force. The message is nftables' own."""
 
 
 class Nftables:

@@ -52,7 +52,7 @@ class Cutter:
                 self.note(Consequences(stale, judge))
                 continue
             if ended:
-                log.info("%d flows ended that lead nowhere or that network policies deny", ended)
+                log.debug("%d flows ended that lead nowhere or that network policies deny", ended)
 
 
 def _unwanted(stale: frozenset[StaleUdp], forbidden: Unwanted | None) -> Unwanted:
