@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +19,7 @@ from pilothouse.cli.connect import connect
 from pilothouse.cli.errors import CommandError
 from pilothouse.cli.manifests import Manifest, Problem, in_order, read
 from pilothouse.cli.podlogs import last_lines
-from pilothouse.cli.progress import Progress, Trouble, of_deployment
+from pilothouse.cli.progress import Progress, Trouble, of_deployment, proves_itself
 from pilothouse.client.client import Client
 from pilothouse.client.informer import Informer
 from pilothouse.kinds.apps.deployment import Deployment
@@ -31,6 +32,8 @@ READY, NOT_READY, REFUSED, TIMED_OUT = 0, 1, 2, 3
 
 _PATIENCE = 12.0
 """Seconds a lasting trouble must last before the wait is given up."""
+_SETTLING = 3.0
+"""Seconds a workload without readiness probes must stay ready: one that crashes at once is ready for a moment."""
 
 
 @dataclass(slots=True)
@@ -41,6 +44,18 @@ class Workload:
     name: str
     progress: Progress
     failing_since: float = 0.0
+    ready_since: float = 0.0
+    proves_itself: bool = False
+
+    def update(self, progress: Progress, proves_itself: bool, now: float) -> None:
+        """Takes in a fresh look."""
+        self.progress, self.proves_itself = progress, proves_itself
+        self.failing_since = (self.failing_since or now) if progress.state == "failed" else 0.0
+        self.ready_since = (self.ready_since or now) if progress.state == "ready" else 0.0
+
+    def settled_at(self) -> float:
+        """When it counts as ready for good, if nothing changes."""
+        return self.ready_since + (0.0 if self.proves_itself else _SETTLING) if self.ready_since else math.inf
 
     @property
     def title(self) -> str:
@@ -157,11 +172,11 @@ async def _follow(
             deployments, replica_sets, pods = watched[workload.namespace]
             deployment = deployments.get(f"{workload.namespace}/{workload.name}")
             if deployment is not None:
-                workload.progress = of_deployment(deployment, replica_sets, pods)
-            failing = workload.progress.state == "failed"
-            workload.failing_since = (workload.failing_since or now) if failing else 0.0
+                progress = of_deployment(deployment, replica_sets, pods)
+                workload.update(progress, proves_itself(deployment), now)
         screen.show(workloads)
-        if all(workload.progress.state == "ready" for workload in workloads):
+        settled = max(workload.settled_at() for workload in workloads)
+        if settled <= now:
             return READY
         given_up = [w.failing_since + _PATIENCE for w in workloads if w.failing_since]
         if given_up and min(given_up) <= now:
@@ -169,7 +184,7 @@ async def _follow(
         if now >= deadline:
             return TIMED_OUT
         try:
-            await asyncio.wait_for(changed.wait(), min([deadline, now + 1.0, *given_up]) - now + 0.01)
+            await asyncio.wait_for(changed.wait(), min([deadline, now + 1.0, settled, *given_up]) - now + 0.01)
         except TimeoutError:
             continue
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
@@ -16,6 +17,9 @@ State = Literal["waiting", "ready", "failed"]
 
 _IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+_BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*": ')
+_DETAIL = re.compile(r": failed to (pull and unpack|resolve|do request).*?(?=; check the network|$)", re.DOTALL)
+"""The runtime's chain of errors, whose gist stands before it."""
 REVISION = "deployment.kubernetes.io/revision"
 
 
@@ -71,6 +75,12 @@ def of_deployment(deployment: Deployment, replica_sets: Iterable[ReplicaSet], po
     return Progress("waiting", status.available_replicas, wanted, text, tuple(troubles))
 
 
+def proves_itself(deployment: Deployment) -> bool:
+    """True when every container has a readiness probe; without one, Ready means no more than started."""
+    containers = (deployment.spec.template.get("spec") or {}).get("containers") or ()
+    return all(container.get("readinessProbe") for container in containers)
+
+
 def of_pod(pod: Pod) -> list[Trouble]:
     """What keeps a pod from being ready, worst first; empty while it is merely starting."""
     name = pod.metadata.name
@@ -96,8 +106,10 @@ def _of_container(pod: str, status: ContainerStatus) -> Trouble | None:
     if waiting is None:
         return None
     if waiting.reason in _IMAGE_REASONS:
+        # The two alternate while it is tried again: one name for both, so that nothing flickers.
         lasting = waiting.reason in ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
-        return Trouble(waiting.reason, waiting.message, pod, status.name, lasting=lasting)
+        reason = "ImagePullBackOff" if waiting.reason == "ErrImagePull" else waiting.reason
+        return Trouble(reason, _BACK_OFF.sub("", waiting.message), pod, status.name, lasting=lasting)
     if waiting.reason in _CONFIG_REASONS:
         return Trouble(waiting.reason, waiting.message, pod, status.name)
     if waiting.reason == "CrashLoopBackOff":
@@ -122,7 +134,7 @@ def _summary(troubles: list[Trouble]) -> str:
     if not troubles:
         return ""
     first = next((trouble for trouble in troubles if trouble.lasting), troubles[0])
-    return f"{first.reason}: {first.message}"
+    return f"{first.reason}: {_DETAIL.sub('', first.message)}"
 
 
 def _counts(deployment: Deployment, wanted: int) -> str:

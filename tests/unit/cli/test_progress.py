@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from pilothouse.cli.progress import REVISION, of_deployment, of_pod
+from pilothouse.cli.progress import REVISION, of_deployment, of_pod, proves_itself
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.core.pod import Pod
@@ -81,6 +81,25 @@ def test_an_image_that_cannot_be_pulled_fails_it() -> None:
     broken = pod("new", **waiting("ImagePullBackOff", "no such image"))
     progress = of_deployment(deployment(), [replica_set("new", 2)], [broken])
     assert (progress.state, progress.text) == ("failed", "ImagePullBackOff: no such image")
+
+
+def test_the_gist_of_a_failed_pull_is_shown_without_the_chain_of_errors() -> None:
+    chain = 'failed to pull and unpack image "r/x": failed to resolve reference "r/x": not found'
+    message = f'Back-off pulling image "r/x": image "r/x" does not exist in registry r: {chain}'
+    progress = of_deployment(
+        deployment(), [replica_set("new", 1)], [pod("new", **waiting("ImagePullBackOff", message))]
+    )
+    assert progress.text == 'ImagePullBackOff: image "r/x" does not exist in registry r'
+    assert chain in progress.troubles[0].message
+
+
+def test_a_deployment_proves_itself_by_readiness_probes() -> None:
+    live = deployment()
+    live.spec.template = {"spec": {"containers": [{"name": "a", "readinessProbe": {}}, {"name": "b"}]}}
+    assert not proves_itself(live)
+    live.spec.template["spec"]["containers"].pop()
+    live.spec.template["spec"]["containers"][0]["readinessProbe"] = {"tcpSocket": {"port": 1}}
+    assert proves_itself(live)
 
 
 def test_the_first_failed_pull_may_still_be_mended() -> None:
