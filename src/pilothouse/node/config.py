@@ -9,7 +9,7 @@ from pilothouse.node.names import Resolver
 from pilothouse.node.refuse import Abilities
 from pilothouse.node.volumes.layout import Layout
 
-WORKERS = 12
+WORKERS = 16
 """Pods worked on at once; beyond what two cores can start, more only wait on one another."""
 
 
@@ -23,6 +23,7 @@ class NodeConfig:
     containerd_socket: Path
     cgroup_root: str
     """The group all pods run below, as in `/pilothouse-1a2b3c4d`."""
+    cgroup_filesystem: Path = Path("/sys/fs/cgroup")
     cluster_dns: str = ""
     domain: str = "cluster.local"
     port: int = 10250

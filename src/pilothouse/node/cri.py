@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import AsyncIterator
 from typing import Any, TypeVar
 
 import grpc
@@ -10,7 +11,20 @@ import grpc.aio
 import orjson
 from google.protobuf.message import Message
 
+from pilothouse.node.images.progress import downloads
+from pilothouse.node.runtime_errors import RuntimeAway, RuntimeFailure, RuntimeMissing, RuntimeTimeout, failure
+from pilothouse.node.runtime_events import RuntimeEvent, subscribe
 from pilothouse.node.wire import cri_pb2 as cri
+
+__all__ = [
+    "Runtime",
+    "RuntimeAway",
+    "RuntimeFailure",
+    "RuntimeMissing",
+    "RuntimeTimeout",
+    "failure",
+    "open_channel",
+]
 
 log = logging.getLogger(__name__)
 
@@ -34,39 +48,6 @@ SHORT = 30.0
 """Seconds for calls that only look."""
 LONG = 240.0
 """Seconds for calls that make or remove things (upstream's runtime request time-out is two minutes)."""
-
-
-class RuntimeFailure(Exception):
-    """The runtime refused or failed; `message` is its own text, without gRPC's wrapping."""
-
-    def __init__(self, method: str, message: str) -> None:
-        super().__init__(f"{method}: {message}")
-        self.method = method
-        self.message = message
-
-
-class RuntimeAway(RuntimeFailure):
-    """The runtime cannot be reached now; the call can be made again."""
-
-
-class RuntimeMissing(RuntimeFailure):
-    """What the call was about is not there."""
-
-
-class RuntimeTimeout(RuntimeFailure):
-    """The deadline passed; what the call asked for may still happen."""
-
-
-_CLASSES: dict[grpc.StatusCode, type[RuntimeFailure]] = {
-    grpc.StatusCode.UNAVAILABLE: RuntimeAway,
-    grpc.StatusCode.NOT_FOUND: RuntimeMissing,
-    grpc.StatusCode.DEADLINE_EXCEEDED: RuntimeTimeout,
-}
-
-
-def failure(method: str, error: grpc.aio.AioRpcError) -> RuntimeFailure:
-    """The failure that a gRPC error stands for."""
-    return _CLASSES.get(error.code(), RuntimeFailure)(method, error.details() or error.code().name)
 
 
 def open_channel(socket: str) -> grpc.aio.Channel:
@@ -106,6 +87,14 @@ class Runtime:
             return result
         except grpc.aio.AioRpcError as error:
             raise failure(method.rpartition("/")[2], error) from None
+
+    def events(self) -> AsyncIterator[RuntimeEvent]:
+        """What happens from now on; ends with RuntimeFailure. This is containerd's own interface, not CRI's."""
+        return subscribe(self.channel)
+
+    async def downloads(self) -> tuple[int, int]:
+        """Bytes received and bytes expected of all downloads under way; containerd's own interface too."""
+        return await downloads(self.channel)
 
     async def version(self, timeout: float = 5.0) -> cri.VersionResponse:
         return await self._call(_RUNTIME + "Version", cri.VersionRequest(), cri.VersionResponse, timeout)

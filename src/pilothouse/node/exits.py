@@ -11,10 +11,9 @@ from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeFailure
 from pilothouse.node.plan import find_container
 from pilothouse.node.state import ContainerState, PodState
-from pilothouse.node.stopping import settle
+from pilothouse.node.stopping import KILLED, settle
 from pilothouse.node.wire import cri_pb2 as cri
 
-_KILLED = 137
 _OOM_NEAR = 5.0
 """Seconds between the kernel's kill and the end of the first process within which one caused the other: an earlier kill
 of some child marks the container too, although it went on."""
@@ -48,10 +47,10 @@ async def _finish(context: Context, state: PodState, run: ContainerState) -> Non
     """Finds out what the exit's event does not tell, then has the pod looked at."""
     container = find_container(state.pod, run.name) if state.pod is not None else None
     fallback = container is not None and container.termination_message_policy == "FallbackToLogsOnError"
-    if (run.exit_code == _KILLED and not run.stopping_since) or (fallback and run.exit_code != 0):
+    if (run.exit_code == KILLED and not run.stopping_since) or (fallback and run.exit_code != 0):
         status = await _settled(context, run)
         marked = status is not None and status.reason == "OOMKilled"
-        if run.exit_code == _KILLED and _memory_did_it(run, marked=marked):
+        if run.exit_code == KILLED and _memory_did_it(run, marked=marked):
             run.reason = "OOMKilled"
     if container is not None:
         path = context.config.layout.message(state.uid, run.name, run.attempt)

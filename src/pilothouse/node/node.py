@@ -17,7 +17,6 @@ from pilothouse.node import adopt, capacity
 from pilothouse.node.config import NodeConfig
 from pilothouse.node.context import Context, Tasks
 from pilothouse.node.cri import Runtime
-from pilothouse.node.images.progress import downloads
 from pilothouse.node.images.store import ImageStore
 from pilothouse.node.images.sweeper import Sweeper
 from pilothouse.node.names import Resolver, parse_resolv_conf
@@ -38,6 +37,7 @@ class Node:
     """The node's parts put together. `run` works until cancelled and leaves containers running when it ends.
 
     `services` is the informer of Services of a process that has one anyway; without it the node runs its own.
+    `runtime` stands in for containerd in tests.
     """
 
     def __init__(
@@ -47,9 +47,10 @@ class Node:
         recorder: EventRecorder,
         *,
         services: Informer[Service] | None = None,
+        runtime: Runtime | None = None,
     ) -> None:
         self.config = config
-        self.runtime = Runtime(str(config.containerd_socket))
+        self.runtime = runtime or Runtime(str(config.containerd_socket))
         self.pods = PodTable()
         """The pods of this node, for streams and statistics to read."""
         self._client = client
@@ -58,7 +59,7 @@ class Node:
         self._informer: Informer[Pod] = Informer(client, Pod, field_selector=f"spec.nodeName={config.name}")
         references = References(client, self._reference_changed)
         tasks = Tasks()
-        images = ImageStore(self.runtime, str(config.certs_dir), lambda: downloads(self.runtime.channel))
+        images = ImageStore(self.runtime, str(config.certs_dir), self.runtime.downloads)
         memory = capacity.memory_bytes()
         self._reporter = Reporter(client, self.pods, config.address)
         self._context = Context(
@@ -68,7 +69,7 @@ class Node:
             images=images,
             volumes=Volumes(client, references, config.layout),
             references=references,
-            cgroups=Cgroups(),
+            cgroups=Cgroups(config.cgroup_filesystem),
             recorder=recorder,
             pods=self.pods,
             services=self._services,

@@ -1,15 +1,22 @@
-"""What is left on disk of pods that are no more: directories with their mounts, and cgroups."""
+"""What is left on disk of pods that are no more: directories with their mounts, cgroups, and old logs."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
 import shutil
+import time
+from pathlib import Path
 
 from pilothouse.linux.mounts import unmount_below
 from pilothouse.node.context import Context
 
 log = logging.getLogger(__name__)
+
+
+LOGS_KEPT_SECONDS = 24 * 3600.0
+LOGS_KEPT_BYTES = 256 << 20
+"""How long, and how much together, logs of pods that are gone are kept."""
 
 
 async def remove_orphans(context: Context) -> None:
@@ -32,3 +39,23 @@ def _remove(context: Context, known: set[str]) -> None:
         for name in context.cgroups.children(f"{root}/{qos}"):
             if name.startswith("pod") and name.removeprefix("pod") not in known:
                 context.cgroups.remove(f"{root}/{qos}/{name}")
+
+
+async def remove_old_logs(context: Context) -> None:
+    """Removes logs of pods that are gone, the oldest first, until the rest is young and small enough."""
+    known = {f"{state.namespace}_{state.name}_{state.uid}" for state in context.pods}
+    await asyncio.to_thread(_remove_logs, context.config.layout.logs, known, time.time())
+
+
+def _remove_logs(root: Path, known: set[str], now: float) -> None:
+    gone = []
+    for directory in root.iterdir():
+        if directory.name not in known:
+            files = [path.stat() for path in directory.rglob("*") if path.is_file()]
+            last = max((state.st_mtime for state in files), default=directory.stat().st_mtime)
+            gone.append((last, sum(state.st_size for state in files), directory))
+    total = 0
+    for last, size, directory in sorted(gone, key=lambda entry: -entry[0]):
+        total += size
+        if total > LOGS_KEPT_BYTES or now - last > LOGS_KEPT_SECONDS:
+            shutil.rmtree(directory, ignore_errors=True)

@@ -27,7 +27,7 @@ from pilothouse.node.plan import (
 )
 from pilothouse.node.refuse import refusal
 from pilothouse.node.reporting import Reporter
-from pilothouse.node.runtime_events import Exited, ImageChanged, OutOfMemory, RuntimeEvent, subscribe
+from pilothouse.node.runtime_events import Exited, ImageChanged, OutOfMemory, RuntimeEvent
 from pilothouse.node.state import PodState, Refusal
 from pilothouse.reconcile.queue import Backoff, KeyedQueue, work
 
@@ -187,7 +187,7 @@ class Pods:
         failed = False
         while True:
             try:
-                follow = asyncio.create_task(self._follow(subscribe(self._context.runtime.channel)))
+                follow = asyncio.create_task(self._follow(self._context.runtime.events()))
                 try:
                     await self._context.runtime.version()
                     if not self.runtime_ready.is_set():

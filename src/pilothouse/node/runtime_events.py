@@ -9,7 +9,7 @@ from typing import TypeAlias
 
 import grpc.aio
 
-from pilothouse.node.cri import failure
+from pilothouse.node.runtime_errors import failure
 from pilothouse.node.wire import event_service_pb2 as service
 from pilothouse.node.wire import events_pb2, images_pb2, types_pb2
 

@@ -17,6 +17,7 @@ from pilothouse.node.names import hosts_file, resolver
 from pilothouse.node.resources import cgroup_parent, pod_limits
 from pilothouse.node.runtime_config import sandbox_config
 from pilothouse.node.state import PodState, SandboxState
+from pilothouse.node.stopping import KILLED, settle
 from pilothouse.node.volumes.payload import VolumeError
 from pilothouse.node.wire import cri_pb2 as cri
 
@@ -166,6 +167,9 @@ async def drop_sandbox(context: Context, state: PodState, sandbox_id: str) -> No
     for run in [*state.containers.values(), *state.previous.values()]:
         if run.sandbox_id == sandbox_id:
             context.pods.disown(run.id)
+            context.probes.end(run)
+            if not run.exited:
+                settle(run, KILLED, time.time())
 
 
 def _delay(failures: int) -> float:

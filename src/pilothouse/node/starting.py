@@ -20,7 +20,7 @@ from pilothouse.node.images.store import ImageInfo
 from pilothouse.node.plan import find_container
 from pilothouse.node.references import config_map_names, secret_names
 from pilothouse.node.runtime_config import BindMount, container_config, log_directory
-from pilothouse.node.sandbox import config_of
+from pilothouse.node.sandbox import config_of, volume_sources
 from pilothouse.node.security import RefusedConfiguration
 from pilothouse.node.state import BACKOFF_FIRST, Backoff, ContainerState, Phase, PodState, Waiting
 from pilothouse.node.volumes.payload import VolumeError
@@ -96,6 +96,9 @@ async def _create(
     sandbox = state.sandbox
     assert sandbox is not None
     variables = environment(pod, container, await _sources(context, state, pod, container))
+    if not context.volumes.knows(state.uid):
+        # Found set up by an earlier process of this node, and not yet looked at by this one.
+        await context.volumes.set_up(pod, volume_sources(context, state))
     mounts = await context.volumes.binds(pod, container, variables)
     mounts += await asyncio.to_thread(
         _own_mounts, context, state, container, attempt, {m.container_path for m in mounts}

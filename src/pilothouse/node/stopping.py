@@ -12,6 +12,8 @@ from pilothouse.node.plan import find_container
 from pilothouse.node.state import ContainerState, Phase, PodState
 from pilothouse.node.wire import cri_pb2 as cri
 
+KILLED = 137
+"""The exit code of a process ended by SIGKILL."""
 _RETRY = 2.0
 _LEAST_GRACE = 2.0
 """Seconds a container has after its hook, even when the hook took all its grace (upstream's figure)."""
@@ -38,7 +40,7 @@ async def _stop(context: Context, state: PodState, run: ContainerState, grace: f
         await context.runtime.stop_container(run.id, grace)
     except RuntimeMissing:
         if run.running:
-            settle(run, 137, time.time())
+            settle(run, KILLED, time.time())
     except RuntimeAway:
         run.stopping_since = 0.0  # planned again
         await asyncio.sleep(_RETRY)
@@ -71,7 +73,7 @@ async def ask(context: Context, run: ContainerState) -> None:
     try:
         status = await context.runtime.container_status(run.id)
     except RuntimeMissing:
-        settle(run, 137, time.time())
+        settle(run, KILLED, time.time())
         return
     if status.state == cri.CONTAINER_EXITED and not run.exited:
         settle(run, status.exit_code, status.finished_at / 1e9 or time.time())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import grpc.aio
 
-from pilothouse.node.cri import failure
+from pilothouse.node.runtime_errors import failure
 from pilothouse.node.wire import content_pb2
 
 _LIST_STATUSES = "/containerd.services.content.v1.Content/ListStatuses"

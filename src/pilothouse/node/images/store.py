@@ -165,8 +165,8 @@ class ImageStore:
             return f'registry {parsed.host} refuses access to "{reference}": check imagePullSecrets: {text}'
         if any(sign in text for sign in _UNREACHABLE):
             return (
-                f"registry {parsed.host} cannot be reached: {text.splitlines()[-1][-300:]}; check the network, or name a "
-                f'mirror in {self._certs_dir}/{parsed.host}/hosts.toml (a line [host."https://MIRROR"])'
+                f"registry {parsed.host} cannot be reached: {text.splitlines()[-1][-300:]}; check the network, or name "
+                f'a mirror in {self._certs_dir}/{parsed.host}/hosts.toml (a line [host."https://MIRROR"])'
             )
         return f'failed to pull image "{reference}": {text}'
 

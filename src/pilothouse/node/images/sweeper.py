@@ -1,4 +1,4 @@
-"""Removes unused images when the disk they are on fills."""
+"""Removes unused images when the disk they are on fills, and logs of pods that are long gone."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import time
 from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeFailure
 from pilothouse.node.images.collect import Stored, to_remove
+from pilothouse.node.orphans import remove_old_logs
 
 log = logging.getLogger(__name__)
 
@@ -27,8 +28,9 @@ class Sweeper:
             await asyncio.sleep(PERIOD)
             try:
                 await self.sweep()
+                await remove_old_logs(self._context)
             except (RuntimeFailure, OSError) as error:
-                log.warning("removing unused images: %s", error)
+                log.warning("removing unused images and logs: %s", error)
 
     async def sweep(self) -> list[str]:
         """Removes what the thresholds ask for; returns the removed images' ids. Raises RuntimeFailure, OSError."""

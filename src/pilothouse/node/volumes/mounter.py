@@ -127,7 +127,8 @@ class Volumes:
         context = pod.spec.security_context
         group = context.fs_group if context is not None else None
         on_mismatch = context is not None and context.fs_group_change_policy == "OnRootMismatch"
-        first_time = pod.metadata.uid not in self._mounted
+        marker = self._layout.volumes_ready(pod.metadata.uid)
+        first_time = not marker.exists()
         for volume in volumes:
             target = self._layout.volume(pod.metadata.uid, volume.name)
             if volume.name in payloads:
@@ -148,6 +149,13 @@ class Volumes:
             grouped = volume.empty_dir or volume.persistent_volume_claim or volume.ephemeral
             if group is not None and grouped and first_time and volume.name not in mounted.read_only:
                 ownership.give_to_group(mounted.paths[volume.name], group, only_if_root_differs=on_mismatch)
+        if first_time:
+            marker.parent.mkdir(parents=True, exist_ok=True)
+            marker.touch()
+
+    def knows(self, uid: str) -> bool:
+        """Whether `set_up` succeeded for the pod in this process."""
+        return uid in self._mounted
 
     def intact(self, pod: Pod) -> bool:
         """Whether the volumes of a pod found running are still set up (no reboot took the memory file systems)."""
