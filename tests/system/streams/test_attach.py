@@ -34,3 +34,14 @@ async def test_output_only(bench: Bench) -> None:
     await bench.pod("p", ["/usr/bin/sh", "-c", "while true; do echo tick; sleep 0.1; done"])
     async with asyncio.timeout(20), bench.connect("/attach/default/p/main", V5, output="1") as socket:
         assert (await socket.receive()).data == b"\x01tick\n"
+
+
+async def test_the_runtime_detaches_when_the_input_of_a_terminal_ends(bench: Bench) -> None:
+    state = await bench.pod("p", ["/usr/bin/sh"], stdin=True, tty=True)
+    query = {"input": "1", "output": "1", "tty": "1"}
+    async with asyncio.timeout(20), bench.connect("/attach/default/p/main", V5, **query) as socket:
+        await socket.send_bytes(b"\0echo on\n")
+        await socket.send_bytes(b"\xff\0")
+        outcome = await collect(socket)
+    assert outcome.status["status"] == "Success"
+    assert (await bench.runtime.container_status(state.containers["main"].id)).state == 1

@@ -72,6 +72,8 @@ async def serve(
     finally:
         pings.cancel()
         await asyncio.gather(pings, return_exceptions=True)
+        if not response.closed:
+            await response.close()
     return response
 
 

@@ -108,7 +108,7 @@ class _Bridge:
         """Until the container has ended: its outputs are closed, and a Status has come or never will."""
         waiting = set(self._open) & {1, 5, 7}
         status = b""
-        while waiting and (data := await self._reader.read(_PIECE)):
+        while waiting and (data := await self._read()):
             for event in self._framing.receive(data):
                 match event:
                     case spdy.Data(1, payload, fin):
@@ -142,6 +142,15 @@ class _Bridge:
                 case _:
                     continue
 
+    async def _read(self) -> bytes:
+        try:
+            return await self._reader.read(_PIECE)
+        except ConnectionError:
+            # The stream server drops the connection once the container, or a terminal's input, has ended.
+            return b""
+
     async def _write(self, frames: bytes) -> None:
         self._writer.write(frames)
-        await self._writer.drain()
+        # ConnectionError: the container has ended, which the reading side tells the client.
+        with contextlib.suppress(ConnectionError):
+            await self._writer.drain()
