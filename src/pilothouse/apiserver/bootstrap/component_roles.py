@@ -79,6 +79,7 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
     "root-ca-cert-publisher": (
         rule("create", "", "configmaps"),
         rule(f"{READ} {_CHANGE}", "", "configmaps", ["kube-root-ca.crt"]),
+        rule("get", "", "namespaces"),
     ),
     "certificate-controller": (
         rule(f"{READ} delete", _CERTIFICATES, "certificatesigningrequests"),
