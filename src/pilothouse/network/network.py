@@ -20,7 +20,7 @@ from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
 from pilothouse.kinds.networking.network_policy import NetworkPolicy
 from pilothouse.linux.conntrack import Flow
-from pilothouse.linux.nftables import NftablesError, TableWatch
+from pilothouse.linux.nftables import TableWatch
 from pilothouse.network import flows, host
 from pilothouse.network.apply import Table
 from pilothouse.network.cni import write_cni_config
@@ -83,7 +83,7 @@ class Network:
     async def setup(self) -> None:
         """Routes, device, table and kernel parameters, in the order in which nothing can leak. Takes some 10 ms.
 
-        Raises RangeInUse, AddressMissing, OSError or NftablesError: without these no pod may start.
+        Raises RangeInUse, AddressMissing or OSError: without these no pod may start.
         """
         host.keep_ranges_in(self._config)
         host.make_service_device(self._config)
@@ -100,7 +100,7 @@ class Network:
         """Puts policies and host ports in force for a pod whose sandbox got that address, before its containers start.
 
         Waits until this node knows the policies. An earlier pod's rules for the same address go at once.
-        Raises NftablesError when the kernel refuses; the pod must not start then.
+        Raises OSError when the kernel refuses; the pod must not start then.
         """
         await self._in_force.wait()
         self._starting[pod.key] = (pod.metadata.uid, address)
@@ -146,7 +146,7 @@ class Network:
             try:
                 async with self._changing:
                     await self._converge()
-            except (NftablesError, OSError) as error:
+            except OSError as error:
                 log.error("the network could not be changed, trying again in %.1f s: %s", wait, error)
                 await asyncio.sleep(wait)
                 wait = min(wait * 2, _RETRY_MOST)

@@ -9,7 +9,7 @@ import subprocess
 from pathlib import Path
 
 import pytest
-from conftest import LAN_ADDRESS, NODE, NODE_ADDRESS, PREFIX, Server, ask, sh
+from network_host import LAN_ADDRESS, NODE, NODE_ADDRESS, PREFIX, Server, ask, sh
 
 from pilothouse.network.config import NetworkConfig
 from pilothouse.network.network import Network

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import dnslib
 import pytest
-from conftest import NODE, PODS, PREFIX, Cluster, eventually, within
+from network_host import NODE, PODS, PREFIX, Cluster, eventually, within
 
 from pilothouse.dns.feed import ZoneFeed
 from pilothouse.network.config import NetworkConfig

@@ -7,7 +7,7 @@ import subprocess
 from collections.abc import Iterator
 
 import pytest
-from conftest import LAN_ADDRESS, NODE, NODE_ADDRESS, PREFIX, Cluster, enter, running, sh
+from network_host import LAN_ADDRESS, NODE, NODE_ADDRESS, PREFIX, Cluster, enter, running, sh
 
 from pilothouse.linux import sysctl
 from pilothouse.network import host

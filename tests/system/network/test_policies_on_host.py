@@ -6,7 +6,7 @@ import asyncio
 from typing import Any
 
 import pytest
-from conftest import LAN, NODE, PODS, PREFIX, Cluster, Connection, ask, eventually, running, sh
+from network_host import LAN, NODE, PODS, PREFIX, Cluster, Connection, ask, eventually, running, sh
 
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import from_tree

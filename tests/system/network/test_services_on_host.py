@@ -8,7 +8,20 @@ from collections import Counter
 from functools import partial
 
 import pytest
-from conftest import LAN, NODE, NODE_ADDRESS, PODS, PREFIX, Cluster, Connection, Server, ask, eventually, running, sh
+from network_host import (
+    LAN,
+    NODE,
+    NODE_ADDRESS,
+    PODS,
+    PREFIX,
+    Cluster,
+    Connection,
+    Server,
+    ask,
+    eventually,
+    running,
+    sh,
+)
 
 from pilothouse.network.config import NetworkConfig
 from pilothouse.network.network import Network
@@ -162,6 +175,12 @@ async def test_other_nodes_pods_are_routed(network: Network, cluster: Cluster) -
     }
     cluster.put("nodes", node)
     await eventually(lambda: "10.232.1.0/24 via 192.168.77.2" in sh(f"ip -n {NODE} route"), True)
+    # The neighbour stands in for the other node, with a pod of its own.
+    sh(f"ip -n {LAN} addr add 10.232.1.5/32 dev lo && ip -n {LAN} route add 10.232.0.0/24 via {NODE_ADDRESS}")
+    server = Server(LAN, "far", 8080, address="10.232.1.5")
+    assert await asyncio.to_thread(ask, A, "10.232.1.5", 8080) == ("far", PODS["a"])
+    server.close()
+    sh(f"ip -n {LAN} addr del 10.232.1.5/32 dev lo && ip -n {LAN} route del 10.232.0.0/24")
     cluster.delete("nodes", "/n2")
     await eventually(lambda: "10.232.1.0/24" in sh(f"ip -n {NODE} route"), False)
 
