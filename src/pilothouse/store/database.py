@@ -8,6 +8,7 @@ current plus the window, whatever failed before. Freed pages are used again; a l
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -42,7 +43,12 @@ class Database:
 
     def __init__(self, path: Path) -> None:
         self.path = path
-        fresh = not path.exists() or path.stat().st_size == 0
+        try:
+            # Secrets are in it: nobody else may read it, nor the write-ahead log, which takes its mode from it.
+            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+            fresh = path.stat().st_size == 0
+        except OSError as error:
+            raise DataDirectoryError(f"{path} cannot be opened: {error.strerror}; check the data directory") from error
         try:
             self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
             self._prepare(fresh)

@@ -97,9 +97,10 @@ class SqliteStore:
 
     async def create(self, key: str, value: bytes) -> Record:
         self._check_open()
-        if self._latest(key) is not None:
+        while self._latest(key) is not None:
+            if key not in self._ahead:
+                raise KeyExists(key)
             await self._settled(key)
-            raise KeyExists(key)
         revision = self._next_revision
         event = Event(revision, key, splice(value, revision), None, False)
         return await self._submit(event, Row(revision, key, value, 0))
@@ -138,14 +139,16 @@ class SqliteStore:
 
     async def _expect(self, key: str, expected: int) -> Record:
         self._check_open()
-        old = self._latest(key)
-        if old is None or old.revision != expected:
+        while True:
+            old = self._latest(key)
+            if old is not None and old.revision == expected:
+                return old
+            if key not in self._ahead:
+                raise RevisionMismatch(key)
             await self._settled(key)
-            raise RevisionMismatch(key)
-        return old
 
     async def _settled(self, key: str) -> None:
-        """Waits until what a refusal rests on can be seen by its receiver."""
+        """Waits for writes on their way: a refusal must rest on what its receiver can see, and they may yet fail."""
         for write in [*(self._writing.writes if self._writing else ()), *self._waiting]:
             if write.event.key == key:
                 await asyncio.wait([write.done])

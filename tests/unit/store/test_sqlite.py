@@ -157,6 +157,31 @@ async def test_a_full_disk_fails_the_write_and_all_that_builds_on_it_and_the_sto
     await store.close()
 
 
+async def test_a_create_after_one_that_failed_is_judged_by_what_is_there(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "state.db")
+    pages = store._database._db.execute("PRAGMA page_count").fetchone()[0]
+    store._database._db.execute(f"PRAGMA max_page_count={pages}")
+    first = asyncio.ensure_future(store.create("core/configmaps/ns/a", value("a", "x" * 1_000_000)))
+    await asyncio.sleep(0)
+    second = asyncio.ensure_future(store.create("core/configmaps/ns/a", value("a")))
+    with pytest.raises(ServiceUnavailable):
+        await first
+    assert (await second).revision == 1
+    await store.close()
+
+
+async def test_the_file_is_for_its_owner_only(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "state.db")
+    await store.create("core/secrets/ns/a", value("a"))
+    assert {(tmp_path / name).stat().st_mode & 0o777 for name in ("state.db", "state.db-wal")} == {0o600}
+    await store.close()
+
+
+async def test_a_directory_that_does_not_exist_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataDirectoryError, match="No such file or directory"):
+        SqliteStore(tmp_path / "none" / "state.db")
+
+
 async def test_a_cancelled_writer_leaves_nothing_half_done(tmp_path: Path) -> None:
     store = SqliteStore(tmp_path / "state.db")
     writing = asyncio.ensure_future(store.create("core/configmaps/ns/a", value("a")))
