@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -26,6 +26,9 @@ from pilothouse.node.state import PodState, PodTable
 from pilothouse.node.volumes.mounter import Volumes
 
 log = logging.getLogger(__name__)
+
+PodStarting = Callable[[Pod, str], Awaitable[None]]
+"""Given a pod and its address; raises OSError when the pod must not start."""
 
 
 class Tasks:
@@ -73,6 +76,8 @@ class Context:
     recorder: EventRecorder
     pods: PodTable
     services: Informer[Service]
+    pod_starting: PodStarting | None
+    """Called when a sandbox has its address, before containers start in it: the network's rules for the pod."""
     tasks: Tasks
     probes: Prober
     wake: Callable[[str], None]

@@ -15,7 +15,7 @@ from pilothouse.kinds.core.service import Service
 from pilothouse.linux.cgroups import Cgroups
 from pilothouse.node import adopt, capacity
 from pilothouse.node.config import NodeConfig
-from pilothouse.node.context import Context, Tasks
+from pilothouse.node.context import Context, PodStarting, Tasks
 from pilothouse.node.cri import Runtime
 from pilothouse.node.images.store import ImageStore
 from pilothouse.node.images.sweeper import Sweeper
@@ -37,6 +37,7 @@ class Node:
     """The node's parts put together. `run` works until cancelled and leaves containers running when it ends.
 
     `services` is the informer of Services of a process that has one anyway; without it the node runs its own.
+    `pod_starting` puts the network's rules for a pod in force before its containers start (None: there are none).
     `runtime` stands in for containerd in tests.
     """
 
@@ -47,6 +48,7 @@ class Node:
         recorder: EventRecorder,
         *,
         services: Informer[Service] | None = None,
+        pod_starting: PodStarting | None = None,
         runtime: Runtime | None = None,
     ) -> None:
         self.config = config
@@ -73,6 +75,7 @@ class Node:
             recorder=recorder,
             pods=self.pods,
             services=self._services,
+            pod_starting=pod_starting,
             probes=Prober(self.runtime, config.address, self._wake, lambda *what: self._context.tell(*what)),
             tasks=tasks,
             wake=self._wake,

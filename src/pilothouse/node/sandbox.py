@@ -56,6 +56,8 @@ async def _make_sandbox(context: Context, state: PodState) -> None:
         state.sandbox = SandboxState(sandbox_id, attempt, created_at=time.time(), runtime_handler=handler)
         status, state.sandbox.netns = await context.runtime.sandbox_status(sandbox_id)
         state.sandbox.ip = status.network.ip
+        if context.pod_starting is not None and state.sandbox.ip:
+            await context.pod_starting(pod, state.sandbox.ip)
         await asyncio.to_thread(write_hosts, context, pod, state.sandbox.ip)
     except (RuntimeFailure, ApiError, OSError, NoSuchRuntimeClass) as error:
         state.sandbox_failures += 1
