@@ -13,6 +13,7 @@ from pilothouse.controllers.node_lifecycle.decide import (
     eviction_rate,
     evicts,
     is_ready,
+    reported,
     same_taints,
     taint_tree,
     unknown_conditions,
@@ -66,6 +67,9 @@ class Controller:
             self._silent.discard(key)
             return
         self._heartbeats.first_seen(key, time.monotonic())
+        if old is not None and reported(old, new):
+            # A node that comes back may report its status before it renews its lease.
+            self._hear(key)
         self.nodes_queue.add(key)
         if _executing(old) != _executing(new):
             for pod in self._pods.by_index(NODE, key):
@@ -75,8 +79,11 @@ class Controller:
         if new is None or new.namespace != _LEASES or self._nodes.get(new.name) is None:
             return
         if old is None or old.spec.renew_time != new.spec.renew_time:
-            self._heartbeats.hear(new.name, time.monotonic())
-            self._silent.discard(new.name)
+            self._hear(new.name)
+
+    def _hear(self, name: str) -> None:
+        self._heartbeats.hear(name, time.monotonic())
+        self._silent.discard(name)
 
     def _pod_changed(self, key: str, old: Pod | None, new: Pod | None) -> None:
         if new is not None and new.spec.node_name and (old is None or old.spec.node_name != new.spec.node_name):
@@ -100,9 +107,12 @@ class Controller:
         now = self._context.now()
         if key in self._silent and (conditions := unknown_conditions(node, now)):
             self._context.events.event(node, "Normal", "NodeNotReady", f"Node {key} status is now: NodeNotReady")
-            node = await self._context.client.patch(
-                Node, key, None, {"status": {"conditions": conditions}}, type="strategic", subresource="status"
-            )
+            # Conditional, so that a report of the node's own that comes at this moment is not overwritten.
+            patch = {
+                "metadata": {"resourceVersion": node.metadata.resource_version},
+                "status": {"conditions": conditions},
+            }
+            node = await self._context.client.patch(Node, key, None, patch, type="strategic", subresource="status")
         wait = self._eviction_wait(node)
         taints = wanted_taints(node, now, may_evict=wait == 0)
         if not same_taints(taints, node.spec.taints):

@@ -36,6 +36,12 @@ def is_ready(node: Node) -> bool:
     return is_true(node.status.conditions, "Ready")
 
 
+def reported(old: Node, new: Node) -> bool:
+    """True if the node itself wrote its Ready condition between the two (what is written here is always Unknown)."""
+    before, after = find(old.status.conditions, "Ready"), find(new.status.conditions, "Ready")
+    return after is not None and after.status != "Unknown" and after != before
+
+
 def unknown_conditions(node: Node, now: dt.datetime) -> list[Obj]:
     """Conditions (for a strategic merge) of a node that stopped reporting; empty if it is marked already."""
     ready = find(node.status.conditions, "Ready")
