@@ -72,11 +72,12 @@ class PodSecurity:
                 f'violates PodSecurity "{enforced}:latest": {", ".join(map(str, broken))}; mend the pod, or allow it '
                 f"in this namespace: kubectl label namespace {request.namespace} --overwrite {PREFIX}enforce={level}",
             )
-        self._warn(request, pod, labels)
+        if not _is_controlled(pod):
+            self._warn(request, pod, labels)
 
     def _warn_of_template(self, request: AdmissionRequest, path: tuple[str, ...]) -> None:
         template, old = _at(request.object, path), _at(request.old_object, path)
-        if template and template != old:
+        if template and template != old and not _is_controlled(request.object or {}):
             self._warn(request, template, self._labels(request.namespace), template_of=True)
 
     def _warn(self, request: AdmissionRequest, pod: Obj, labels: Obj, *, template_of: bool = False) -> None:
@@ -94,6 +95,12 @@ class PodSecurity:
 
 def _enforced_by_default(namespace: str) -> str:
     return PRIVILEGED if namespace == _SYSTEM else BASELINE
+
+
+def _is_controlled(obj: Obj) -> bool:
+    """Whether a controller made it: whoever wrote the workload behind it was warned then, and controllers read no
+    warnings."""
+    return any(owner.get("controller") for owner in (obj.get("metadata") or {}).get("ownerReferences") or ())
 
 
 def _check_labels(request: AdmissionRequest, namespace: Obj) -> None:
