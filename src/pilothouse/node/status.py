@@ -233,7 +233,9 @@ def difference(sent: Obj, status: Obj) -> Obj:
             continue
         if name == "conditions":
             known = {condition["type"]: condition for condition in old or ()}
-            patch[name] = [condition for condition in new or () if known.get(condition["type"]) != condition]
+            changed = [condition for condition in new or () if known.get(condition["type"]) != condition]
+            if changed:
+                patch[name] = changed
         elif name in ("podIPs", "hostIPs"):
             patch[name] = [{"$patch": "replace"}, *(new or ())]
         else:
