@@ -118,10 +118,19 @@ class HttpsEdge:
             raw.method,
             path,
             parse_qsl(query, keep_blank_values=True) if query else [],
-            {name.lower(): value for name, value in raw.headers.items()},
+            _headers(raw.headers),
             body,
             self._identify(certificate) if certificate else None,
         )
+
+
+def _headers(raw: Mapping[str, str]) -> dict[str, str]:
+    """Names in lower case; values of a repeated header (`Impersonate-Group`) are joined by commas (RFC 9110, 5.3)."""
+    headers: dict[str, str] = {}
+    for name, value in raw.items():
+        key = name.lower()
+        headers[key] = f"{headers[key]}, {value}" if key in headers else value
+    return headers
 
 
 async def _limited(raw: web.BaseRequest) -> bytes:
