@@ -50,7 +50,10 @@ class Workload:
     def update(self, progress: Progress, proves_itself: bool, now: float) -> None:
         """Takes in a fresh look."""
         self.progress, self.proves_itself = progress, proves_itself
-        self.failing_since = (self.failing_since or now) if progress.state == "failed" else 0.0
+        if progress.state == "failed":
+            self.failing_since = self.failing_since or now
+        elif progress.state == "ready":
+            self.failing_since = 0.0
         self.ready_since = (self.ready_since or now) if progress.state == "ready" else 0.0
 
     def settled_at(self) -> float:
@@ -178,7 +181,8 @@ async def _follow(
         settled = max(workload.settled_at() for workload in workloads)
         if settled <= now:
             return READY
-        given_up = [w.failing_since + _PATIENCE for w in workloads if w.failing_since]
+        # A retry looks like waiting for a moment: the first failure counts until it is ready.
+        given_up = [w.failing_since + _PATIENCE for w in workloads if w.progress.state == "failed"]
         if given_up and min(given_up) <= now:
             return NOT_READY
         if now >= deadline:

@@ -1,0 +1,143 @@
+"""The control process: API server, store, controllers and scheduler in one event loop.
+
+Everything but the HTTPS edge talks to the API through the same handler, so each component passes authentication,
+authorisation and admission as its own identity.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import datetime as dt
+import functools
+import logging
+import ssl
+from pathlib import Path
+
+from pilothouse.apiserver.allocation import service_allocators
+from pilothouse.apiserver.bootstrap.chain import build_chain
+from pilothouse.apiserver.bootstrap.component_roles import CONTROLLER_PREFIX
+from pilothouse.apiserver.bootstrap.ensure import ensure
+from pilothouse.apiserver.bootstrap.objects import Cluster
+from pilothouse.apiserver.http import HttpsEdge
+from pilothouse.apiserver.node_link import NodeLink
+from pilothouse.apiserver.reader import StoreReader
+from pilothouse.apiserver.server import ApiServer
+from pilothouse.client.client import Client
+from pilothouse.client.shared import SharedInformers
+from pilothouse.client.wire import HandlerTransport, User
+from pilothouse.controllers.bootstrap_token import controller as token_cleaner
+from pilothouse.controllers.bootstrap_token import create_join_token
+from pilothouse.controllers.certificates import controller as certificates
+from pilothouse.controllers.root_ca import controller as root_ca
+from pilothouse.controllers.start import INFORMERS, Controller, run_controllers
+from pilothouse.kinds.catalogue import KINDS
+from pilothouse.launch import listeners, process
+from pilothouse.launch.config import Config, load
+from pilothouse.launch.notify import notify
+from pilothouse.launch.pki import API, NODE_CLIENT, ClusterPki, write_private
+from pilothouse.scheduler.scheduler import run_scheduler
+from pilothouse.store.sqlite import SqliteStore
+
+log = logging.getLogger(__name__)
+_LONGEST_SLEEP = 3600.0
+_OWN_TOKEN_SECONDS = 3600.0
+
+
+async def control(config: Config) -> None:
+    """Runs until cancelled."""
+    pki = ClusterPki.open(
+        config.path("pki"),
+        addresses=[config.node_address, *config.listen],
+        service_ip=config.kubernetes_service,
+        domain=config.domain,
+    )
+    kubeconfig = config.path("kubeconfig")
+    write_private(kubeconfig, pki.admin_kubeconfig(f"https://127.0.0.1:{config.api_port}").encode())
+    store = SqliteStore(config.path("state.db"))
+    nodes = NodeLink(pki.client_context(NODE_CLIENT))
+    issuer = f"https://kubernetes.default.svc.{config.domain}"
+    api = ApiServer(
+        store,
+        build_chain(store, pki.service_account_key, issuer),
+        KINDS,
+        allocators=service_allocators(store, config.service_range),
+        nodes=nodes,
+    )
+    context = pki.server_context()
+    edge = HttpsEdge(api.handle, context)
+    sockets = listeners.inherited()["tcp"] or [listeners.listen_tcp(a, config.api_port) for a in config.listen]
+
+    def client_for(name: str) -> Client:
+        """A client for a part of this process, with that part's own identity and rights."""
+        user = User(name if name.startswith("system:") else CONTROLLER_PREFIX + name)
+        return Client(HandlerTransport(api.handle, user), user_agent=name)
+
+    informers = SharedInformers(client_for(INFORMERS))
+    try:
+        await set_up_cluster(config, pki, store, api)
+        await edge.start(sockets)
+        notify("control", f"ready: the API answers at https://{config.node_address}:{config.api_port}")
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(
+                run_controllers(client_for, pod_range=config.pod_range, informers=informers, extra=_certified(pki))
+            )
+            tasks.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers))
+            tasks.create_task(informers.run())
+            tasks.create_task(keep_renewed(pki, context, nodes))
+            tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
+    finally:
+        await edge.close()
+        await nodes.close()
+        await store.close()
+
+
+def _certified(pki: ClusterPki) -> list[Controller]:
+    """The controllers that work with the cluster's authority."""
+    sign = functools.partial(certificates.run, ca_pem=pki.ca_pem, ca_key_pem=pki.ca_key_pem)
+    publish = functools.partial(root_ca.run, ca_pem=pki.ca_pem.decode())
+    return [
+        Controller(certificates.NAME, sign),
+        Controller(root_ca.NAME, publish),
+        Controller(token_cleaner.NAME, token_cleaner.run),
+    ]
+
+
+async def set_up_cluster(config: Config, pki: ClusterPki, store: SqliteStore, api: ApiServer) -> None:
+    """What the cluster holds from its first start, and a token for this machine's own node until it has joined."""
+    root = Client(HandlerTransport(api.handle, User("system:pilothouse:bootstrap", ("system:masters",))))
+    url = f"https://{config.node_address}:{config.api_port}"
+    cluster = Cluster(config.kubernetes_service, config.node_address, config.api_port, url, pki.ca_pem)
+    await ensure(StoreReader(store), root, cluster)
+    if not config.path("node", "client.pem").exists():
+        token = await create_join_token(root, _OWN_TOKEN_SECONDS, pki.ca_der)
+        config.path("node").mkdir(mode=0o700, exist_ok=True)
+        write_private(config.path("node", "join"), token.encode())
+
+
+async def keep_renewed(pki: ClusterPki, context: ssl.SSLContext, nodes: NodeLink) -> None:
+    """Replaces certificates before they end, while everything goes on."""
+    while True:
+        seconds = (pki.next_renewal() - dt.datetime.now(dt.UTC)).total_seconds()
+        await asyncio.sleep(min(max(seconds, 1.0), _LONGEST_SLEEP))
+        for name in pki.renew():
+            log.info("the certificate %s was renewed", name)
+            if name == API:
+                pki.refresh(context, API)
+            elif name == NODE_CLIENT:
+                nodes.renew(pki.client_context(NODE_CLIENT))
+
+
+def main() -> None:
+    """`python -m pilothouse.launch.control --data-dir D`."""
+    parser = argparse.ArgumentParser(prog="pilothouse control")
+    parser.add_argument("--data-dir", required=True)
+    config = load(parser.parse_args().data_dir)
+    if config is None:
+        parser.error("nothing is set up there: run `pilothouse up`")
+    process.set_up("control")
+    process.run(lambda: control(config))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,187 @@
+"""The node process: pods, volumes, probes, the network's rules, the node's own HTTPS API, and the line to dns."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import logging
+import sys
+from ipaddress import IPv4Network
+from pathlib import Path
+
+from pilothouse.client.client import Client
+from pilothouse.client.events import EventRecorder
+from pilothouse.client.https import HttpsTransport
+from pilothouse.dns.feed import ZoneFeed
+from pilothouse.launch import process
+from pilothouse.launch.config import Config, load
+from pilothouse.launch.containerd import import_pause_image, runtime_binaries
+from pilothouse.launch.network import network_config
+from pilothouse.launch.notify import notify
+from pilothouse.launch.pause import IMAGE
+from pilothouse.linux.host import Host, detect
+from pilothouse.network.network import Network, service_keys
+from pilothouse.node.api.server import NodeApi, server_context
+from pilothouse.node.cri import Runtime, RuntimeAway
+from pilothouse.node.identity.errors import IdentityError
+from pilothouse.node.identity.identity import Identity, ensure_identity, ensure_serving, keep_renewed
+from pilothouse.node.node import Node, NodeConfig
+from pilothouse.node.refuse import Abilities
+from pilothouse.node.runtimes import tried_runtimes
+
+log = logging.getLogger(__name__)
+VERSION = "v1.35.0+pilothouse"
+_CONTAINERD_PAUSE = 0.05
+_TOKEN_PAUSE = 0.05
+_CONTAINERD_PATIENCE = 200
+
+
+async def node(config: Config) -> None:
+    """Runs until cancelled; containers, rules and dns go on after that."""
+    host = detect()
+    identity = await own_identity(config)
+    transport = HttpsTransport(config.api_url, identity.client_context())
+    client = Client(transport, user_agent="pilothouse-node")
+    network = Network(network_config(config), client)
+    await network.setup()
+    labels = await prepare_runtime(config, host)
+    recorder = EventRecorder(client, "kubelet", config.node_name)
+    worker = Node(
+        node_config(config, host, labels),
+        client,
+        recorder,
+        services=network.services,
+        pod_starting=network.pod_starting,
+    )
+    network.share_pods(worker.informer)
+    feed = ZoneFeed(
+        config.path("run", "dns.sock"),
+        config.domain,
+        [IPv4Network(config.pod_range), IPv4Network(config.service_range)],
+        network.services,
+        network.slices,
+        service_keys,
+    )
+    try:
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(network.run())
+            tasks.create_task(recorder.run())
+            tasks.create_task(worker.run())
+            tasks.create_task(serve_api(config, identity, transport, client, worker))
+            tasks.create_task(feed.run())
+            tasks.create_task(tell_ready(worker, config))
+            if not config.is_server:
+                tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
+    finally:
+        await client.close()
+
+
+async def own_identity(config: Config) -> Identity:
+    """This node's certificate. On the API's machine its token appears at the first start; wait for that."""
+    directory = config.path("node")
+    while config.is_server:
+        if any((directory / name).exists() for name in ("client.pem", "join")):
+            break
+        await asyncio.sleep(_TOKEN_PAUSE)
+    return await ensure_identity(directory, config.node_name, config.api_url)
+
+
+async def serve_api(
+    config: Config, identity: Identity, transport: HttpsTransport, client: Client, worker: Node
+) -> None:
+    """The node's own API, once its certificate is granted, which needs the Node to be registered."""
+    addresses = [config.node_address]
+    serving = await ensure_serving(identity, client, addresses)
+    context = server_context(serving, serving, identity.authority)
+    api = NodeApi(
+        worker.pods,
+        worker.runtime,
+        context,
+        node_name=config.node_name,
+        address=config.node_address,
+        port=config.node_port,
+        directory=config.path("run", "streams"),
+        cgroup_root=config.cgroup_root,
+    )
+    async with asyncio.TaskGroup() as tasks:
+        tasks.create_task(api.run())
+        tasks.create_task(
+            keep_renewed(
+                identity,
+                client,
+                addresses,
+                lambda: transport.renew(identity.client_context()),
+                lambda: context.load_cert_chain(serving),
+            )
+        )
+
+
+async def prepare_runtime(config: Config, host: Host) -> dict[str, str]:
+    """Waits for containerd, which may just be starting, gives it the sandbox image if it has none, and tries runtimes.
+
+    Returns the node labels that say which runtimes work.
+    """
+    runtime = Runtime(config.containerd_socket)
+    try:
+        await _await_image(runtime, config, host)
+        programs = runtime_binaries(config, host)
+        kept = config.path("node", "runtimes.json")
+        return await tried_runtimes(runtime, programs, IMAGE, kept, config.cgroup_root)
+    finally:
+        await runtime.close()
+
+
+async def _await_image(runtime: Runtime, config: Config, host: Host) -> None:
+    waited = 0
+    while True:
+        try:
+            image, _ = await runtime.image_status(IMAGE)
+            break
+        except RuntimeAway as error:
+            waited += 1
+            if waited == _CONTAINERD_PATIENCE:
+                log.error("containerd does not answer (%s): see its log in %s", error, config.path("logs"))
+            await asyncio.sleep(_CONTAINERD_PAUSE)
+    if image is None:
+        await asyncio.to_thread(import_pause_image, config, host)
+
+
+def node_config(config: Config, host: Host, labels: dict[str, str]) -> NodeConfig:
+    """What the node room is handed."""
+    return NodeConfig(
+        name=config.node_name,
+        address=config.node_address,
+        data_dir=Path(config.data_dir),
+        containerd_socket=Path(config.containerd_socket),
+        cgroup_root=config.cgroup_root,
+        cluster_dns=config.dns_address,
+        domain=config.domain,
+        port=config.node_port,
+        abilities=Abilities(apparmor=host.apparmor, selinux=host.selinux, seccomp_dir=str(config.path("seccomp"))),
+        labels=labels,
+        version=VERSION,
+    )
+
+
+async def tell_ready(worker: Node, config: Config) -> None:
+    """Tells the supervisor, and through it whoever waits, that pods can run here."""
+    await worker.registration.ready.wait()
+    notify("node", f"ready: node {config.node_name} takes pods")
+
+
+def main() -> None:
+    """`python -m pilothouse.launch.node --data-dir D`."""
+    parser = argparse.ArgumentParser(prog="pilothouse node")
+    parser.add_argument("--data-dir", required=True)
+    config = load(parser.parse_args().data_dir)
+    if config is None:
+        parser.error("nothing is set up there: run `pilothouse up`")
+    process.set_up("node")
+    try:
+        process.run(lambda: node(config))
+    except IdentityError as error:
+        sys.exit(str(error))
+
+
+if __name__ == "__main__":
+    main()
