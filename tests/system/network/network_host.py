@@ -19,7 +19,9 @@ import orjson
 import pytest
 
 from pilothouse.client.client import Client
+from pilothouse.client.informer import Informer
 from pilothouse.client.wire import HandlerTransport, Request, Response, User
+from pilothouse.kinds.core.pod import Pod
 from pilothouse.network.config import NetworkConfig
 from pilothouse.network.network import Network
 
@@ -282,8 +284,10 @@ def cluster() -> Cluster:
 
 
 @contextlib.asynccontextmanager
-async def running(config: NetworkConfig, cluster: Cluster) -> AsyncIterator[Network]:
+async def running(config: NetworkConfig, cluster: Cluster, pods: Informer[Pod] | None = None) -> AsyncIterator[Network]:
     network = Network(config, cluster.client)
+    if pods is not None:
+        network.share_pods(pods)
     await network.setup()
     task = asyncio.create_task(network.run())
     try:

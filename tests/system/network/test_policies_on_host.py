@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from network_host import LAN, NODE, PODS, PREFIX, Cluster, Connection, ask, eventually, running, sh
 
+from pilothouse.client.informer import Informer
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import from_tree
 from pilothouse.network.config import NetworkConfig
@@ -181,3 +182,16 @@ async def test_a_restart_keeps_policies_in_force(config: NetworkConfig, cluster:
     cluster.delete("networkpolicies", "shop/web")
     async with running(config, cluster):
         await passes(A, "b")
+
+
+async def test_the_nodes_own_informer_of_pods_may_be_shared(
+    config: NetworkConfig, cluster: Cluster, servers: None
+) -> None:
+    shared: Informer[Pod] = Informer(cluster.client, Pod)
+    task = asyncio.create_task(shared.run())
+    async with running(config, cluster, shared):
+        cluster.pod("b", PODS["b"], {"app": "b"}, [{"containerPort": 8080, "hostPort": 8090, "protocol": "TCP"}])
+        await eventually(lambda: ask(LAN, "192.168.77.1", 8090)[0], "b")
+        policy(cluster, "deny", podSelector={}, policyTypes=["Ingress"])
+        await denied(A, "b")
+    task.cancel()
