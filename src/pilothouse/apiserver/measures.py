@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from pilothouse.apiserver.route import Route
 
@@ -14,9 +14,10 @@ _BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class Measures:
-    """Counters of one server. `sample_lag` runs beside it."""
+    """Counters of one server; `resources` are the groups and plurals it serves. `sample_lag` runs beside it."""
 
-    def __init__(self) -> None:
+    def __init__(self, resources: Iterable[tuple[str, str]]) -> None:
+        self._resources = frozenset(resources)
         self._requests: Counter[tuple[str, str, str, int]] = Counter()
         self._in_progress = 0
         self._lags = [0] * (len(_BUCKETS) + 1)
@@ -28,7 +29,7 @@ class Measures:
     def end(self, route: Route, code: int) -> None:
         self._in_progress -= 1
         # What does not exist is not counted apart, so that nobody can fill the memory with names.
-        known = route.is_resource and code != 404
+        known = (route.group, route.resource) in self._resources
         place = (route.verb, route.group, route.resource) if known else ("", "", "")
         self._requests[*place, code] += 1
 

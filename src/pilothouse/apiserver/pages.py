@@ -57,7 +57,10 @@ def position(params: dict[str, str], current: int) -> Position:
     if token:
         if asked:
             raise BadRequest("specifying resource version is not allowed when using continue")
-        return _decode_continue(token)
+        found = _decode_continue(token)
+        if (found.revision or 0) > current:
+            raise refusals.version_too_large(found.revision or 0, current)
+        return found
     if asked > current:
         raise refusals.version_too_large(asked, current)
     if asked and (match == "Exact" or (not match and limit(params))):

@@ -69,7 +69,7 @@ class ApiServer:
         self._reviews: dict[tuple[str, str, str], ReviewResource] = {
             (entry.resource.group, entry.resource.version, entry.resource.plural): entry for entry in chain.reviews
         }
-        self.measures = Measures()
+        self.measures = Measures((kind.resource.group, kind.resource.plural) for kind in kinds)
         self._metrics = ResourceMetrics(store, nodes)
         self._documents = Documents(kinds, chain, self.measures, store, metrics_entries if nodes else ())
 

@@ -263,3 +263,29 @@ async def test_trailing_slashes_and_documents(plane: ControlPlane) -> None:
     headers = {"accept": accept, "if-none-match": etag}
     again = await plane.api.handle(Request("GET", "/apis", headers=headers, user=ADMIN))
     assert (again.status, again.body) == (304, b"")
+
+
+async def test_a_busy_watch_misses_nothing(plane: ControlPlane) -> None:
+    client = plane.client()
+    lines = await watch(client, resourceVersion="0")
+    await asyncio.gather(*(make(client, f"m{n}") for n in range(300)))
+    assert await lines.some(300) == [("ADDED", f"m{n}") for n in range(300)]
+
+
+async def test_metrics_name_only_what_is_served(plane: ControlPlane) -> None:
+    client = plane.client()
+    await client.send("GET", PATH)
+    await client.send("GET", "/apis/evil.example/v1/anything")
+    text = (await client.request("GET", "/metrics")).decode()
+    assert 'apiserver_request_total{verb="list",group="",resource="configmaps",code="200"} 1' in text
+    assert "evil" not in text
+
+
+async def test_health(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> None:
+    client = plane.client()
+    assert await client.request("GET", "/livez") == b"ok"
+    assert b"[+]store ok\nreadyz check passed" in await client.request("GET", "/readyz", query=[("verbose", "")])
+    monkeypatch.setattr(MemoryStore, "problem", "the disk is full")
+    failed = await client.send("GET", "/readyz")
+    assert (failed.status, b"[-]store failed: the disk is full" in failed.body) == (500, True)
+    assert await client.request("GET", "/readyz/ping") == b"ok"

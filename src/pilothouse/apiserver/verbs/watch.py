@@ -26,6 +26,8 @@ from pilothouse.store.store import Compacted, Event, Record, WatchEnded, Watcher
 
 BOOKMARK_SECONDS = 60.0
 _DEFAULT_SECONDS = 1800.0
+_BATCH = 64
+"""Events written at a time, so that a busy watch does not hold up the loop."""
 
 
 @dataclass(slots=True)
@@ -142,13 +144,14 @@ class _Stream:
         while (now := loop.time()) < end:
             until = min(end, bookmark) if self._plan.bookmarks else end
             events = await self._watcher.next(max(until - now, 0.001))
-            chunk = self._lines(events)
+            # Read before anything is written: while it is written, the store moves on.
+            seen = events[-1].revision if events else self._store.revision
+            for start in range(0, len(events), _BATCH):
+                if lines := self._lines(events[start : start + _BATCH]):
+                    yield lines
             if self._plan.bookmarks and loop.time() >= bookmark:
-                last = events[-1].revision if events else self._store.revision
-                chunk += self._bookmark(last)
+                yield self._bookmark(seen)
                 bookmark = loop.time() + BOOKMARK_SECONDS
-            if chunk:
-                yield chunk
 
     def _lines(self, events: Sequence[Event]) -> bytes:
         if not self._renderer.whole:
