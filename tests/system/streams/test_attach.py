@@ -38,9 +38,9 @@ async def test_output_only(bench: Bench) -> None:
 
 async def test_the_runtime_detaches_when_the_input_of_a_terminal_ends(bench: Bench) -> None:
     state = await bench.pod("p", ["/usr/bin/sh"], stdin=True, tty=True)
-    query = {"input": "1", "output": "1", "tty": "1"}
+    query = {"input": "1", "output": "1", "error": "1"}
     async with asyncio.timeout(20), bench.connect("/attach/default/p/main", V5, **query) as socket:
-        await socket.send_bytes(b"\0echo on\n")
+        await socket.send_bytes(b"\0echo attached\n")
         await socket.send_bytes(b"\xff\0")
         outcome = await collect(socket)
     assert outcome.status["status"] == "Success"

@@ -38,7 +38,7 @@ class GroupReader:
         """None when the group is gone."""
         try:
             return self._v2(self._root + path) if self.unified else self._v1(self._cpu + path, self._memory + path)
-        except (FileNotFoundError, OSError):
+        except OSError:
             # ENODEV as well as ENOENT: the group was removed while it was read.
             return None
 

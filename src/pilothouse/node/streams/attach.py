@@ -45,11 +45,13 @@ async def run(socket: Socket, tasks: Tasks, container_id: str, streams: Streams)
         await end(socket, channels.failure_status(f"the container cannot be attached to: {reason}"))
         return
     try:
-        await _Bridge(socket, reader, writer, wanted).run()
+        status = await _Bridge(socket, reader, writer, wanted).run()
     except (spdy.SpdyError, channels.ChannelError) as error:
-        await end(socket, channels.failure_status(str(error)))
+        status = channels.failure_status(str(error))
     finally:
         writer.close()
+    if status is not None:
+        await end(socket, status)
 
 
 async def _upgrade(url: str) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
@@ -88,24 +90,25 @@ class _Bridge:
         chosen = {1: True, 3: streams.stdin, 5: streams.stdout, 7: streams.stderr, 9: streams.terminal}
         self._open = [stream for stream, wanted in chosen.items() if wanted]
 
-    async def run(self) -> None:
+    async def run(self) -> bytes | None:
+        """The Status to end with, once nobody reads from or writes to the client any more; None when it has gone."""
         for stream in self._open:
             await self._write(self._framing.open(stream, {"streamtype": _TYPES[stream]}))
         outgoing = asyncio.create_task(self._to_client(), name="attach output")
         incoming = asyncio.create_task(self._to_runtime(), name="attach input")
         try:
-            # ConnectionError: one side has gone, and with it the session.
-            with contextlib.suppress(ConnectionError):
-                done, _ = await asyncio.wait((outgoing, incoming), return_when=asyncio.FIRST_COMPLETED)
-                for task in done:
-                    task.result()
+            await asyncio.wait((outgoing, incoming), return_when=asyncio.FIRST_COMPLETED)
+            if outgoing.done():
+                return outgoing.result()
+            incoming.result()
+            return None
         finally:
             for task in (outgoing, incoming):
                 task.cancel()
             await asyncio.gather(outgoing, incoming, return_exceptions=True)
 
-    async def _to_client(self) -> None:
-        """Until the container has ended: its outputs are closed, and a Status has come or never will."""
+    async def _to_client(self) -> bytes:
+        """The Status to end with, once the container has ended: its outputs are closed."""
         waiting = set(self._open) & {1, 5, 7}
         status = b""
         while waiting and (data := await self._read()):
@@ -126,7 +129,7 @@ class _Bridge:
                         continue
                 if fin:
                     waiting.discard(event.stream)
-        await end(self._socket, status or channels.exit_status(0))
+        return status or channels.exit_status(0)
 
     async def _to_runtime(self) -> None:
         """Until the client has closed or gone."""

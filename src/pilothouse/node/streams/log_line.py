@@ -10,7 +10,7 @@ import calendar
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 from pilothouse.machinery.errors import Invalid
 
@@ -169,9 +169,6 @@ class LogFilter:
             output = output[: max(0, self._left)]
             self._left -= len(output)
         return output
-
-
-Verdict = Literal["more", "enough"]
 
 
 def tail_start(data: bytes, count: int, whole: bool) -> int | None:
