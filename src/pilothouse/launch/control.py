@@ -85,6 +85,7 @@ async def control(config: Config) -> None:
             tasks.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers))
             tasks.create_task(informers.run())
             tasks.create_task(keep_renewed(pki, context, nodes))
+            tasks.create_task(api.measures.sample_lag())
             tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
     finally:
         await edge.close()
