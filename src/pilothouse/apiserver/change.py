@@ -98,7 +98,7 @@ async def _store(
     if causes:
         raise invalid_error(call.resource, call.route.name, causes)
     new = owned(call.resource, new, old, manager)
-    if new == old:
+    if new == old or (manager.settled and _same_but_for_times(new, old)):
         return record
     value = codec.encode(new)
     if call.dry_run:
@@ -107,6 +107,20 @@ async def _store(
         await backend.store.delete(record.key, record.revision)
         return codec.preview(record.key, value, record.revision)
     return await backend.store.update(record.key, value, record.revision)
+
+
+def _same_but_for_times(new: Obj, old: Obj) -> bool:
+    """True when an apply changed nothing but when managers last wrote: defaults and admission gave back what it took.
+
+    Source: upstream's field manager, which keeps the old times of such a write so that it is none.
+    """
+
+    def timeless(obj: Obj) -> Obj:
+        meta = obj["metadata"]
+        fields = [{**entry, "time": None} for entry in meta.get("managedFields") or ()]
+        return {**obj, "metadata": {**meta, "managedFields": fields}}
+
+    return timeless(new) == timeless(old)
 
 
 def carry_over(call: Call, new: Obj, old: Obj) -> None:
