@@ -1,0 +1,128 @@
+"""`scripts/bench up`: measures the engine as a whole and prints the figures with what they are aimed at."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import json
+import os
+import shutil
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from pathlib import Path
+
+from pilothouse.testing.bench import measure
+from pilothouse.testing.bench.host import BenchError, Host, own_network, write_registry_settings
+from pilothouse.testing.bench.report import Figure, show
+from pilothouse.testing.images import ImageError, Recipe, build, push
+
+_EXAMPLE = Path(__file__).parents[4] / "examples" / "shop"
+_PARTS = ("starts", "idle", "one", "many", "reading")
+
+
+def main() -> None:
+    """Reads the options, measures, prints."""
+    parser = argparse.ArgumentParser(prog="scripts/bench")
+    parser.add_argument("what", choices=["up"], help="up: the engine as a whole")
+    parser.add_argument("-o", "--output", choices=["json"], help="for programs")
+    parser.add_argument("--only", choices=_PARTS, action="append", help="a part of it; may be repeated")
+    parser.add_argument("--starts", type=int, default=5, metavar="N", help="how often it is started (default 5)")
+    parser.add_argument("--idle", type=float, default=60.0, metavar="SECONDS", help="how long it idles (default 60)")
+    parser.add_argument("--pods", type=int, default=50, metavar="N", help="pods at once (default 50)")
+    parser.add_argument("--turns", type=int, default=15, metavar="N", help="single pods of each kind (default 15)")
+    options = parser.parse_args()
+    if os.geteuid() != 0:
+        sys.exit("error: run as root (it makes network namespaces and containers): sudo scripts/bench up")
+    try:
+        figures = _up(options)
+    except (BenchError, ImageError) as error:
+        sys.exit(f"error: {error}")
+    if options.output == "json":
+        print(json.dumps([figure.tree() for figure in figures], indent=2))
+    else:
+        show(figures)
+    sys.exit(any(figure.met is False for figure in figures))
+
+
+def _up(options: argparse.Namespace) -> list[Figure]:
+    root = Path(tempfile.mkdtemp(prefix="ph-bench-", dir="/tmp"))
+    host = Host(root / "data")
+    parts = options.only or _PARTS
+    try:
+        address = _free_address()
+        with _registry(root, address):
+            image = _images(root, address)
+        with own_network(), _registry(root, address):
+            try:
+                measure.prepare(host, root / "shop", _say)
+                return _measure(host, image, parts, options)
+            finally:
+                host.pilothouse("down", "--purge")
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _measure(host: Host, image: str, parts: Sequence[str], options: argparse.Namespace) -> list[Figure]:
+    runs: dict[str, Callable[[], Awaitable[list[Figure]]]] = {
+        "starts": lambda: measure.starts(host, options.starts, _say),
+        "idle": lambda: measure.idle(host, options.idle, _say),
+        "one": lambda: measure.one_pod(host, image, options.turns, _say),
+        "many": lambda: measure.many_pods(host, image, options.pods, _say),
+        "reading": lambda: measure.reading(host, 500, _say),
+    }
+
+    async def all_parts() -> list[Figure]:
+        return [figure for part in _PARTS if part in parts for figure in await runs[part]()]
+
+    return asyncio.run(all_parts())
+
+
+def _say(text: str) -> None:
+    print(f"  {text}", file=sys.stderr, flush=True)
+
+
+def _free_address() -> str:
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        return f"127.0.0.1:{probe.getsockname()[1]}"
+
+
+@contextlib.contextmanager
+def _registry(root: Path, address: str) -> Iterator[None]:
+    settings = root / "registry.json"
+    write_registry_settings(settings, root / "images", address)
+    host, _, port = address.partition(":")
+    with (root / "registry.log").open("ab") as log:
+        process = subprocess.Popen(["docker-registry", "serve", str(settings)], stdout=log, stderr=log)
+    try:
+        deadline = time.monotonic() + 20
+        while True:
+            with contextlib.suppress(OSError), socket.create_connection((host, int(port))):
+                break
+            if time.monotonic() > deadline:
+                raise BenchError(f"the registry does not start: {(root / 'registry.log').read_text()[-500:]}")
+            time.sleep(0.02)
+        yield
+    finally:
+        process.kill()
+        process.wait()
+
+
+def _images(root: Path, registry: str) -> str:
+    """Builds and pushes the images, outside, where apt has a way to its sources; returns the measured pods' one."""
+    _say("building images")
+    command = [sys.executable, str(_EXAMPLE / "build.py"), registry, str(root / "shop")]
+    done = subprocess.run(command, capture_output=True, text=True)
+    if done.returncode != 0:
+        raise BenchError(f"the example's images cannot be built: {done.stderr[-1000:]}")
+    busybox = Path("/bin/busybox").read_bytes()
+    programs = {f"usr/bin/{name}": busybox for name in ("busybox", "sh")}
+    return push(build(Recipe(executables=programs)), registry, "bench/sh", "1")
+
+
+if __name__ == "__main__":
+    main()

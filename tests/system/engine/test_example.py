@@ -1,0 +1,98 @@
+"""The example, from its manifests to its page: deployed, reached by every address, its data kept, deployed again."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from conftest import Images
+from machine import Machine, until
+
+pytestmark = pytest.mark.system
+
+
+def page(shop: Machine) -> dict[str, Any]:
+    """What the application answers on the node's port."""
+    return dict(json.loads(shop.fetch(f"http://{shop.address}:30080/api/shop")))
+
+
+def test_the_page_is_there_by_every_address(shop: Machine) -> None:
+    address = shop.cluster_address("front", "shop")
+    for base in (address, f"{shop.address}:30080", "127.0.0.1:30080"):
+        assert "Harbour Shop" in shop.fetch(f"http://{base}/")
+
+
+def test_status_names_what_runs(shop: Machine) -> None:
+    tree = json.loads(shop.pilothouse("status", "-o", "json"))
+    assert tree["engine"]["pid"] == shop.pid("supervisor")
+    assert tree["problems"] == []
+    workloads = {w["name"]: (w["ready"], w["wanted"]) for w in tree["workloads"]}
+    assert workloads == {"app": (2, 2), "front": (1, 1), "redis": (1, 1)}
+    front = next(s for s in tree["services"] if s["name"] == "front")
+    assert front["address"] == shop.cluster_address("front", "shop")
+
+
+def test_data_outlives_the_pod_that_wrote_it(shop: Machine) -> None:
+    before = page(shop)["visits"]
+    (old,) = shop.pods("-n", "shop", "-l", "app.kubernetes.io/name=redis")
+    shop.kubectl("delete", "pod", "-n", "shop", old["metadata"]["name"])
+    shop.kubectl("rollout", "status", "-n", "shop", "deployment/redis", "--timeout=60s", seconds=70)
+    (new,) = shop.pods("-n", "shop", "-l", "app.kubernetes.io/name=redis")
+    assert new["metadata"]["uid"] != old["metadata"]["uid"]
+    assert until(lambda: page(shop)["visits"], "the page counts again") > before
+
+
+def test_policies_of_the_example_hold(shop: Machine) -> None:
+    """Only the application may talk to Redis: the front may not, and neither may the node's other pods."""
+    address = shop.cluster_address("redis", "shop")
+    probe = (
+        "import socket,sys\ntry: socket.create_connection((sys.argv[1],6379),2)\n"
+        "except OSError as e: print(type(e).__name__)\nelse: print('connected')"
+    )
+    app = shop.pods("-n", "shop", "-l", "app.kubernetes.io/name=app")[0]
+    image = app["spec"]["containers"][0]["image"]
+    said = {}
+    for namespace, labels in (
+        ("shop", "app.kubernetes.io/name=app"),
+        ("shop", "app.kubernetes.io/name=other"),
+        ("default", "a=b"),
+    ):
+        name = f"probe-{len(said)}"
+        overrides = {"spec": {**SAFE, "containers": [{**CONTAINER, "image": image, "args": ["-c", probe, address]}]}}
+        shop.kubectl(
+            "run", name, "-n", namespace, f"--image={image}", "--restart=Never", f"--labels={labels}",
+            f"--overrides={json.dumps(overrides)}",
+        )  # fmt: skip
+        shop.kubectl(
+            "wait", "-n", namespace, f"pod/{name}", "--for=jsonpath={.status.phase}=Succeeded", "--timeout=30s"
+        )
+        said[name] = shop.kubectl("logs", "-n", namespace, name).strip()
+        shop.kubectl("delete", "pod", "-n", namespace, name, "--wait=false")
+    assert said["probe-0"] == "connected"
+    assert "connected" not in (said["probe-1"], said["probe-2"])
+
+
+SAFE = {
+    "securityContext": {"runAsNonRoot": True, "runAsUser": 10001, "seccompProfile": {"type": "RuntimeDefault"}},
+    "automountServiceAccountToken": False,
+}
+CONTAINER = {
+    "name": "c",
+    "command": ["/usr/bin/python3"],
+    "securityContext": {"allowPrivilegeEscalation": False, "capabilities": {"drop": ["ALL"]}},
+}
+
+
+def test_deployed_again_changes_nothing(shop: Machine, images: Images) -> None:
+    kinds = "namespaces,configmaps,secrets,persistentvolumeclaims,serviceaccounts,deployments,services,networkpolicies"
+
+    def versions() -> dict[str, str]:
+        items = shop.get(kinds, "-n", "shop")["items"]
+        return {f"{i['kind']}/{i['metadata']['name']}": i["metadata"]["resourceVersion"] for i in items}
+
+    before = versions()
+    tree = json.loads(shop.pilothouse("deploy", str(images.shop), "-o", "json"))
+    assert tree["ready"]
+    assert {item["outcome"] for item in tree["objects"]} == {"unchanged"}
+    assert versions() == before
