@@ -20,7 +20,7 @@ from pilothouse.apiserver.forms import Renderer
 from pilothouse.apiserver.selection import Selection, facts_of
 from pilothouse.apiserver.verbs.list import PIECE, SLICE, candidates
 from pilothouse.client.wire import Response
-from pilothouse.machinery.errors import BadRequest
+from pilothouse.machinery.errors import ApiError, BadRequest
 from pilothouse.machinery.objects import Obj
 from pilothouse.store.store import Compacted, Event, Record, WatchEnded, Watcher
 
@@ -52,7 +52,8 @@ async def watch(backend: Backend, call: Call) -> Response:
     try:
         watcher = backend.store.watch(codec.prefix(call.resource, namespace), plan.after)
     except Compacted as error:
-        raise refusals.expired(str(error)) from error
+        # As upstream: an event in a stream that was accepted, which is where clients look for it.
+        return Response(200, dict(JSON_HEADERS), stream=_only(_error(refusals.expired(str(error)))))
     stream = _Stream(backend, call, selection, renderer, plan, watcher)
     return Response(200, dict(JSON_HEADERS), stream=stream.frames())
 
@@ -181,6 +182,14 @@ class _Stream:
         resource = self._kind.resource
         value = orjson.dumps({"kind": resource.kind, "apiVersion": resource.api_version, "metadata": meta})
         return self._frame("BOOKMARK", value)
+
+
+def _error(error: ApiError) -> bytes:
+    return orjson.dumps({"type": "ERROR", "object": error.status()}) + b"\n"
+
+
+async def _only(line: bytes) -> AsyncIterator[bytes]:
+    yield line
 
 
 def _shown(change: str, event: Event) -> bytes:
