@@ -12,13 +12,14 @@ from collections.abc import Mapping
 
 import msgspec
 
-from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.pod import Pod, PodStatus
 from pilothouse.node import exits, labels
 from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeFailure
 from pilothouse.node.plan import find_container
 from pilothouse.node.starting import begin
 from pilothouse.node.state import ContainerState, Phase, PodState, SandboxState
+from pilothouse.node.status import rfc3339
 from pilothouse.node.wire import cri_pb2 as cri
 
 log = logging.getLogger(__name__)
@@ -42,8 +43,9 @@ def _read_kept(context: Context) -> list[Pod]:
     return pods
 
 
-def keep(context: Context, pod: Pod) -> None:
-    """Keeps the pod on disk. Raises OSError."""
+def keep(context: Context, pod: Pod, started_at: float) -> None:
+    """Keeps the pod, and when it started, on disk. Raises OSError."""
+    pod = msgspec.structs.replace(pod, status=PodStatus(start_time=rfc3339(started_at)))
     path = context.config.layout.spec(pod.metadata.uid)
     path.parent.mkdir(parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
@@ -81,13 +83,14 @@ async def _compare(context: Context, state: PodState, run: ContainerState, liste
         exits.exited(context, state, run.id, status.exit_code, status.finished_at / 1e9)
     elif run.uncertain and listed.state == cri.CONTAINER_RUNNING:
         run.uncertain, run.phase, run.started_at = False, Phase.RUNNING, listed.created_at / 1e9
-        resume(context, state)
+        resume(context, state, api_known=True)
         context.wake(state.uid)
 
 
-async def adopt(context: Context) -> None:
+async def adopt(context: Context, *, api_known: bool) -> None:
     """Lists the runtime's sandboxes and containers into the states of their pods; before any pod is worked on.
 
+    With `api_known`, pods carry the status the API server last showed; without, what runs is taken to be ready.
     Raises RuntimeFailure.
     """
     sandboxes = await context.runtime.list_sandboxes()
@@ -105,6 +108,8 @@ async def adopt(context: Context) -> None:
         *(limited(state, listed) for listed in newest if (state := _owner(context, listed.labels)) is not None)
     )
     await asyncio.gather(*(_details(context, state, slots) for state in context.pods))
+    for state in context.pods:
+        resume(context, state, api_known=api_known)
 
 
 def _owner(context: Context, given: Mapping[str, str]) -> PodState | None:
@@ -183,7 +188,7 @@ def _run(status: cri.ContainerStatus, listed: cri.Container) -> ContainerState:
 
 
 async def _details(context: Context, state: PodState, slots: asyncio.Semaphore) -> None:
-    """The address and network namespace of a sandbox, and the probes of containers that run."""
+    """The address and network namespace of a sandbox."""
     sandbox = state.sandbox
     if sandbox is not None and sandbox.ready and not sandbox.ip:
         async with slots:
@@ -192,10 +197,9 @@ async def _details(context: Context, state: PodState, slots: asyncio.Semaphore) 
                 sandbox.ip = status.network.ip
             except RuntimeFailure as error:
                 log.warning("sandbox of %s: %s", state.key, error)
-    resume(context, state)
 
 
-def resume(context: Context, state: PodState) -> None:
+def resume(context: Context, state: PodState, *, api_known: bool) -> None:
     """Takes up the probes of running containers from what the API last showed, so that none turns unready meanwhile."""
     if state.pod is None:
         return
@@ -207,4 +211,6 @@ def resume(context: Context, state: PodState) -> None:
         status = shown.get(run.name)
         if status is not None and status.container_id == f"containerd://{run.id}":
             run.ready, run.started = status.ready, bool(status.started)
+        elif not api_known:
+            run.ready = run.started = True
         begin(context, state, container, run)

@@ -37,6 +37,7 @@ _STEPS = 200
 """Plans in one pass; more means that an action does not change what it was planned for."""
 _RESUBSCRIBE = 0.2
 _LIST_LAG = 0.5
+_API_PATIENCE = 3.0
 
 
 class Pods:
@@ -46,8 +47,8 @@ class Pods:
         self._context = context
         self._reporter = reporter
         self.queue = KeyedQueue()
-        self.synced = False
-        """The API server has said which pods there are: only now may others be removed."""
+        self.synced = asyncio.Event()
+        """Set once the API server has said which pods there are: only then may others be removed."""
         self.runtime_ready = asyncio.Event()
         """The runtime's containers have been listed: only now may pods be started."""
 
@@ -111,7 +112,7 @@ class Pods:
         state = self._context.pods.by_uid(uid)
         if state is None:
             return None
-        if state.pod is None and not self.synced:
+        if state.pod is None and not self.synced.is_set():
             return 1.0
         if not state.admitted and state.pod is not None:
             await self._admit(state, state.pod)
@@ -158,7 +159,7 @@ class Pods:
             state.refusal = refusal(pod, self._context.config.abilities)
             if state.refusal is not None:
                 self._context.tell(state, "Warning", state.refusal.reason, state.refusal.message)
-        await asyncio.to_thread(adopt.keep, self._context, pod)
+        await asyncio.to_thread(adopt.keep, self._context, pod, state.started_at)
         state.admitted = True
 
     async def _act(self, state: PodState, action: Action) -> None:
@@ -191,7 +192,8 @@ class Pods:
                 try:
                     await self._context.runtime.version()
                     if not self.runtime_ready.is_set():
-                        await adopt.adopt(self._context)
+                        await self._wait_for_api()
+                        await adopt.adopt(self._context, api_known=self.synced.is_set())
                         self._adopted()
                     await adopt.refresh(self._context)
                     failed = False
@@ -206,6 +208,14 @@ class Pods:
                 log.log(level, "following containerd: %s", error)
                 failed = True
             await asyncio.sleep(_RESUBSCRIBE)
+
+    async def _wait_for_api(self) -> None:
+        """The API server knows which containers were ready; without it they are looked after all the same."""
+        try:
+            async with asyncio.timeout(_API_PATIENCE):
+                await self.synced.wait()
+        except TimeoutError:
+            log.info("the API server does not answer: pods are run as last known")
 
     def _adopted(self) -> None:
         self._context.images.forget()
@@ -235,7 +245,7 @@ class Pods:
 
     def forsake_unknown(self, known: set[str]) -> None:
         """The API server's first list is in: pods it does not name are taken apart."""
-        self.synced = True
+        self.synced.set()
         for state in self._context.pods:
             if state.uid not in known:
                 state.deleted = True

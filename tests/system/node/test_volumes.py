@@ -9,6 +9,8 @@ import pytest
 from node_cluster import Cluster
 
 from pilothouse.kinds.core.config_map import ConfigMap
+from pilothouse.kinds.core.persistent_volume import PersistentVolume
+from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.secret import Secret
 from pilothouse.machinery.objects import Obj
 
@@ -185,3 +187,66 @@ async def test_names_in_the_pod(cluster: Cluster) -> None:
     assert "10.0.0.9\tdb\tdb.local\n" in text
     assert "nameserver 10.96.0.10" in text
     assert "search default.svc.cluster.local svc.cluster.local cluster.local" in text
+
+
+async def test_local_persistent_volumes(cluster: Cluster) -> None:
+    directory = cluster.runtime.root / "volumes" / "pv-1"
+    claim = {
+        "metadata": {"name": "data"},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "local",
+            "volumeName": "pv-1",
+            "resources": {"requests": {"storage": "1Mi"}},
+        },
+    }
+    made = await cluster.client.create_tree(PersistentVolumeClaim.resource, claim, "default")
+    terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}]
+    volume = {
+        "metadata": {
+            "name": "pv-1",
+            "annotations": {"pv.kubernetes.io/provisioned-by": "pilothouse.io/local"},
+            "finalizers": ["pilothouse.io/local-volume"],
+        },
+        "spec": {
+            "capacity": {"storage": "1Mi"},
+            "accessModes": ["ReadWriteOnce"],
+            "storageClassName": "local",
+            "persistentVolumeReclaimPolicy": "Delete",
+            "local": {"path": str(directory)},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
+            "claimRef": {"namespace": "default", "name": "data", "uid": made["metadata"]["uid"]},
+        },
+    }
+    await cluster.client.create_tree(PersistentVolume.resource, volume)
+    spec: Obj = {
+        "securityContext": {"runAsUser": 1000, "fsGroup": 3000},
+        "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
+        "containers": [
+            {"command": sh("echo kept >/v/file; exec sleep 99"), "volumeMounts": [{"name": "v", "mountPath": "/v"}]}
+        ],
+    }
+    await cluster.create("stateful", spec)
+
+    async def told() -> bool:
+        return 'persistentvolumeclaim "data" is not bound' in await cluster.events()
+
+    await cluster.until(told, "it waits for the claim")
+    await cluster.client.patch(
+        PersistentVolumeClaim, "data", "default", {"status": {"phase": "Bound"}}, subresource="status"
+    )
+    await cluster.ready("stateful")
+
+    async def written() -> bool:
+        return (directory / "file").exists() and (directory / "file").read_text() == "kept\n"
+
+    await cluster.until(written, "the file is on the host")
+    assert (directory / "file").stat().st_gid == 3000
+    await cluster.delete("stateful")
+    assert (directory / "file").exists()
+    await cluster.client.delete(PersistentVolume, "pv-1")
+
+    async def gone() -> bool:
+        return await cluster.client.find(PersistentVolume, "pv-1") is None and not directory.exists()
+
+    await cluster.until(gone, "the volume is reclaimed")

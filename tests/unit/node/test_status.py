@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pilothouse.kinds.core.pod import Pod, PodReadinessGate
+from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import from_tree
 from pilothouse.node.plan import waiting_for
 from pilothouse.node.state import ContainerState, Phase, PodState, Refusal, SandboxState
