@@ -9,8 +9,8 @@ import pytest
 from pilothouse.client.client import Client
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.core.config_map import ConfigMap
-from pilothouse.kinds.core.secret import Secret
 from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.secret import Secret
 from pilothouse.machinery.errors import AlreadyExists, BadRequest, Conflict, Invalid, NotFound
 from pilothouse.machinery.objects import Obj
 from pilothouse.testing.control_plane import ControlPlane
