@@ -61,8 +61,9 @@ class AdmissionRequest:
     """One write as admission sees it; `object` may be changed in place.
 
     `operation` is CREATE, UPDATE, DELETE or CONNECT. `object` is None for DELETE, `old_object` is None for CREATE and
-    CONNECT; for a subresource such as binding or eviction, `object` is the Binding or Eviction posted; for CONNECT it
-    is the options (`PodExecOptions`…). Append to `warnings` what the client is to read in `Warning` headers.
+    CONNECT. A write through status, scale, binding, finalize or approval is an UPDATE of the whole object with that
+    `subresource`; `token` is a CREATE of the TokenRequest; an eviction is the DELETE it leads to; for CONNECT `object` is
+    the options (`PodExecOptions`…). Append to `warnings` what the client is to read in `Warning` headers.
     """
 
     user: User

@@ -5,15 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
+from kubectl_runner import Kubectl
 
 from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.testing.control_plane import ControlPlane
-
-if TYPE_CHECKING:
-    from conftest import Kubectl
 
 pytestmark = pytest.mark.system
 

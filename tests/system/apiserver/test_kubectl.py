@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from typing import TYPE_CHECKING
 
 import orjson
 import pytest
+from kubectl_runner import Kubectl
 
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.testing.control_plane import ControlPlane
-
-if TYPE_CHECKING:
-    from conftest import Kubectl
 
 pytestmark = pytest.mark.system
 
