@@ -6,6 +6,7 @@ the process the other, and both pass the same authentication, authorisation and 
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
@@ -68,6 +69,9 @@ class HandlerTransport:
 
     async def send(self, request: Request) -> Response:
         request.user = self._user
+        # A handler that need not wait (a read, say) never yields; a component making many requests would then keep
+        # the event loop from everyone else.
+        await asyncio.sleep(0)
         return await self._handler(request)
 
     async def close(self) -> None:

@@ -32,8 +32,8 @@ from pilothouse.scheduler.queue import Change, SchedulingQueue
 from pilothouse.scheduler.snapshot import Snapshot, Storage
 
 NAME = "default-scheduler"
-WRITES = 64
-"""Decisions being written at once."""
+WRITES = 16
+"""Decisions being written at once: the store commits them together, and the event loop still comes round to others."""
 _VOLUME_SECONDS = 600.0
 """How long a placed pod waits for its claims to be bound before it is decided anew (upstream's bind timeout)."""
 _GATED = "Scheduling is blocked due to non-empty scheduling gates"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-import itertools
+import ipaddress
 from collections.abc import Callable, Coroutine
 from typing import Any
 
@@ -52,7 +52,7 @@ class Cluster:
         self.unready: Callable[[Pod], bool] = lambda pod: False
         self._changed = asyncio.Event()
         self._pod_tasks: set[asyncio.Task[None]] = set()
-        self._addresses = itertools.count(2)
+        self._addresses = ipaddress.IPv4Network("10.244.0.0/16").hosts()
 
     async def run(self) -> None:
         """Runs everything until cancelled."""
@@ -98,7 +98,7 @@ class Cluster:
             now = timestamp()
             status: Obj = {
                 "phase": "Running",
-                "podIP": pod.status.pod_ip or f"10.244.0.{next(self._addresses)}",
+                "podIP": pod.status.pod_ip or str(next(self._addresses)),
                 "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": now}],
             }
             await self.client.patch(

@@ -17,6 +17,9 @@ from pilothouse.machinery.objects import Resource
 from pilothouse.reconcile.queue import KeyedQueue, work
 
 NAME = "namespace-controller"
+_FIRST = ("deployments", "replicasets", "pods")
+_COALESCE_SECONDS = 0.05
+"""Objects that go together are counted together."""
 _RETRY_SECONDS = 5.0
 """A look without any event, for kinds that are not watched and for errors."""
 
@@ -38,8 +41,10 @@ class Controller:
         self._context = context
         self._client = context.client
         self._namespaces = context.informers.of(Namespace)
-        # Pods before claims, volumes and secrets that they may use while they stop.
-        self._resources = sorted(resources, key=lambda resource: (resource.plural != "pods", resource))
+        # What makes pods before the pods, else they are made anew; pods before the claims and secrets they may use
+        # while they stop.
+        first = {plural: rank for rank, plural in enumerate(_FIRST)}
+        self._resources = sorted(resources, key=lambda r: (first.get(r.plural, len(first)), r))
         self.queue = KeyedQueue()
 
     def changed(self, key: str, old: Namespace | None, new: Namespace | None) -> None:
@@ -53,7 +58,7 @@ class Controller:
             if old is not None and new is None:
                 namespace = self._namespaces.get(old.metadata.namespace)
                 if namespace is not None and namespace.metadata.deletion_timestamp is not None:
-                    self.queue.add(namespace.name)
+                    self.queue.add_after(namespace.name, _COALESCE_SECONDS)
 
         return gone
 

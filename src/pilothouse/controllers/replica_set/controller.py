@@ -21,6 +21,9 @@ from pilothouse.reconcile.queue import KeyedQueue, work
 NAME = "replicaset-controller"
 WORKERS = 4
 _FIRST_BATCH = 1
+_AT_ONCE = 16
+"""Requests under way at most for one set: enough for the store to commit them together, and few enough that the event
+loop comes round to others between them."""
 _POD_NAME_PREFIX = 58
 """A generated pod name is cut here before its suffix, to stay within 63 characters."""
 
@@ -103,7 +106,7 @@ class Controller:
                 self._context.events.event(replica_set, "Warning", "FailedCreate", f"Error creating: {error.message}")
                 return "FailedCreate", error.message, error
             count -= batch
-            batch *= 2
+            batch = min(batch * 2, _AT_ONCE)
         return None
 
     async def _create_one(self, replica_set: ReplicaSet) -> ApiError | None:
@@ -124,9 +127,13 @@ class Controller:
         return None
 
     async def _delete(self, replica_set: ReplicaSet, pods: list[Pod]) -> tuple[str, str, ApiError] | None:
-        errors = await asyncio.gather(*(self._delete_one(replica_set, pod) for pod in pods))
-        error = next((error for error in errors if error is not None), None)
-        return None if error is None else ("FailedDelete", error.message, error)
+        for start in range(0, len(pods), _AT_ONCE):
+            batch = pods[start : start + _AT_ONCE]
+            errors = await asyncio.gather(*(self._delete_one(replica_set, pod) for pod in batch))
+            error = next((error for error in errors if error is not None), None)
+            if error is not None:
+                return "FailedDelete", error.message, error
+        return None
 
     async def _delete_one(self, replica_set: ReplicaSet, pod: Pod) -> ApiError | None:
         uid, events = replica_set.metadata.uid, self._context.events
