@@ -62,8 +62,8 @@ class AdmissionRequest:
 
     `operation` is CREATE, UPDATE, DELETE or CONNECT. `object` is None for DELETE, `old_object` is None for CREATE and
     CONNECT. A write through status, scale, binding, finalize or approval is an UPDATE of the whole object with that
-    `subresource`; `token` is a CREATE of the TokenRequest; an eviction is the DELETE it leads to; for CONNECT `object` is
-    the options (`PodExecOptions`…). Append to `warnings` what the client is to read in `Warning` headers.
+    `subresource`; `token` is a CREATE of the TokenRequest; an eviction is the DELETE it leads to; for CONNECT `object`
+    is the options (`PodExecOptions`…). Append to `warnings` what the client is to read in `Warning` headers.
     """
 
     user: User
