@@ -1,4 +1,4 @@
-"""A queue of keys: each key is worked on by one worker at a time, is remembered while it is, and backs off on errors."""
+"""A queue of keys: each is worked on by one worker at a time, is remembered while it is, and backs off on errors."""
 
 from __future__ import annotations
 
