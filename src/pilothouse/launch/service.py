@@ -51,6 +51,8 @@ def start_in_background(config: Config, systemd: bool, say: Callable[[str], None
     log = config.path("logs", "supervisor.log")
     log.parent.mkdir(mode=0o700, exist_ok=True)
     seen = log.stat().st_size if log.exists() else 0
+    state = config.path("run", "state")
+    state.unlink(missing_ok=True)  # of a supervisor that was killed
     if systemd:
         UNIT.write_text(unit_text(config))
         subprocess.run(["systemctl", "daemon-reload"], check=True)
@@ -66,7 +68,6 @@ def start_in_background(config: Config, systemd: bool, say: Callable[[str], None
                 cwd="/",
                 env={**os.environ, "PILOTHOUSE_RESPAWN": "1"},
             )
-    state = config.path("run", "state")
     deadline = time.monotonic() + seconds
     while not state.exists():
         if log.exists() and log.stat().st_size > seen:

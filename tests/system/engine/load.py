@@ -22,6 +22,7 @@ class Load:
 
     def __init__(self) -> None:
         self.asked = {"http": 0, "dns": 0}
+        self.slowest = {"http": 0.0, "dns": 0.0}
         self.failed: list[str] = []
         self.over = threading.Event()
 
@@ -34,6 +35,7 @@ class Load:
             except Exception as error:
                 self.failed.append(f"{kind} at {began:.3f} after {time.time() - began:.3f} s: {error!r}")
             self.asked[kind] += 1
+            self.slowest[kind] = max(self.slowest[kind], time.time() - began)
             self.over.wait(_PAUSE)
 
 
@@ -71,7 +73,7 @@ def main() -> None:
     load.over.set()
     for thread in threads:
         thread.join()
-    print(json.dumps({"asked": load.asked, "failed": load.failed}))
+    print(json.dumps({"asked": load.asked, "slowest": load.slowest, "failed": load.failed}))
 
 
 if __name__ == "__main__":
