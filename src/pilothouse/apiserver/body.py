@@ -9,6 +9,7 @@ from typing import Any
 from pilothouse.apiserver.accept import JSON, media_types
 from pilothouse.apiserver.call import Call
 from pilothouse.client.wire import Request
+from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import BadRequest, UnsupportedMediaType
 from pilothouse.machinery.objects import Obj, Resource
 from pilothouse.machinery.schema import GroupVersionKind, Schema, UnknownKind, schema_for
@@ -100,6 +101,14 @@ def in_shape(call: Call, resource: Resource, tree: Obj, duplicates: Sequence[str
                 for field in examination.unknown
             ]
     return examination.tree
+
+
+def fill_in(kind: Kind, tree: Obj) -> None:
+    """Fills in the kind's defaults, in place; nulls have been dropped already where there was a schema to go by."""
+    if schema_of(kind.resource) is None:
+        kind.default(tree)
+    else:
+        kind.defaults(tree)
 
 
 def read_shape(request: Request, resource: Resource) -> Obj:

@@ -10,6 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pilothouse.apiserver import codec, refusals
+from pilothouse.apiserver.body import fill_in
 from pilothouse.apiserver.call import WRITE_RETRIES, Backend, Call
 from pilothouse.apiserver.chain import AdmissionRequest
 from pilothouse.apiserver.deletion import is_final
@@ -69,7 +70,7 @@ async def _change_once(
 ) -> Record:
     kind = call.kind
     carry_over(call, new, old)
-    kind.default(new)
+    fill_in(kind, new)
     request = AdmissionRequest(
         user=call.user,
         operation="UPDATE",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from pilothouse.apiserver import codec, refusals
-from pilothouse.apiserver.body import read_object
+from pilothouse.apiserver.body import fill_in, read_object
 from pilothouse.apiserver.call import Backend, Call
 from pilothouse.apiserver.chain import AdmissionRequest
 from pilothouse.apiserver.ownership import Manager, owned, updating
@@ -32,7 +32,7 @@ async def create_object(backend: Backend, call: Call, obj: Obj, manager: Manager
     """Admits, checks and stores a new object. Raises AlreadyExists, Invalid, and what admission raises."""
     identify(call, obj)
     kind = call.kind
-    kind.default(obj)
+    fill_in(kind, obj)
     request = AdmissionRequest(
         user=call.user,
         operation="CREATE",
@@ -44,7 +44,7 @@ async def create_object(backend: Backend, call: Call, obj: Obj, manager: Manager
         warnings=call.warnings,
     )
     await backend.chain.admission.admit(request)
-    kind.default(obj)
+    fill_in(kind, obj)
     kind.prepare_create(obj)
     allocator = backend.allocators.get((call.resource.group, call.resource.plural))
     if allocator is None:
