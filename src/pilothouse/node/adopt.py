@@ -25,6 +25,9 @@ from pilothouse.node.wire import cri_pb2 as cri
 log = logging.getLogger(__name__)
 
 _AT_ONCE = 16
+_POD = msgspec.json.Decoder(Pod)
+"""Made here and not in the thread that uses it: msgspec reads a class's fields at first use, and two threads that do so
+at the same time crash the interpreter."""
 
 
 async def kept_pods(context: Context) -> list[Pod]:
@@ -34,10 +37,9 @@ async def kept_pods(context: Context) -> list[Pod]:
 
 def _read_kept(context: Context) -> list[Pod]:
     pods: list[Pod] = []
-    decoder = msgspec.json.Decoder(Pod)
     for path in context.config.layout.pods.glob("*/pod.json"):
         try:
-            pods.append(decoder.decode(path.read_bytes()))
+            pods.append(_POD.decode(path.read_bytes()))
         except (OSError, msgspec.DecodeError) as error:
             log.warning("%s cannot be read (%s); the API server's copy is awaited", path, error)
     return pods
