@@ -88,13 +88,14 @@ def _nftables_error() -> str:
 
 
 def _ports_taken(config: Config | None) -> dict[str, str]:
-    ports = (config.api_port, config.node_port) if config else (API_PORT, NODE_PORT)
-    taken = {}
-    for port in ports:
-        holder = listeners.port_holder("tcp", port)
-        if holder:
-            taken[str(port)] = holder
-    return taken
+    tried = config or Config(data_dir="", node_name="", node_address="", api_port=API_PORT, node_port=NODE_PORT)
+    wanted = [("tcp", tried.api_port, ""), ("tcp", tried.node_port, "")]
+    wanted += [(kind, 53, tried.dns_address) for kind in ("udp", "tcp")]
+    return {
+        f"{port}/{kind}": holder
+        for kind, port, address in wanted
+        if (holder := listeners.port_holder(kind, port, address))
+    }
 
 
 def _clock_synchronised() -> bool | None:

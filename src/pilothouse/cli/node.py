@@ -17,7 +17,8 @@ from pilothouse.controllers.bootstrap_token import create_join_token
 from pilothouse.launch.config import API_PORT, ConfigError, load
 from pilothouse.launch.prepare import Options
 from pilothouse.machinery.errors import ApiError
-from pilothouse.node.identity import parse_token
+from pilothouse.node.identity import IdentityError, parse_token
+from pilothouse.node.identity.settings import cluster_settings
 
 
 def run_join(server: str, token: str, options: Options, background: bool) -> None:
@@ -25,19 +26,32 @@ def run_join(server: str, token: str, options: Options, background: bool) -> Non
     if os.geteuid() != 0:
         raise CommandError("pilothouse node join must be run as root: use sudo")
     try:
-        parse_token(token)
+        parsed = parse_token(token)
     except ValueError as error:
         raise CommandError(str(error)) from error
     host, _, port = server.removeprefix("https://").rstrip("/").partition(":")
     if not host or (port and not port.isdigit()):
         raise CommandError(f"{server}: write the API's address, such as 10.0.0.1:{API_PORT}")
     url = f"https://{host}:{port or API_PORT}"
+    try:
+        cluster = asyncio.run(cluster_settings(url, parsed))
+    except IdentityError as error:
+        raise CommandError(str(error)) from error
     node_dir = Path(options.data_dir, "node")
     node_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
     join = node_dir / "join"
     join.touch(mode=0o600)
     join.write_text(token)
-    run_up(replace(options, server=url), background)
+    run_up(
+        replace(
+            options,
+            server=url,
+            pod_range=cluster.pod_range,
+            service_range=cluster.service_range,
+            domain=cluster.domain,
+        ),
+        background,
+    )
 
 
 def run_token(data_dir: str, hours: float) -> None:

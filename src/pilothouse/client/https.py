@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from collections.abc import AsyncIterator
+from typing import Any
 from urllib.parse import urlencode
 
 import aiohttp
@@ -19,8 +21,8 @@ _CHUNK = 64 * 1024
 class HttpsTransport:
     """Sends requests to `base_url`; the identity is the client certificate in `ssl_context`, or a bearer token.
 
-    A watch holds a connection of its own, so the pool is not limited. Bodies that arrive chunked without a length (watches, followed
-    logs) are handed on as they come; others are read whole.
+    A watch holds a connection of its own, so the pool is not limited. What goes on for as long as it is asked for
+    (watches, followed logs) is handed on as it comes; other bodies are read whole.
     """
 
     def __init__(self, base_url: str, ssl_context: ssl.SSLContext, *, token: str = "", timeout: float = 30.0) -> None:
@@ -36,7 +38,7 @@ class HttpsTransport:
 
     def _open(self) -> aiohttp.ClientSession:
         if self._session is None or self._session.closed:
-            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60)
+            connector = aiohttp.TCPConnector(limit=0, keepalive_timeout=60, socket_factory=_socket)
             timeout = aiohttp.ClientTimeout(total=None, connect=10, sock_read=None)
             self._session = aiohttp.ClientSession(connector=connector, timeout=timeout, auto_decompress=True)
         return self._session
@@ -67,6 +69,17 @@ class HttpsTransport:
     async def close(self) -> None:
         if self._session is not None:
             await self._session.close()
+
+
+def _socket(address: tuple[Any, ...]) -> socket.socket:
+    """A socket that notices within half a minute that the other machine is gone; a silent watch would never."""
+    family, kind, protocol = address[:3]
+    sock = socket.socket(family, kind, protocol)
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+    for option, seconds in ((socket.TCP_KEEPIDLE, 15), (socket.TCP_KEEPINTVL, 5), (socket.TCP_KEEPCNT, 3)):
+        sock.setsockopt(socket.IPPROTO_TCP, option, seconds)
+    sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_USER_TIMEOUT, 30_000)
+    return sock
 
 
 def _is_stream(request: Request) -> bool:

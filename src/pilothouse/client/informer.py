@@ -24,9 +24,9 @@ Indexer = Callable[[T], Iterable[str]]
 class Informer(Generic[T]):
     """A copy of the objects of one kind (in one namespace, or of one selection).
 
-    `run` lists, watches and, whenever the watch ends, continues from the last version seen; when that version is gone it
-    lists afresh and reports the difference. While the server is away the copy stays as it was. Subscribers are called in
-    the event loop, must not wait, and may rely on every change being reported once, in order per object.
+    `run` lists, watches and, whenever the watch ends, continues from the last version seen; when that version is gone
+    it lists afresh and reports the difference. While the server is away the copy stays as it was. Subscribers are
+    called in the event loop, must not wait, and may rely on every change being reported once, in order per object.
     """
 
     def __init__(

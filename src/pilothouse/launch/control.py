@@ -36,6 +36,7 @@ from pilothouse.launch import listeners, process
 from pilothouse.launch.config import Config, load
 from pilothouse.launch.notify import notify
 from pilothouse.launch.pki import API, NODE_CLIENT, ClusterPki, write_private
+from pilothouse.node.identity.validity import validity
 from pilothouse.scheduler.scheduler import run_scheduler
 from pilothouse.store.sqlite import SqliteStore
 
@@ -108,12 +109,29 @@ async def set_up_cluster(config: Config, pki: ClusterPki, store: SqliteStore, ap
     """What the cluster holds from its first start, and a token for this machine's own node until it has joined."""
     root = Client(HandlerTransport(api.handle, User("system:pilothouse:bootstrap", ("system:masters",))))
     url = f"https://{config.node_address}:{config.api_port}"
-    cluster = Cluster(config.kubernetes_service, config.node_address, config.api_port, url, pki.ca_pem)
+    cluster = Cluster(
+        service_ip=config.kubernetes_service,
+        api_address=config.node_address,
+        api_port=config.api_port,
+        server=url,
+        ca_pem=pki.ca_pem,
+        pod_range=config.pod_range,
+        service_range=config.service_range,
+        domain=config.domain,
+    )
     await ensure(StoreReader(store), root, cluster)
-    if not config.path("node", "client.pem").exists():
+    if not _has_joined(config.path("node", "client.pem")):
         token = await create_join_token(root, _OWN_TOKEN_SECONDS, pki.ca_der)
         config.path("node").mkdir(mode=0o700, exist_ok=True)
         write_private(config.path("node", "join"), token.encode())
+
+
+def _has_joined(certificate: Path) -> bool:
+    """False also when the certificate has ended, as on a machine that was switched off for a month."""
+    try:
+        return validity(certificate.read_text()).end > dt.datetime.now(dt.UTC)
+    except (FileNotFoundError, ValueError):
+        return False
 
 
 async def keep_renewed(pki: ClusterPki, context: ssl.SSLContext, nodes: NodeLink) -> None:

@@ -20,6 +20,8 @@ from pilothouse.launch.network import network_config
 from pilothouse.launch.notify import notify
 from pilothouse.launch.pause import IMAGE
 from pilothouse.linux.host import Host, detect
+from pilothouse.machinery.errors import ApiError
+from pilothouse.network.host import AddressMissing, RangeInUse
 from pilothouse.network.network import Network, service_keys
 from pilothouse.node.api.server import NodeApi, server_context
 from pilothouse.node.cri import Runtime, RuntimeAway
@@ -33,7 +35,9 @@ log = logging.getLogger(__name__)
 VERSION = "v1.35.0+pilothouse"
 _CONTAINERD_PAUSE = 0.05
 _TOKEN_PAUSE = 0.05
+_CERTIFICATE_PAUSE = 2.0
 _CONTAINERD_PATIENCE = 200
+_TOKEN_PATIENCE = 200
 
 
 async def node(config: Config) -> None:
@@ -70,8 +74,7 @@ async def node(config: Config) -> None:
             tasks.create_task(serve_api(config, identity, transport, client, worker))
             tasks.create_task(feed.run())
             tasks.create_task(tell_ready(worker, config))
-            if not config.is_server:
-                tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
+            tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
     finally:
         await client.close()
 
@@ -79,9 +82,13 @@ async def node(config: Config) -> None:
 async def own_identity(config: Config) -> Identity:
     """This node's certificate. On the API's machine its token appears at the first start; wait for that."""
     directory = config.path("node")
+    looks = 0
     while config.is_server:
         if any((directory / name).exists() for name in ("client.pem", "join")):
             break
+        looks += 1
+        if looks == _TOKEN_PATIENCE:
+            log.warning("waiting for the control process to write a join token to %s", directory / "join")
         await asyncio.sleep(_TOKEN_PAUSE)
     return await ensure_identity(directory, config.node_name, config.api_url)
 
@@ -91,7 +98,13 @@ async def serve_api(
 ) -> None:
     """The node's own API, once its certificate is granted, which needs the Node to be registered."""
     addresses = [config.node_address]
-    serving = await ensure_serving(identity, client, addresses)
+    while True:
+        try:
+            serving = await ensure_serving(identity, client, addresses)
+            break
+        except ApiError as error:
+            log.warning("the node's API waits for its certificate: %s", error)
+            await asyncio.sleep(_CERTIFICATE_PAUSE)
     context = server_context(serving, serving, identity.authority)
     api = NodeApi(
         worker.pods,
@@ -179,8 +192,8 @@ def main() -> None:
     process.set_up("node")
     try:
         process.run(lambda: node(config))
-    except IdentityError as error:
-        sys.exit(str(error))
+    except* (IdentityError, AddressMissing, RangeInUse) as errors:
+        sys.exit("; ".join(str(error) for error in errors.exceptions))
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from pilothouse.launch import listeners, runfile
 from pilothouse.launch.config import API_PORT, Config, ConfigError, check_ranges, default_node_name, load
 from pilothouse.launch.containerd import ContainerdError, write_configuration
 from pilothouse.linux.host import REQUIRED_CAPABILITIES, Host, detect, routed_ranges
+from pilothouse.network.config import BRIDGE
 
 LEAST_FREE_BYTES = 256 * 1024 * 1024
 
@@ -58,9 +59,10 @@ def prepare(options: Options) -> Config:
     kept = load(str(data_dir))
     config = decide(options, kept, host, str(data_dir))
     if kept is None:
-        check_ranges(config, routed_ranges())
-    if config.is_server and runfile.read(data_dir / "run", "control") is None:
-        check_ports(config)
+        # What an engine left that was not purged is in nobody's way.
+        foreign = [route for route in routed_ranges() if route[1] not in (BRIDGE, "*")]
+        check_ranges(config, foreign)
+    check_ports(config, data_dir / "run")
     try:
         write_configuration(config, host)
     except ContainerdError as error:
@@ -134,11 +136,17 @@ def check_host(host: Host) -> None:
         raise ConfigError("the CNI plugins are not installed: apt-get install containernetworking-plugins")
 
 
-def check_ports(config: Config) -> None:
-    """Refuses an API or DNS port that something else holds. Raises ConfigError."""
+def check_ports(config: Config, run_dir: Path) -> None:
+    """Refuses a port that something else than our own processes holds. Raises ConfigError."""
     try:
-        for address in config.listen:
-            listeners.listen_tcp(address, config.api_port).close()
+        if config.is_server and runfile.read(run_dir, "control") is None:
+            for address in config.listen:
+                listeners.listen_tcp(address, config.api_port).close()
+        if runfile.read(run_dir, "node") is None:
+            listeners.listen_tcp(config.node_address, config.node_port, option="--node-port").close()
+        if runfile.read(run_dir, "dns") is None:
+            listeners.bind_udp(config.dns_address, 53, free=True).close()
+            listeners.listen_tcp(config.dns_address, 53, free=True).close()
     except listeners.PortInUse as error:
         raise ConfigError(str(error)) from error
 

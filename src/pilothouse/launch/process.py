@@ -58,7 +58,8 @@ def run(main: Callable[[], Awaitable[None]]) -> None:
 async def guard_supervisor(data_dir: Path) -> None:
     """Starts the supervisor again when it dies; without a service manager (see RESPAWN) nobody else would.
 
-    A supervisor that is told to stop ends this process first, so one that is gone while we run was killed.
+    A supervisor that is told to stop ends this process first, so one that is gone while we run was killed. Control and
+    node both watch, since both may be killed; of two new supervisors, the one without the lock ends at once.
     """
     if os.environ.get(RESPAWN) != "1":
         return

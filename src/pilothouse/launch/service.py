@@ -9,7 +9,6 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from pilothouse.launch import runfile
 from pilothouse.launch.config import Config, ConfigError
 
 UNIT = Path("/etc/systemd/system/pilothouse.service")
@@ -53,13 +52,14 @@ def start_in_background(config: Config, systemd: bool, say: Callable[[str], None
     seen = log.stat().st_size if log.exists() else 0
     state = config.path("run", "state")
     state.unlink(missing_ok=True)  # of a supervisor that was killed
+    process = None
     if systemd:
         UNIT.write_text(unit_text(config))
         subprocess.run(["systemctl", "daemon-reload"], check=True)
         subprocess.run(["systemctl", "enable", "--now", "pilothouse.service"], check=True)
     else:
         with log.open("ab") as out:
-            subprocess.Popen(
+            process = subprocess.Popen(
                 supervisor_command(config),
                 stdin=subprocess.DEVNULL,
                 stdout=out,
@@ -78,17 +78,25 @@ def start_in_background(config: Config, systemd: bool, say: Callable[[str], None
             seen += len(whole)
             for line in whole.decode("utf-8", "replace").splitlines():
                 say(line)
+        if process is not None and process.poll() is not None:
+            raise ConfigError(f"the engine ended at once: see {log}")
         if time.monotonic() > deadline:
             raise ConfigError(f"the engine is not up after {seconds:.0f} s: see {log} and `pilothouse status`")
         time.sleep(0.05)
-    if runfile.read(config.path("run"), "supervisor") is None:
-        raise ConfigError(f"the engine ended at once: see {log}")
     say(state.read_text())
 
 
-def remove_service() -> None:
-    """Takes the systemd unit away, where there is one."""
-    if UNIT.exists():
+def is_ours(data_dir: Path) -> bool:
+    """True when the systemd unit is there and of this data directory."""
+    try:
+        return f"--data-dir {data_dir}\n" in UNIT.read_text()
+    except FileNotFoundError:
+        return False
+
+
+def remove_service(data_dir: Path) -> None:
+    """Takes the systemd unit of this data directory away, where there is one."""
+    if is_ours(data_dir):
         subprocess.run(["systemctl", "disable", "pilothouse.service"], capture_output=True)
         UNIT.unlink()
         subprocess.run(["systemctl", "daemon-reload"], capture_output=True)

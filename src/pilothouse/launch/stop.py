@@ -6,7 +6,7 @@ import subprocess
 from pathlib import Path
 
 from pilothouse.launch import runfile
-from pilothouse.launch.service import UNIT
+from pilothouse.launch.service import is_ours
 from pilothouse.launch.supervisor import stop_processes
 
 ENGINE = ("supervisor", "control", "node")
@@ -17,7 +17,7 @@ def stop_engine(data_dir: Path) -> list[str]:
     """Stops supervisor, control and node; returns the names of those that ran."""
     run_dir = data_dir / "run"
     ran = [name for name in ENGINE if runfile.read(run_dir, name) is not None]
-    if UNIT.exists() and f"--data-dir {data_dir}\n" in UNIT.read_text():
+    if is_ours(data_dir):
         subprocess.run(["systemctl", "stop", "pilothouse.service"], check=True)
     supervisor = runfile.read(run_dir, "supervisor")
     if supervisor is not None:

@@ -79,7 +79,10 @@ class Supervisor:
             if running is None:
                 self._start(child)
             else:
+                child.ready = True
+                child.held = listeners.taken_over(running.pid)
                 self._watch(child, running.pid)
+        self._tell_when_up()
         look_at_logs = time.monotonic() + _LOOK_AT_LOGS
         while not self._stopping:
             now = time.monotonic()
@@ -181,9 +184,12 @@ class Supervisor:
             for child in self._children:
                 if child.name == name and text.startswith("ready"):
                     child.ready = True
-            if not self._told and all(child.ready for child in self._children if not child.outlives_stop):
-                self._told = True
-                self._say(f"Pilothouse is up after {time.monotonic() - self._began:.1f} s.")
+            self._tell_when_up()
+
+    def _tell_when_up(self) -> None:
+        if not self._told and all(child.ready for child in self._children if not child.outlives_stop):
+            self._told = True
+            self._say(f"Pilothouse is up after {time.monotonic() - self._began:.1f} s.")
 
     def _stop(self) -> None:
         self._say("stopping the engine; containers go on")

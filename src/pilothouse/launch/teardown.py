@@ -48,7 +48,7 @@ def tear_down(data_dir: Path, purge: bool, say: Say) -> None:
     ran = stop_engine(data_dir)
     if ran:
         say(f"stopped {', '.join(ran)}")
-    remove_service()
+    remove_service(data_dir)
     with _containerd(config):
         stopped = asyncio.run(_remove_pods(config))
     if stopped:

@@ -8,6 +8,9 @@ from pathlib import Path
 
 from pilothouse.network.facts import NodeFacts
 
+BRIDGE = "pilothouse0"
+"""The host device that holds the DNS address and the service range's route."""
+
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
@@ -25,7 +28,7 @@ class NetworkConfig:
     state_dir: Path
     cni_conf_dir: Path
     ipam_dir: Path
-    bridge: str = "pilothouse0"
+    bridge: str = BRIDGE
     table: str = "pilothouse"
 
     @property

@@ -35,7 +35,7 @@ def keep_ranges_in(config: NetworkConfig) -> None:
         if config.node_address not in {address.ip for _, address in routes.addresses()}:
             raise AddressMissing(
                 f"no network device of this host has the address {config.node_address};"
-                " name one that `ip address` shows with --listen"
+                " name one that `ip address` shows with --node-address"
             )
         links = {link.index: link for link in routes.links()}
         foreign = [route for route in routes.routes() if not _ours(config, route, links.get(route.device))]

@@ -1,7 +1,7 @@
 """A container runtime in memory: sandboxes and containers that exist, run and end as they are told, without a kernel.
 
-`crash_at` stops the node between any two calls: the call of that number has its effect or not, and it and every later one
-raise `Crash`, until `revive`.
+`crash_at` stops the node between any two calls: the call of that number has its effect or not, and it and every later
+one raise `Crash`, until `revive`.
 """
 
 from __future__ import annotations

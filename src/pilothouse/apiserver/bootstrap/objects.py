@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import orjson
+
 from pilothouse.machinery.objects import Obj
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -19,6 +21,9 @@ class Cluster:
     api_port: int
     server: str
     ca_pem: bytes
+    pod_range: str
+    service_range: str
+    domain: str
 
 
 def priority_classes() -> list[Obj]:
@@ -87,7 +92,11 @@ def cluster_info(cluster: Cluster) -> Obj:
     authority = base64.b64encode(cluster.ca_pem).decode()
     entry = {"name": "", "cluster": {"certificate-authority-data": authority, "server": cluster.server}}
     kubeconfig = {"apiVersion": "v1", "kind": "Config", "clusters": [entry], "contexts": None, "users": None}
+    network = {"podRange": cluster.pod_range, "serviceRange": cluster.service_range, "domain": cluster.domain}
     return {
         "metadata": {"name": "cluster-info", "namespace": "kube-public"},
-        "data": {"kubeconfig": yaml.safe_dump(kubeconfig, sort_keys=False)},
+        "data": {
+            "kubeconfig": yaml.safe_dump(kubeconfig, sort_keys=False),
+            "network": orjson.dumps(network).decode(),
+        },
     }

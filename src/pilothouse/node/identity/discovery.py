@@ -18,7 +18,7 @@ from pilothouse.machinery.errors import ServiceUnavailable
 from pilothouse.node.identity.errors import IdentityError
 from pilothouse.node.identity.token import JoinToken
 
-_PATH = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
+CLUSTER_INFO = "/api/v1/namespaces/kube-public/configmaps/cluster-info"
 _SKEW = dt.timedelta(minutes=5)
 """More than certificates are backdated: with clocks further apart, fresh certificates are not valid yet."""
 
@@ -34,7 +34,7 @@ async def discover(server: str, token: JoinToken, now: dt.datetime | None = None
     unverified.verify_mode = ssl.CERT_NONE
     transport = HttpsTransport(server, unverified)
     try:
-        response = await transport.send(Request("GET", _PATH))
+        response = await transport.send(Request("GET", CLUSTER_INFO))
     except ServiceUnavailable as error:
         raise IdentityError(
             f"the API at {server} cannot be reached ({error.message}): check the address, that `pilothouse up` runs "

@@ -16,7 +16,7 @@ from pilothouse.client.client import Client
 from pilothouse.client.https import HttpsTransport
 from pilothouse.machinery.errors import ApiError, Forbidden, ServiceUnavailable, Unauthorized
 from pilothouse.node.identity.discovery import discover
-from pilothouse.node.identity.errors import IdentityError
+from pilothouse.node.identity.errors import IdentityError, token_refused
 from pilothouse.node.identity.request import CLIENT_SIGNER, SERVING_SIGNER, obtain
 from pilothouse.node.identity.token import parse_token
 from pilothouse.node.identity.validity import Validity, validity
@@ -102,10 +102,7 @@ async def _join(identity: Identity, authority: str, bearer: str) -> bytes:
     try:
         return await obtain(client, identity.node_name, CLIENT_SIGNER)
     except Unauthorized as error:
-        raise IdentityError(
-            f"{identity.server} does not accept the join token: it has expired, was deleted or is mistyped; make a new "
-            "one there with `pilothouse node token`"
-        ) from error
+        raise token_refused(identity.server) from error
     except Forbidden as error:
         raise IdentityError(f"{identity.server} does not let this machine join: {error.message}") from error
     except ServiceUnavailable as error:

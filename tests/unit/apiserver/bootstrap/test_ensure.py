@@ -26,7 +26,8 @@ from pilothouse.machinery.errors import Forbidden
 from pilothouse.machinery.objects import Obj
 from pilothouse.store.memory import MemoryStore
 
-CLUSTER = Cluster("10.96.0.1", "192.0.2.7", 6443, "https://192.0.2.7:6443", b"-----BEGIN CERTIFICATE-----\n")
+NETWORK = ("10.244.0.0/16", "10.96.0.0/16", "cluster.local")
+CLUSTER = Cluster("10.96.0.1", "192.0.2.7", 6443, "https://192.0.2.7:6443", b"-----BEGIN CERTIFICATE-----\n", *NETWORK)
 ADMIN = User("pilothouse-admin", ("system:masters",))
 KEY = key_pem(new_key())
 
@@ -80,7 +81,7 @@ async def test_users_additions_stay_and_what_is_missing_comes_back(world: World)
 async def test_the_api_service_leads_to_this_machine_even_after_a_move(world: World) -> None:
     service = await world.admin.get(Service, "kubernetes", "default")
     assert service.spec.cluster_ip == "10.96.0.1"
-    moved = Cluster("10.96.0.1", "192.0.2.8", 6443, "https://192.0.2.8:6443", CLUSTER.ca_pem)
+    moved = Cluster("10.96.0.1", "192.0.2.8", 6443, "https://192.0.2.8:6443", CLUSTER.ca_pem, *NETWORK)
     assert await world.ensure(moved) == 2
     slice_ = await world.admin.get(EndpointSlice, "kubernetes", "default")
     assert slice_.endpoints[0].addresses == ["192.0.2.8"]

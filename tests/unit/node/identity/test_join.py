@@ -89,7 +89,11 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
     port = listener.getsockname()[1]
     made.url = f"https://127.0.0.1:{port}"
     await ensure(
-        StoreReader(made.store), made.admin, Cluster("10.96.0.1", "192.0.2.7", port, made.url, made.pki.ca_pem)
+        StoreReader(made.store),
+        made.admin,
+        Cluster(
+            "10.96.0.1", "192.0.2.7", port, made.url, made.pki.ca_pem, "10.244.0.0/16", "10.96.0.0/16", "cluster.local"
+        ),
     )
     edge = HttpsEdge(made.api.handle, made.pki.server_context())
     await edge.start([listener])
