@@ -102,6 +102,9 @@ class Node:
         config = self.config
         for directory in (config.layout.pods, config.layout.logs, config.volumes_dir):
             directory.mkdir(parents=True, exist_ok=True)
+        # Secrets and logs are below: containers reach them by mounts, other users of the host not at all.
+        for directory in (config.layout.pods, config.layout.logs):
+            directory.chmod(0o750)
         self._context.allocatable.update(capacity.allocatable(config.data_dir, config.max_pods))
         for pod in await adopt.kept_pods(self._context):
             self._pods.desire(pod)

@@ -142,7 +142,23 @@ def container_security(
         context.run_as_group.value = group
     if inner.capabilities is not None:
         context.capabilities.CopyFrom(_capabilities(inner.capabilities))
+    _confine(context, pod, inner)
     return context
+
+
+def _confine(context: cri.LinuxContainerSecurityContext, pod: Pod, inner: SecurityContext) -> None:
+    """AppArmor and SELinux, where the pod names them; a host without them has refused the pod before."""
+    outer = pod.spec.security_context or PodSecurityContext()
+    profile = inner.app_armor_profile or outer.app_armor_profile
+    if profile is not None:
+        context.apparmor.CopyFrom(
+            cri.SecurityProfile(profile_type=profile.type or "RuntimeDefault", localhost_ref=profile.localhost_profile)
+        )
+    options = inner.se_linux_options or outer.se_linux_options
+    if options is not None:
+        context.selinux_options.CopyFrom(
+            cri.SELinuxOption(user=options.user, role=options.role, type=options.type, level=options.level)
+        )
 
 
 def _capabilities(capabilities: Capabilities) -> cri.Capability:
