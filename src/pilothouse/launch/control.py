@@ -62,7 +62,7 @@ async def control(config: Config) -> None:
         store,
         build_chain(store, pki.service_account_key, issuer),
         KINDS,
-        allocators=service_allocators(store, config.service_range),
+        allocators=service_allocators(store, config.service_range, reserved=frozenset({config.dns_address})),
         nodes=nodes,
     )
     context = pki.server_context()

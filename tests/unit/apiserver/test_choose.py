@@ -53,6 +53,20 @@ def test_a_service_may_keep_what_it_holds() -> None:
         assign(other, in_use, RANGES)
 
 
+def test_the_dns_address_is_given_to_nobody() -> None:
+    ranges = Ranges.of("10.0.0.0/29", (30000, 30019), frozenset({"10.0.0.3"}))
+    with pytest.raises(Invalid, match="cluster's own DNS"):
+        assign(service("a", clusterIP="10.0.0.3"), InUse(), ranges)
+    in_use = InUse()
+    for number in range(5):
+        made = service(f"s{number}")
+        assign(made, in_use, ranges)
+        in_use.add(made)
+    assert sorted(in_use.addresses) == [f"10.0.0.{n}" for n in (1, 2, 4, 5, 6)]
+    with pytest.raises(InternalError, match="range is full"):
+        assign(service("s5"), in_use, ranges)
+
+
 @pytest.mark.parametrize("address", ["10.0.0.0", "10.0.0.31", "10.0.1.1", "fd00::1", "x"])
 def test_addresses_outside_are_refused(address: str) -> None:
     with pytest.raises(Invalid):

@@ -11,7 +11,11 @@ from pilothouse.store.store import Store
 
 
 def service_allocators(
-    store: Store, service_range: str, node_ports: tuple[int, int] = (30000, 32767)
+    store: Store,
+    service_range: str,
+    node_ports: tuple[int, int] = (30000, 32767),
+    reserved: frozenset[str] = frozenset(),
 ) -> Mapping[tuple[str, str], Allocator]:
-    """What `ApiServer` takes as `allocators`: Services get addresses of `service_range` (CIDR) and node ports."""
-    return {("", "services"): ServiceAllocator(store, Ranges.of(service_range, node_ports))}
+    """What `ApiServer` takes as `allocators`: Services get node ports, and addresses of `service_range` (CIDR) that are
+    not in `reserved`."""
+    return {("", "services"): ServiceAllocator(store, Ranges.of(service_range, node_ports, reserved))}

@@ -28,11 +28,13 @@ class Ranges(NamedTuple):
 
     network: ipaddress.IPv4Network
     node_ports: tuple[int, int]
+    reserved: frozenset[str] = frozenset()
+    """Addresses that no Service may have: the cluster's DNS is no Service here, but answers on each node."""
 
     @classmethod
-    def of(cls, service_range: str, node_ports: tuple[int, int]) -> Ranges:
+    def of(cls, service_range: str, node_ports: tuple[int, int], reserved: frozenset[str] = frozenset()) -> Ranges:
         """Raises ValueError when the range is not an IPv4 network."""
-        return cls(ipaddress.IPv4Network(service_range), node_ports)
+        return cls(ipaddress.IPv4Network(service_range), node_ports, reserved)
 
 
 @dataclass(slots=True)
@@ -98,16 +100,17 @@ def assign(service: Obj, in_use: InUse, ranges: Ranges) -> None:
 def _assign_address(service: Obj, spec: Obj, in_use: InUse, ranges: Ranges, problems: Problems) -> None:
     asked = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
     if not asked:
-        asked = _free_address(in_use, ranges.network)
+        asked = _free_address(in_use, ranges)
     elif asked != "None":
-        _check_address(asked, in_use.addresses.get(asked, _key(service)) == _key(service), ranges.network, problems)
+        _check_address(asked, in_use.addresses.get(asked, _key(service)) == _key(service), ranges, problems)
     spec["clusterIP"] = asked
     spec["clusterIPs"] = [asked]
     spec.setdefault("ipFamilies", ["IPv4"])
     spec.setdefault("ipFamilyPolicy", "SingleStack")
 
 
-def _check_address(asked: str, free: bool, network: ipaddress.IPv4Network, problems: Problems) -> None:
+def _check_address(asked: str, free: bool, ranges: Ranges, problems: Problems) -> None:
+    network = ranges.network
     try:
         address = ipaddress.IPv4Address(asked)
     except ValueError:
@@ -120,19 +123,23 @@ def _check_address(asked: str, free: bool, network: ipaddress.IPv4Network, probl
             f"failed to allocate IP {asked}: the provided IP is not in the valid range. The range of valid IPs is"
             f" {network}",
         )
+    elif asked in ranges.reserved:
+        why = "the provided IP is that of the cluster's own DNS, which needs no Service"
+        problems.invalid("spec.clusterIPs[0]", asked, f"failed to allocate IP {asked}: {why}")
     elif not free:
         problems.invalid(
             "spec.clusterIPs[0]", asked, f"failed to allocate IP {asked}: provided IP is already allocated"
         )
 
 
-def _free_address(in_use: InUse, network: ipaddress.IPv4Network) -> str:
+def _free_address(in_use: InUse, ranges: Ranges) -> str:
+    network = ranges.network
     first, last = int(network.network_address) + 1, int(network.broadcast_address) - 1
     reserved = min(max(_RESERVED_ADDRESSES[0], network.num_addresses // 16), _RESERVED_ADDRESSES[1])
     numbers = _candidates(first, last, first + min(reserved, (last - first) // 2))
     for number in numbers:
         address = str(ipaddress.IPv4Address(number))
-        if address not in in_use.addresses:
+        if address not in in_use.addresses and address not in ranges.reserved:
             return address
     raise InternalError(f"failed to allocate a serviceIP: range is full: every address of {network} is in use")
 

@@ -48,11 +48,22 @@ async def rotate_forever(running: Callable[[], Iterable[RunningLog]], reopen: Re
     while True:
         await asyncio.sleep(PERIOD_SECONDS)
         for entry in list(running()):
-            if _size(entry.path) > limits.bytes:
-                try:
-                    await rotate(entry, reopen, limits, time.time())
-                except Exception as error:
-                    log.warning("the log %s was not rotated: %s", entry.path, error)
+            try:
+                await look_after(entry, reopen, limits)
+            except Exception as error:
+                log.warning("the log %s was not rotated: %s", entry.path, error)
+
+
+async def look_after(entry: RunningLog, reopen: Reopen, limits: RotationLimits) -> None:
+    """Rotates a log that has grown too large; raises if the runtime cannot.
+
+    A running container without a log file is one whose rotation was cut short before the runtime opened the new one.
+    """
+    size = _size(entry.path)
+    if size is None:
+        await reopen(entry.container_id)
+    elif size > limits.bytes:
+        await rotate(entry, reopen, limits, time.time())
 
 
 async def rotate(entry: RunningLog, reopen: Reopen, limits: RotationLimits, now: float) -> None:
@@ -94,7 +105,8 @@ def _compress_older(path: Path, newest: Path) -> None:
         sibling.unlink()
 
 
-def _size(path: str) -> int:
-    with contextlib.suppress(OSError):
+def _size(path: str) -> int | None:
+    try:
         return os.stat(path).st_size
-    return 0
+    except FileNotFoundError:
+        return None

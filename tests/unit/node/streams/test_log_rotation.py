@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pilothouse.node.streams.process import process_of
-from pilothouse.node.streams.rotation import RotationLimits, RunningLog, rotate, to_remove
+from pilothouse.node.streams.rotation import RotationLimits, RunningLog, look_after, rotate, to_remove
 
 
 def names(directory: Path) -> list[str]:
@@ -32,6 +32,20 @@ async def test_a_runtime_that_does_not_reopen_loses_nothing(tmp_path: Path) -> N
         await rotate(RunningLog("c1", str(path)), fail, RotationLimits(), 0.0)
     assert names(tmp_path) == ["0.log"]
     assert path.read_text() == "lines"
+
+
+async def test_a_rotation_cut_short_is_finished(tmp_path: Path) -> None:
+    reopened = []
+
+    async def reopen(container_id: str) -> None:
+        reopened.append(container_id)
+
+    entry = RunningLog("c1", str(tmp_path / "0.log"))
+    await look_after(entry, reopen, RotationLimits())
+    assert reopened == ["c1"]
+    Path(entry.path).write_text("lines")
+    await look_after(entry, reopen, RotationLimits())
+    assert reopened == ["c1"]
 
 
 async def test_only_so_many_files_are_kept(tmp_path: Path) -> None:
