@@ -40,10 +40,11 @@ async def test_a_rotation_cut_short_is_finished(tmp_path: Path) -> None:
     async def reopen(container_id: str) -> None:
         reopened.append(container_id)
 
-    entry = RunningLog("c1", str(tmp_path / "0.log"))
+    path = tmp_path / "0.log"
+    entry = RunningLog("c1", str(path))
     await look_after(entry, reopen, RotationLimits())
     assert reopened == ["c1"]
-    Path(entry.path).write_text("lines")
+    path.write_text("lines")
     await look_after(entry, reopen, RotationLimits())
     assert reopened == ["c1"]
 
