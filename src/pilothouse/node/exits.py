@@ -45,6 +45,13 @@ def out_of_memory(state: PodState, container_id: str) -> None:
 
 async def _finish(context: Context, state: PodState, run: ContainerState) -> None:
     """Finds out what the exit's event does not tell, then has the pod looked at."""
+    try:
+        await _explain(context, state, run)
+    finally:
+        context.wake(state.uid)
+
+
+async def _explain(context: Context, state: PodState, run: ContainerState) -> None:
     container = find_container(state.pod, run.name) if state.pod is not None else None
     fallback = container is not None and container.termination_message_policy == "FallbackToLogsOnError"
     if (run.exit_code == KILLED and not run.stopping_since) or (fallback and run.exit_code != 0):
@@ -55,7 +62,6 @@ async def _finish(context: Context, state: PodState, run: ContainerState) -> Non
     if container is not None:
         path = context.config.layout.message(state.uid, run.name, run.attempt)
         run.message = await asyncio.to_thread(_last_words, path, container, run)
-    context.wake(state.uid)
 
 
 def _memory_did_it(run: ContainerState, *, marked: bool) -> bool:

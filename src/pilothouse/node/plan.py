@@ -16,6 +16,8 @@ from pilothouse.node.hashing import spec_hash
 from pilothouse.node.state import BACKOFF_MOST, ContainerState, PodState, Waiting
 
 DEFAULT_GRACE = 30
+OVERDUE = 60.0
+"""Seconds after its grace at which a container that still runs is stopped anew: the first stop came to nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -261,7 +263,9 @@ def _start(plan: Plan, state: PodState, pod: Pod, container: Container, now: flo
 
 def _stop_unwanted(plan: Plan, state: PodState, pod: Pod, run: ContainerState, now: float) -> None:
     """Stops a container that failed its probe or hook, or whose specification changed."""
-    if not run.running or run.stopping_since:
+    if not run.running or (run.stopping_since and not _overdue(run, now)):
+        if run.running:
+            plan.wake(run.kill_at + OVERDUE)
         return
     container = find_container(pod, run.name)
     if container is None:
@@ -334,13 +338,19 @@ def _end(plan: Plan, state: PodState, now: float, grace: float, why: str, *, cle
     if running:
         for run in _next_to_stop(state.pod, running):
             left = min(grace, run.kill_grace) if run.kill_grace is not None else grace
-            if not run.stopping_since or now + left < run.kill_at - 0.5:
+            if not run.stopping_since or now + left < run.kill_at - 0.5 or _overdue(run, now):
                 plan.actions.append(Stop(run.name, left, f"Stopping container {run.name}"))
+            else:
+                plan.wake(run.kill_at + OVERDUE)
         return
     if state.cleanup_retry_at > now:
         plan.wake(state.cleanup_retry_at)
         return
     plan.actions.append(Clean() if clean else TearDown())
+
+
+def _overdue(run: ContainerState, now: float) -> bool:
+    return bool(run.stopping_since) and now > run.kill_at + OVERDUE
 
 
 def _next_to_stop(pod: Pod | None, running: list[ContainerState]) -> list[ContainerState]:

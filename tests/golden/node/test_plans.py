@@ -185,6 +185,12 @@ def deleted_with_a_shorter_grace() -> PodState:
     return made
 
 
+def a_stop_that_came_to_nothing() -> PodState:
+    made = state(pod(deleted=True))
+    run(made, "a", stopping_since=NOW - 100, kill_at=NOW - 61)
+    return made
+
+
 def known_only_to_the_runtime() -> PodState:
     made = PodState("u1", "ns", "p", None, sandbox=SandboxState("s1"))
     made.containers["a"] = ContainerState("a", "id-a", phase=Phase.RUNNING)
@@ -232,6 +238,7 @@ SCENARIOS: list[Callable[[], PodState]] = [
     deleted_sidecars_left,
     deleted_and_stopped,
     deleted_with_a_shorter_grace,
+    a_stop_that_came_to_nothing,
     known_only_to_the_runtime,
     refused,
     past_its_deadline,
