@@ -3,6 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import os
+import sys
+import termios
+import tty
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 
 import typer
@@ -15,6 +22,7 @@ from pilothouse.cli import output as out
 from pilothouse.cli.connect import connect
 from pilothouse.cli.errors import CommandError
 from pilothouse.cli.overview import Overview, engine_of, gather, local_problems, processes
+from pilothouse.client.client import Client
 from pilothouse.launch.config import ConfigError, load
 from pilothouse.machinery.errors import ApiError
 
@@ -37,22 +45,20 @@ def run_status(data_dir: str, output: str | None, watch: bool) -> int:
         return 1
     if watch:
         return asyncio.run(_watch(data_dir, config.is_server))
-    overview = asyncio.run(look(data_dir, config.is_server))
+    overview = asyncio.run(_once(data_dir, config.is_server))
     _show(overview, output)
     return 0 if overview.engine["running"] else 1
 
 
-async def look(data_dir: str, is_server: bool) -> Overview:
-    """The state of things now."""
+async def look(data_dir: str, client: Client | None) -> Overview:
+    """The state of things now; without a client (on a machine that only joined), that of its own processes."""
     path = Path(data_dir)
     found = processes(path)
     overview = Overview(engine_of(found, False))
-    overview.problems += local_problems(path, found, is_server)
-    if not is_server:
-        # A joined machine holds no administrator's credentials: it reports its own processes.
+    overview.problems += local_problems(path, found, client is not None)
+    if client is None:
         overview.engine["running"] = all(p.pid is not None for p in found if p.name != "control")
         return overview
-    client = connect(data_dir)
     try:
         await asyncio.wait_for(gather(client, overview), 10)
         overview.engine["running"] = True
@@ -60,22 +66,60 @@ async def look(data_dir: str, is_server: bool) -> Overview:
         overview.problems.insert(0, f"the API does not answer: {error}; containers go on; `pilothouse up` starts it")
     except TimeoutError:
         overview.problems.insert(0, "the API does not answer within 10 s")
-    finally:
-        await client.close()
     return overview
 
 
+@asynccontextmanager
+async def _client(data_dir: str, is_server: bool) -> AsyncIterator[Client | None]:
+    """The administrator's client; a joined machine holds no such credentials."""
+    if not is_server:
+        yield None
+        return
+    client = connect(data_dir)
+    try:
+        yield client
+    finally:
+        await client.close()
+
+
+async def _once(data_dir: str, is_server: bool) -> Overview:
+    async with _client(data_dir, is_server) as client:
+        return await look(data_dir, client)
+
+
 async def _watch(data_dir: str, is_server: bool) -> int:
-    running = False
-    with Live(console=Console(), screen=True, auto_refresh=False) as live:
-        while True:
-            overview = await look(data_dir, is_server)
-            running = bool(overview.engine["running"])
-            live.update(render(overview), refresh=True)
-            try:
-                await asyncio.sleep(_REFRESH_SECONDS)
-            except asyncio.CancelledError:
-                return 0 if running else 1
+    overview = None
+    async with _client(data_dir, is_server) as client:
+        with _keys() as quit_, Live(console=Console(), screen=True, auto_refresh=False) as live:
+            while not quit_.is_set():
+                overview = await look(data_dir, client)
+                live.update(render(overview), refresh=True)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(quit_.wait(), _REFRESH_SECONDS)
+    return 0 if overview is not None and overview.engine["running"] else 1
+
+
+@contextlib.contextmanager
+def _keys() -> Iterator[asyncio.Event]:
+    """Set once `q` is pressed; single keys are read only while this lasts, and only from a terminal."""
+    pressed = asyncio.Event()
+    if not sys.stdin.isatty():
+        yield pressed
+        return
+    loop, descriptor = asyncio.get_running_loop(), sys.stdin.fileno()
+    before = termios.tcgetattr(descriptor)
+
+    def read() -> None:
+        if b"q" in os.read(descriptor, 64):
+            pressed.set()
+
+    tty.setcbreak(descriptor)
+    loop.add_reader(descriptor, read)
+    try:
+        yield pressed
+    finally:
+        loop.remove_reader(descriptor)
+        termios.tcsetattr(descriptor, termios.TCSADRAIN, before)
 
 
 def _show(overview: Overview, output: str | None) -> None:
