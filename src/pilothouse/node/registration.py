@@ -116,10 +116,22 @@ class Registration:
         try:
             node = await self._client.patch(NodeObject, config.name, None, {"metadata": metadata})
             self._uid = node.metadata.uid
+            self._take_conditions(node)
         except NotFound:
             tree: Obj = {"metadata": {"name": config.name, **metadata}, "spec": {}}
             made = await self._client.create_tree(NodeObject.resource, tree)
             self._uid = str(made["metadata"].get("uid", ""))
+
+    def _take_conditions(self, node: NodeObject) -> None:
+        """Keeps the times of conditions that an earlier process of this node reported and that still hold."""
+        for condition in node.status.conditions:
+            shown = {
+                "status": condition.status,
+                "reason": condition.reason,
+                "message": condition.message,
+                "lastTransitionTime": condition.last_transition_time,
+            }
+            self._conditions.setdefault(condition.type, shown)
 
     async def _keep_status(self) -> None:
         looks = 0
