@@ -67,12 +67,16 @@ class Machine:
         self.name, self.address = name, address
         self.root = Path(tempfile.mkdtemp(prefix=f"{name}-", dir="/tmp"))
         self.data_dir = self.root / "data"
-        self.kubeconfig = self.data_dir / "kubeconfig"
         self.namespace = f"/run/netns/{name}"
         self._others: list[subprocess.Popen[bytes]] = []
         subprocess.run(["ip", "netns", "add", name], check=True)
         self.run("ip", "link", "set", "lo", "up")
         self._inside = ThreadPoolExecutor(8, initializer=self._enter)
+
+    @property
+    def kubeconfig(self) -> Path:
+        """The administrator's, as `up` writes it."""
+        return self.data_dir / "kubeconfig"
 
     def _enter(self) -> None:
         descriptor = os.open(self.namespace, os.O_RDONLY | os.O_CLOEXEC)

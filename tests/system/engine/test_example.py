@@ -6,7 +6,7 @@ import json
 from typing import Any
 
 import pytest
-from conftest import Images
+from image_cache import Images
 from machine import Machine, until
 
 pytestmark = pytest.mark.system

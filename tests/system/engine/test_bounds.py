@@ -1,0 +1,98 @@
+"""What must not grow without bound: the database, pods' logs, the engine's own logs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from image_cache import Images
+from machine import Machine, until
+
+from pilothouse.launch.supervisor import LOG_BYTES, trim_logs
+
+pytestmark = pytest.mark.system
+
+FLOOD = """\
+apiVersion: v1
+kind: Pod
+metadata: {{name: flood}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: main
+      image: {image}
+      args: ["-c", "busybox yes 'a line of a flood that goes on and on and on' | busybox head -c 60000000; sleep 1000"]
+"""
+
+
+def test_the_database_is_bounded(engine: Machine) -> None:
+    """One large object changed many times: the file holds some history of it, not all."""
+    value = "x" * 200_000
+    script = f"""
+import asyncio, sys
+from pathlib import Path
+from pilothouse.cli.connect import connect
+from pilothouse.kinds.core.config_map import ConfigMap
+
+async def main():
+    client = connect({str(engine.data_dir)!r})
+    await client.create_tree(ConfigMap.resource, {{"metadata": {{"name": "big"}}}}, "default")
+    for number in range(1000):
+        await client.patch(ConfigMap, "big", {{"data": {{"k": str(number) + "{value[:10]}" * 20000}}}}, "default")
+    await client.close()
+
+asyncio.run(main())
+"""
+    engine.run(str(Path(__file__).parents[3] / ".venv" / "bin" / "python"), "-c", script, seconds=120)
+    written = 1000 * len(value)
+
+    def size() -> int:
+        return sum(path.stat().st_size for path in engine.data_dir.glob("state.db*"))
+
+    until(lambda: size() < written / 2, f"the database holds less than half of what was written ({size()})", 30)
+
+
+def test_a_pod_that_floods_its_log(engine: Machine, images: Images) -> None:
+    """60 MB are written at once: the files are turned over and the oldest go (upstream keeps 5 of 10 MiB)."""
+    engine.apply(FLOOD.format(image=images.tools))
+    engine.kubectl("wait", "pod/flood", "--for=condition=Ready", "--timeout=30s")
+    folder = engine.data_dir / "podlogs"
+
+    def sizes() -> list[int]:
+        return [path.stat().st_size for path in folder.glob("default_flood_*/main/*")]
+
+    until(lambda: len(sizes()) > 1, "the log is turned over", 60)
+    until(lambda: sum(sizes()) < 60_000_000, "the oldest part is gone", 60)
+    said = engine.kubectl("logs", "flood", "--tail=1")
+    assert said == "a line of a flood that goes on and on and on\n" or said.startswith("a line")
+
+
+def test_the_engines_logs_are_trimmed(tmp_path: Path) -> None:
+    """A log over its limit keeps its text in one older part; the process goes on appending to the same file."""
+    log = tmp_path / "node.log"
+    with log.open("ab") as writer:
+        writer.write(b"x" * (LOG_BYTES + 1))
+        writer.flush()
+        trim_logs(tmp_path)
+        writer.write(b"after\n")
+    assert log.read_bytes() == b"after\n"
+    assert (tmp_path / "node.log.1").stat().st_size == LOG_BYTES + 1
+    small = tmp_path / "dns.log"
+    small.write_bytes(b"kept")
+    trim_logs(tmp_path)
+    assert small.read_bytes() == b"kept"
+    assert not (tmp_path / "dns.log.1").exists()
+
+
+def test_events_do_not_pile_up(engine: Machine) -> None:
+    """The same event again raises a count, not a number of objects."""
+    engine.kubectl("run", "again", "--image=127.0.0.1:5000/test/none:1")
+
+    def seen() -> int:
+        words = ("events", "--field-selector", "involvedObject.name=again")
+        return max((item.get("count", 1) for item in engine.get(*words)["items"]), default=0)
+
+    until(lambda: seen() >= 3, "an event was counted three times", 90)
+    items = engine.get("events", "--field-selector", "involvedObject.name=again")["items"]
+    assert len(items) == len({(item["reason"], item["message"]) for item in items}), json.dumps(items)

@@ -1,0 +1,234 @@
+"""What people do with kubectl, done with the stock kubectl on the running example."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import pty
+import re
+import select
+import subprocess
+import time
+from collections.abc import Iterator
+
+import pytest
+from image_cache import Images
+from machine import Machine, until
+from tools import tools
+
+pytestmark = pytest.mark.system
+
+TOOLS = """\
+apiVersion: v1
+kind: Pod
+metadata: {{name: tools, labels: {{app: tools}}}}
+spec:
+  terminationGracePeriodSeconds: 1
+  containers:
+    - name: main
+      image: {image}
+      args: ["-c", "trap 'exit 0' TERM; n=0; while sleep 0.1; do n=$((n+1)); echo line $n; done"]
+"""
+
+
+@pytest.fixture(scope="module")
+def pod(shop: Machine, images: Images) -> Machine:
+    """The machine, with a pod `tools` beside the example that writes ten lines a second."""
+    shop.apply(TOOLS.format(image=images.tools))
+    shop.kubectl("wait", "pod/tools", "--for=condition=Ready", "--timeout=30s")
+    return shop
+
+
+def test_get(shop: Machine) -> None:
+    rows = [line.split() for line in shop.kubectl("get", "deployments", "-n", "shop", "--no-headers").splitlines()]
+    assert [row[:4] for row in rows] == [
+        ["app", "2/2", "2", "2"],
+        ["front", "1/1", "1", "1"],
+        ["redis", "1/1", "1", "1"],
+    ]
+    wide = shop.kubectl("get", "pods", "-n", "shop", "-o", "wide", "--no-headers").splitlines()
+    assert len(wide) == 4
+    assert all(re.search(r"1/1 +Running .* 10\.244\.\d+\.\d+ +" + shop.name, line) for line in wide)
+
+
+def test_get_watches(shop: Machine) -> None:
+    process = shop.start_kubectl("get", "configmaps", "-w", "-o", "name")
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"configmap/kube-root-ca.crt\n"
+    shop.kubectl("create", "configmap", "seen")
+    assert process.stdout.readline() == b"configmap/seen\n"
+    process.kill()
+
+
+def test_describe_tells_events(shop: Machine) -> None:
+    (redis,) = shop.pods("-n", "shop", "-l", "app.kubernetes.io/name=redis")
+    said = shop.kubectl("describe", "pod", "-n", "shop", redis["metadata"]["name"])
+    for reason in ("Scheduled", "Pulled", "Created", "Started"):
+        assert re.search(rf"Normal +{reason} ", said), said
+    assert re.search(r"Liveness: +tcp-socket :redis", said)
+    assert "ScalingReplicaSet" in shop.kubectl("describe", "deployment", "-n", "shop", "app")
+    assert shop.address in shop.kubectl("describe", "node", shop.name)
+
+
+def test_logs(pod: Machine) -> None:
+    assert "the shop is open" in pod.kubectl("logs", "-n", "shop", "deployment/app")
+    until(lambda: pod.kubectl("logs", "tools").startswith("line 1\nline 2\nline 3\n"), "lines come")
+    assert len(pod.kubectl("logs", "tools", "--tail=3").splitlines()) == 3
+
+
+def test_logs_are_followed(pod: Machine) -> None:
+    process = pod.start_kubectl("logs", "-f", "tools", "--tail=1")
+    assert process.stdout is not None
+    numbers = [int(process.stdout.readline().split()[1]) for _ in range(8)]
+    assert numbers == list(range(numbers[0], numbers[0] + 8))
+    process.kill()
+
+
+def test_exec(pod: Machine) -> None:
+    assert pod.kubectl("exec", "tools", "--", "sh", "-c", "echo $((6*7))") == "42\n"
+    pod.kubectl("exec", "tools", "--", "sh", "-c", "exit 5", code=5)
+
+
+def test_exec_with_piped_input_that_ends(pod: Machine) -> None:
+    text = "".join(f"{number}\n" for number in range(50_000))
+    assert pod.kubectl("exec", "-i", "tools", "--", "busybox", "sha256sum", stdin=text).split()[0] == sha256(text)
+    assert pod.kubectl("exec", "-i", "tools", "--", "busybox", "cat", stdin=text) == text
+
+
+def sha256(text: str) -> str:
+    import hashlib
+
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+@contextlib.contextmanager
+def terminal(machine: Machine, *words: str) -> Iterator[int]:
+    """kubectl on a terminal of 40 columns and 11 rows; its other end."""
+    ours, theirs = pty.openpty()
+    subprocess.run(["stty", "rows", "11", "columns", "40"], stdin=theirs, check=True)
+    process = machine.start_kubectl(*words, stdin=theirs, stdout=theirs, stderr=theirs, start_new_session=True)
+    os.close(theirs)
+    try:
+        yield ours
+        process.wait(20)
+    finally:
+        process.kill()
+        os.close(ours)
+
+
+def read_until(ours: int, pattern: str, seconds: float = 20.0) -> str:
+    """What the terminal shows, as soon as it matches."""
+    seen, deadline = "", time.monotonic() + seconds
+    while not re.search(pattern, seen):
+        assert select.select([ours], [], [], max(0.0, deadline - time.monotonic()))[0], seen
+        seen += os.read(ours, 4096).decode()
+    return seen
+
+
+def test_exec_on_a_terminal(pod: Machine) -> None:
+    with terminal(pod, "exec", "-it", "tools", "--", "sh") as ours:
+        read_until(ours, r"\$ ")
+        os.write(ours, b"busybox stty size; busybox tty\n")
+        assert "11 40" in read_until(ours, r"/dev/pts/\d+")
+        os.write(ours, b"busybox sleep 1000\n")
+        read_until(ours, "sleep 1000")
+        os.write(ours, b"\x03")
+        read_until(ours, r"\$ ")
+        os.write(ours, b"exit\n")
+
+
+def test_cp_both_ways(pod: Machine) -> None:
+    source, back = pod.root / "there", pod.root / "back"
+    source.write_bytes(os.urandom(300_000))
+    pod.kubectl("cp", str(source), "tools:/tmp/there")
+    pod.kubectl("cp", "tools:/tmp/there", str(back))
+    assert back.read_bytes() == source.read_bytes()
+
+
+def test_port_forward(shop: Machine) -> None:
+    process = shop.start_kubectl("port-forward", "-n", "shop", "service/front", "18080:80")
+    assert process.stdout is not None
+    assert b"18080" in process.stdout.readline()
+    for _ in range(3):
+        assert "Harbour Shop" in shop.fetch("http://127.0.0.1:18080/")
+    process.kill()
+
+
+def test_top(shop: Machine) -> None:
+    def node() -> str:
+        return shop.kubectl("top", "nodes", "--no-headers")
+
+    assert shop.name in until(node, "the node's usage is known", 60)
+    rows = until(lambda: shop.kubectl("top", "pods", "-n", "shop", "--no-headers").splitlines(), "pods' usage", 60)
+    assert len(rows) == 4
+    assert all(re.search(r"\d+m +[1-9]\d*Mi$", row.strip()) for row in rows), rows
+
+
+def test_scale(shop: Machine) -> None:
+    for count in (3, 2):
+        shop.kubectl("scale", "-n", "shop", "deployment/app", f"--replicas={count}")
+        shop.kubectl("rollout", "status", "-n", "shop", "deployment/app", "--timeout=60s", seconds=70)
+        ready = shop.get("deployment", "app", "-n", "shop")["status"]["readyReplicas"]
+        assert ready == count
+
+
+def test_rollout(shop: Machine) -> None:
+    words = ("-n", "shop", "deployment/app")
+    image = shop.get("deployment", "app", "-n", "shop")["spec"]["template"]["spec"]["containers"][0]["image"]
+    shop.kubectl("set", "env", *words, "SHOP_TITLE=Second Shop")
+    shop.kubectl("rollout", "status", *words, "--timeout=60s", seconds=70)
+    until(lambda: "Second Shop" in shop.fetch(f"http://{shop.address}:30080/"), "the second revision answers")
+    revisions = shop.kubectl("rollout", "history", *words)
+    assert re.search(r"^2 ", revisions, re.MULTILINE), revisions
+    shop.kubectl("rollout", "undo", *words)
+    shop.kubectl("rollout", "status", *words, "--timeout=60s", seconds=70)
+    until(lambda: "Harbour Shop" in shop.fetch(f"http://{shop.address}:30080/"), "the first revision is back")
+    shop.kubectl("rollout", "restart", *words)
+    shop.kubectl("rollout", "status", *words, "--timeout=60s", seconds=70)
+    after = shop.get("deployment", "app", "-n", "shop")["spec"]["template"]["spec"]["containers"][0]["image"]
+    assert after == image
+
+
+def test_apply_changes_and_prunes_nothing_else(pod: Machine, images: Images) -> None:
+    manifest = TOOLS.format(image=images.tools)
+    assert pod.apply(manifest) == "pod/tools unchanged\n"
+    labelled = manifest.replace("app: tools", "app: tools, tier: back")
+    assert pod.apply(labelled) == "pod/tools configured\n"
+    assert pod.get("pod", "tools")["metadata"]["labels"] == {"app": "tools", "tier": "back"}
+    assert "restartCount" in json.dumps(pod.get("pod", "tools")["status"])
+
+
+def test_wait_and_delete(shop: Machine, images: Images) -> None:
+    shop.apply(TOOLS.format(image=images.tools).replace("name: tools", "name: gone"))
+    shop.kubectl("wait", "pod/gone", "--for=condition=Ready", "--timeout=30s")
+    waiting = shop.start_kubectl("wait", "pod/gone", "--for=delete", "--timeout=30s")
+    assert shop.kubectl("delete", "pod", "gone").startswith('pod "gone" deleted')
+    assert waiting.wait(30) == 0
+    shop.kubectl("get", "pod", "gone", code=1)
+
+
+def test_explain(shop: Machine) -> None:
+    assert "readOnlyRootFilesystem" in shop.kubectl("explain", "pod.spec.containers.securityContext")
+
+
+def test_who_may_do_what(shop: Machine) -> None:
+    account = "system:serviceaccount:shop:app"
+    assert shop.kubectl("auth", "can-i", "list", "secrets", f"--as={account}", "-n", "shop", code=1).startswith("no")
+    shop.kubectl("create", "role", "reader", "-n", "shop", "--verb=list", "--resource=secrets")
+    shop.kubectl("create", "rolebinding", "reader", "-n", "shop", "--role=reader", "--serviceaccount=shop:app")
+
+    def may() -> bool:
+        return "yes" in shop.kubectl("auth", "can-i", "list", "secrets", f"--as={account}", "-n", "shop", code=None)
+
+    until(may, "the role counts")
+
+
+def test_a_token_is_an_identity(shop: Machine) -> None:
+    token = shop.kubectl("create", "token", "-n", "shop", "app").strip()
+    config = json.loads(shop.kubectl("config", "view", "--raw", "-o", "json"))
+    config["users"][0]["user"] = {"token": token}
+    path = shop.root / "token.json"
+    path.write_text(json.dumps(config))
+    said = shop.run(str(tools().kubectl), "--kubeconfig", str(path), "auth", "whoami", "-o", "json")
+    assert json.loads(said)["status"]["userInfo"]["username"] == "system:serviceaccount:shop:app"
