@@ -15,6 +15,8 @@ import tarfile
 IMAGE = "pilothouse.local/pause:1"
 
 _ARCHITECTURES = {"x86_64": "amd64"}
+MACHINES = tuple(_ARCHITECTURES)
+"""The processors there is a program for, as `uname -m` names them."""
 
 
 class UnsupportedMachine(Exception):

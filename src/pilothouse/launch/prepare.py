@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilothouse.launch import listeners, runfile
+from pilothouse.launch import listeners, pause, runfile
 from pilothouse.launch.config import API_PORT, Config, ConfigError, check_ranges, default_node_name, load
 from pilothouse.launch.containerd import ContainerdError, write_configuration
 from pilothouse.linux.host import REQUIRED_CAPABILITIES, Host, detect, routed_ranges
@@ -73,6 +73,10 @@ def prepare(options: Options) -> Config:
 
 def decide(options: Options, kept: Config | None, host: Host, data_dir: str) -> Config:
     """The configuration that options, what was kept, and the host together give. Raises ConfigError."""
+    if kept is not None and kept.data_dir != data_dir:
+        raise ConfigError(
+            f"{data_dir} was set up as {kept.data_dir}, and volumes know it by that path: mount or move it there"
+        )
     address = options.node_address or (kept.node_address if kept else None)
     if address is None:
         if host.uplink is None:
@@ -119,6 +123,8 @@ def listen_on(config: Config, listen: str | None) -> None:
 
 def check_host(host: Host) -> None:
     """Refuses a host on which no pod could run. Raises ConfigError."""
+    if host.machine not in pause.MACHINES:
+        raise ConfigError(f"this is {host.machine}: the engine runs on {', '.join(pause.MACHINES)} only so far")
     missing = sorted(REQUIRED_CAPABILITIES - host.capabilities)
     if missing:
         raise ConfigError(

@@ -22,6 +22,8 @@ Wants=network-online.target
 
 [Service]
 ExecStart={python} -m pilothouse.launch.supervisor --data-dir {data_dir}
+StandardOutput=append:{data_dir}/logs/supervisor.log
+StandardError=inherit
 Restart=always
 RestartSec=1
 KillMode=process

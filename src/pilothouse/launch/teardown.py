@@ -149,7 +149,12 @@ def _end_shims(config: Config) -> None:
 def _purge(data_dir: Path) -> None:
     _remove_cni_results()
     try:
-        shutil.rmtree(data_dir)
+        if not os.path.ismount(data_dir):
+            shutil.rmtree(data_dir)
+            return
+        # A disk of its own: what is on it goes, the mount is not ours.
+        for entry in data_dir.iterdir():
+            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
     except OSError as error:
         raise TeardownError(f"cannot remove {data_dir}: {error}; see what uses it: fuser -vm {data_dir}") from error
 

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import dataclasses
 import ipaddress
 from pathlib import Path
 
 import pytest
 
 from pilothouse.launch.config import Config, ConfigError, check_ranges, load
-from pilothouse.launch.prepare import Options, decide, listen_on
+from pilothouse.launch.prepare import Options, check_host, decide, listen_on
 from pilothouse.launch.supervisor import dns_address_of
-from pilothouse.linux.host import Host, Uplink
+from pilothouse.linux.host import REQUIRED_CAPABILITIES, Host, Uplink
 
 
 def config(**fields: object) -> Config:
@@ -83,6 +84,26 @@ def test_the_node_address_is_the_uplink_s_unless_named() -> None:
     assert decide(Options("/d", node_address="192.0.2.8"), None, host(uplink), "/d").node_address == "192.0.2.8"
     with pytest.raises(ConfigError, match="--node-address"):
         decide(Options("/d"), None, host(None), "/d")
+
+
+def test_a_copied_data_directory_is_refused() -> None:
+    with pytest.raises(ConfigError, match="/copy was set up as /d"):
+        decide(Options("/copy"), config(), host(), "/copy")
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        ({"machine": "aarch64"}, "this is aarch64"),
+        ({"cgroup_mode": "none"}, "no cgroups are mounted"),
+        ({"filesystems": frozenset()}, "modprobe overlay"),
+        ({"capabilities": frozenset()}, "this root lacks CAP_"),
+    ],
+)
+def test_a_host_on_which_no_pod_could_run_is_refused(fields: dict[str, object], words: str) -> None:
+    good = dataclasses.replace(host(), capabilities=REQUIRED_CAPABILITIES)
+    with pytest.raises(ConfigError, match=words):
+        check_host(dataclasses.replace(good, **fields))  # type: ignore[arg-type]
 
 
 def test_what_is_set_up_for_life_cannot_be_changed() -> None:
