@@ -154,7 +154,10 @@ def _purge(data_dir: Path) -> None:
             return
         # A disk of its own: what is on it goes, the mount is not ours.
         for entry in data_dir.iterdir():
-            shutil.rmtree(entry) if entry.is_dir() and not entry.is_symlink() else entry.unlink()
+            if entry.is_dir() and not entry.is_symlink():
+                shutil.rmtree(entry)
+            else:
+                entry.unlink()
     except OSError as error:
         raise TeardownError(f"cannot remove {data_dir}: {error}; see what uses it: fuser -vm {data_dir}") from error
 
