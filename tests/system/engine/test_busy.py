@@ -29,7 +29,7 @@ def manifests() -> str:
             case _:
                 data = {f"key{line}": "value " * 50 for line in range(10)}
                 items.append({"apiVersion": "v1", "kind": "ConfigMap", "metadata": metadata, "data": data})
-    return json.dumps({"apiVersion": "v1", "kind": "List", "items": items})
+    return "\n---\n".join(map(json.dumps, items))
 
 
 def test_no_probe_fails_while_much_is_applied(shop: Machine) -> None:

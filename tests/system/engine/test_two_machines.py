@@ -43,19 +43,6 @@ def join(second: Machine, address: str, token: str, code: int = 0) -> str:
     return second.pilothouse("node", "join", address, "--token", token, *named, code=code, seconds=150)
 
 
-@pytest.fixture(scope="module")
-def cluster(two_machines: tuple[Machine, Machine], images: Images) -> tuple[Machine, Machine]:
-    """Two machines that are one cluster, a pod on each behind one Service."""
-    first, second = two_machines
-    first.up()
-    join(second, *token_of(first))
-    until(lambda: ready_nodes(first) == {first.name, second.name}, "both nodes are ready")
-    manifest = "".join(PAIR.format(name=f"on-{n}", node=m.name, image=images.tools) for n, m in enumerate(two_machines))
-    first.apply(manifest + SERVICE)
-    first.kubectl("wait", "pod", "-l", "app=pair", "--for=condition=Ready", "--timeout=60s", seconds=70)
-    return two_machines
-
-
 def ready_nodes(machine: Machine) -> set[str]:
     return {
         node["metadata"]["name"]
@@ -70,6 +57,20 @@ def joinable(two_machines: tuple[Machine, Machine]) -> tuple[Machine, Machine, s
     first, second = two_machines
     first.up()
     return first, second, *token_of(first)
+
+
+@pytest.fixture(scope="module")
+def cluster(joinable: tuple[Machine, Machine, str, str], images: Images) -> tuple[Machine, Machine]:
+    """Two machines that are one cluster, a pod on each behind one Service."""
+    first, second, address, token = joinable
+    join(second, address, token)
+    until(lambda: ready_nodes(first) == {first.name, second.name}, "both nodes are ready")
+    manifest = "".join(
+        PAIR.format(name=f"on-{n}", node=m.name, image=images.tools) for n, m in enumerate((first, second))
+    )
+    first.apply(manifest + SERVICE)
+    first.kubectl("wait", "pod", "-l", "app=pair", "--for=condition=Ready", "--timeout=60s", seconds=70)
+    return first, second
 
 
 def test_a_token_that_is_none(joinable: tuple[Machine, Machine, str, str]) -> None:
@@ -116,7 +117,7 @@ def test_each_node_has_a_range_and_a_certificate(cluster: tuple[Machine, Machine
 
 
 def test_pods_reach_each_other_and_the_service(cluster: tuple[Machine, Machine]) -> None:
-    first, second = cluster
+    first, _ = cluster
     address = first.cluster_address("pair", "default")
     pods = {pod["metadata"]["name"]: pod["status"]["podIP"] for pod in first.pods("-l", "app=pair")}
     for machine in cluster:
