@@ -6,7 +6,7 @@ documentation follow from it.
 
 from __future__ import annotations
 
-from pilothouse.kinds.apps import deployment, replica_set
+from pilothouse.kinds.apps import controller_revision, daemon_set, deployment, replica_set, stateful_set
 from pilothouse.kinds.certificates import csr
 from pilothouse.kinds.coordination import lease
 from pilothouse.kinds.core import (
@@ -40,8 +40,11 @@ KINDS: tuple[Kind, ...] = (
     secret.KIND,
     service_account.KIND,
     service.KIND,
+    controller_revision.KIND,
+    daemon_set.KIND,
     deployment.KIND,
     replica_set.KIND,
+    stateful_set.KIND,
     csr.KIND,
     lease.KIND,
     endpoint_slice.KIND,

@@ -44,6 +44,25 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule(_CHANGE, "apps", "replicasets/status replicasets/finalizers"),
         rule(f"{READ} create delete patch", "", "pods"),
     ),
+    "statefulset-controller": (
+        rule(f"{READ} {_CHANGE}", "apps", "statefulsets"),
+        rule(_CHANGE, "apps", "statefulsets/status statefulsets/finalizers"),
+        rule(f"{READ} {_CHANGE} create delete", "apps", "controllerrevisions"),
+        rule(f"{READ} create delete patch", "", "pods"),
+        rule(f"{READ} create patch", "", "persistentvolumeclaims"),
+    ),
+    "daemon-set-controller": (
+        rule(f"{READ} {_CHANGE}", "apps", "daemonsets"),
+        rule(_CHANGE, "apps", "daemonsets/status daemonsets/finalizers"),
+        rule(f"{READ} {_CHANGE} create delete", "apps", "controllerrevisions"),
+        rule(f"{READ} create delete patch", "", "pods"),
+        rule(READ, "", "nodes"),
+    ),
+    "ephemeral-volume-controller": (
+        rule(READ, "", "pods"),
+        rule("update", "", "pods/finalizers"),
+        rule(f"{READ} create", "", "persistentvolumeclaims"),
+    ),
     "endpointslice-controller": (
         rule(READ, "", "services pods nodes"),
         rule("update", "", "services/finalizers"),

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import re
 from typing import ClassVar
 
 import msgspec
 
-from pilothouse.kinds.apps.rules import check_selected_template, selector_columns
+from pilothouse.kinds.apps.rules import check_amount, check_selected_template, ready_of_wanted, selector_columns
 from pilothouse.kinds.columns import AGE, NAME, Column, container_columns, field
 from pilothouse.kinds.core.pod_defaults import default_template
 from pilothouse.kinds.kind import Kind
@@ -59,11 +58,6 @@ class Deployment(Object):
 
 
 _STRATEGIES = ("Recreate", "RollingUpdate")
-_PERCENT = re.compile("([0-9]+)%")
-_PERCENT_MESSAGE = (
-    "a valid percent string must be a numeric string followed by an ending '%' "
-    "(e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"
-)
 
 
 def _defaults(obj: Obj) -> None:
@@ -101,30 +95,14 @@ def _check_strategy(strategy: Obj, problems: Problems) -> None:
         problems.forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
     elif kind == "RollingUpdate" and rolling is not None:
         path = "spec.strategy.rollingUpdate"
-        unavailable = _check_amount(rolling.get("maxUnavailable", 0), f"{path}.maxUnavailable", problems)
-        surge = _check_amount(rolling.get("maxSurge", 0), f"{path}.maxSurge", problems)
+        unavailable = check_amount(rolling.get("maxUnavailable", 0), f"{path}.maxUnavailable", problems)
+        surge = check_amount(rolling.get("maxSurge", 0), f"{path}.maxSurge", problems)
         if unavailable == 0 and surge == 0:
             problems.invalid(
                 f"{path}.maxUnavailable", rolling.get("maxUnavailable"), "may not be 0 when `maxSurge` is 0"
             )
         if isinstance(rolling.get("maxUnavailable"), str) and unavailable is not None and unavailable > 100:
             problems.invalid(f"{path}.maxUnavailable", rolling["maxUnavailable"], "must not be greater than 100%")
-
-
-def _check_amount(amount: int | str, path: str, problems: Problems) -> int | None:
-    """The number in a count or percentage, None when it is neither."""
-    if isinstance(amount, int):
-        problems.not_negative(path, amount)
-        return amount
-    match = _PERCENT.fullmatch(amount)
-    if match is None:
-        problems.invalid(path, amount, _PERCENT_MESSAGE)
-        return None
-    return int(match[1])
-
-
-def _ready(obj: Obj) -> str:
-    return f"{section(obj, 'status').get('readyReplicas', 0)}/{section(obj, 'spec').get('replicas', 0)}"
 
 
 KIND = Kind(
@@ -134,7 +112,7 @@ KIND = Kind(
     subresources=frozenset({"status", "scale"}),
     columns=(
         NAME,
-        Column("Ready", _ready, "Pods that are ready, of those wanted."),
+        Column("Ready", ready_of_wanted, "Pods that are ready, of those wanted."),
         Column("Up-to-date", field("status", "updatedReplicas", default=0), "Pods of the current template."),
         Column("Available", field("status", "availableReplicas", default=0), "Pods ready for long enough."),
         AGE,

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 from pilothouse.kinds.columns import Column, selector_text
 from pilothouse.kinds.core.pod_validation import check_template
 from pilothouse.kinds.label_selectors import check_label_selector
@@ -9,26 +11,66 @@ from pilothouse.kinds.problems import Problems, section
 from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.selectors import from_label_selector
 
+_PERCENT = re.compile("([0-9]+)%")
+_PERCENT_MESSAGE = (
+    "a valid percent string must be a numeric string followed by an ending '%' "
+    "(e.g. '1%',  or '93%', regex used for validation is '[0-9]+%')"
+)
+
 
 def check_selected_template(spec: Obj, old: Obj | None, when_empty: str, problems: Problems) -> None:
     """The selector is there, stays as it is, and selects the template, which is a valid one."""
-    selector = spec.get("selector")
+    check_selector(spec, old, when_empty, problems)
+    # A template once accepted stays acceptable, so that a stricter rule never blocks scaling.
     template = section(spec, "template")
+    if old is None or template != section(old, "template"):
+        check_template(template, "spec.template", problems)
+
+
+def check_selector(spec: Obj, old: Obj | None, when_empty: str, problems: Problems) -> None:
+    """The selector is there, stays what it was in `old`, and selects the template's labels."""
+    selector = spec.get("selector")
     if old is not None:
         problems.immutable("spec.selector", selector, old.get("selector"))
     if selector is None:
         problems.required("spec.selector")
-    else:
-        found = len(problems)
-        check_label_selector(selector, "spec.selector", problems)
-        labels = section(section(template, "metadata"), "labels")
-        if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-            problems.invalid("spec.selector", selector, when_empty)
-        elif len(problems) == found and not from_label_selector(selector).matches(labels):
-            problems.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
-    # A template once accepted stays acceptable, so that a stricter rule never blocks scaling.
-    if old is None or template != section(old, "template"):
-        check_template(template, "spec.template", problems)
+        return
+    found = len(problems)
+    check_label_selector(selector, "spec.selector", problems)
+    labels = section(section(section(spec, "template"), "metadata"), "labels")
+    if not selector.get("matchLabels") and not selector.get("matchExpressions"):
+        problems.invalid("spec.selector", selector, when_empty)
+    elif len(problems) == found and not from_label_selector(selector).matches(labels):
+        problems.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+
+
+def check_template_of(kind: str, template: Obj, problems: Problems) -> None:
+    """A template of that kind of workload: as any, but what is refused is told in the kind's own name."""
+    path = "spec.template"
+    pod = section(template, "spec")
+    limited = "activeDeadlineSeconds" in pod
+    if limited:
+        template = {**template, "spec": {key: pod[key] for key in pod if key != "activeDeadlineSeconds"}}
+    check_template(template, path, problems)
+    if limited:
+        problems.forbidden(f"{path}.spec.activeDeadlineSeconds", f"activeDeadlineSeconds in {kind} is not Supported")
+
+
+def check_amount(amount: int | str, path: str, problems: Problems) -> int | None:
+    """The number in a count or percentage, None when it is neither."""
+    if isinstance(amount, int):
+        problems.not_negative(path, amount)
+        return amount
+    match = _PERCENT.fullmatch(amount)
+    if match is None:
+        problems.invalid(path, amount, _PERCENT_MESSAGE)
+        return None
+    return int(match[1])
+
+
+def ready_of_wanted(obj: Obj) -> str:
+    """The column Ready: `2/3`."""
+    return f"{section(obj, 'status').get('readyReplicas', 0)}/{section(obj, 'spec').get('replicas', 0)}"
 
 
 def selector_columns() -> tuple[Column, ...]:
