@@ -7,6 +7,7 @@ documentation follow from it.
 from __future__ import annotations
 
 from pilothouse.kinds.apps import controller_revision, daemon_set, deployment, replica_set, stateful_set
+from pilothouse.kinds.batch import cron_job, job
 from pilothouse.kinds.certificates import csr
 from pilothouse.kinds.coordination import lease
 from pilothouse.kinds.core import (
@@ -45,6 +46,8 @@ KINDS: tuple[Kind, ...] = (
     deployment.KIND,
     replica_set.KIND,
     stateful_set.KIND,
+    cron_job.KIND,
+    job.KIND,
     csr.KIND,
     lease.KIND,
     endpoint_slice.KIND,

@@ -63,6 +63,17 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule("update", "", "pods/finalizers"),
         rule(f"{READ} create", "", "persistentvolumeclaims"),
     ),
+    "job-controller": (
+        rule(f"{READ} {_CHANGE}", "batch", "jobs"),
+        rule(_CHANGE, "batch", "jobs/status jobs/finalizers"),
+        rule(f"{READ} create delete patch", "", "pods"),
+    ),
+    "cronjob-controller": (
+        rule(f"{READ} {_CHANGE}", "batch", "cronjobs"),
+        rule(_CHANGE, "batch", "cronjobs/status cronjobs/finalizers"),
+        rule(f"{READ} create delete", "batch", "jobs"),
+    ),
+    "ttl-after-finished-controller": (rule(f"{READ} delete", "batch", "jobs"),),
     "endpointslice-controller": (
         rule(READ, "", "services pods nodes"),
         rule("update", "", "services/finalizers"),
