@@ -7,8 +7,8 @@ from typing import Any
 
 import msgspec
 
+from pilothouse.controllers.pending import PATIENCE_SECONDS, Pending
 from pilothouse.controllers.replica_set.decide import decide, status
-from pilothouse.controllers.replica_set.pending import PATIENCE_SECONDS, Pending
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import Condition

@@ -8,9 +8,9 @@ from pilothouse.client.shared import NAMESPACE, OWNER, without_owner
 from pilothouse.controllers.context import Context
 from pilothouse.controllers.names import random_suffix
 from pilothouse.controllers.ownership import settle
+from pilothouse.controllers.pending import Pending
 from pilothouse.controllers.pods import pod_from_template
 from pilothouse.controllers.replica_set.decide import decide, status
-from pilothouse.controllers.replica_set.pending import Pending
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import to_tree

@@ -39,7 +39,7 @@ class StatefulSetOrdinals(View):
 
 
 class StatefulSetSpec(View):
-    """`template` is a PodTemplateSpec tree, `volume_claim_templates` are PersistentVolumeClaim trees, passed on as is."""
+    """`template` is a PodTemplateSpec tree, `volume_claim_templates` are whole claims; passed on as they are."""
 
     replicas: int | None = None
     selector: LabelSelector | None = None
