@@ -17,7 +17,13 @@ if TYPE_CHECKING:
     from pilothouse.apiserver.openapi.documents import Document, OpenApi
 
 _FOREVER = {"cache-control": "public, immutable", "expires": "Fri, 31 Dec 2100 00:00:00 GMT"}
-_PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+_PROTOBUF_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
+_NAME, _VERSION = b"Kubernetes", b"v1"
+# openapi.v2.Document{swagger: 1, info: 2 {title: 1, version: 2}}, which names no definitions.
+_EMPTY_INFO = b"\x0a%c%b\x12%c%b" % (len(_NAME), _NAME, len(_VERSION), _VERSION)
+_EMPTY_V2 = b"\x0a\x032.0\x12%c%b" % (len(_EMPTY_INFO), _EMPTY_INFO)
+"""kubectl asks for v2 in protobuf only to check the items of a `v1 List` by itself. A document without definitions has
+it leave them to the server, which is sent `fieldValidation` with every item anyway."""
 
 
 class OpenApiDocuments:
@@ -49,6 +55,8 @@ class OpenApiDocuments:
             return _respond(request, documents.index(), {})
         if path == "/openapi/v2":
             if not _accepts_json(request):
+                if _accepts(request, _PROTOBUF_V2):
+                    return Response(200, {"content-type": _PROTOBUF_V2}, _EMPTY_V2)
                 raise NotAcceptable(
                     "only the following media types are accepted: application/json; /openapi/v3 is served in full"
                 )
@@ -67,10 +75,13 @@ def _kind(part: Part) -> GroupVersionKind:
 
 
 def _accepts_json(request: Request) -> bool:
-    accept = request.headers.get("accept", "")
-    return not accept or any(
-        media.type in ("application/json", "*/*", "application/*") for media in media_types(accept)
-    )
+    return not request.headers.get("accept") or _accepts(request, "application/json", "*/*", "application/*")
+
+
+def _accepts(request: Request, *types: str) -> bool:
+    """True when one of the media types is asked for; upstream's clients write `@` where they mean a dot."""
+    asked = media_types(request.headers.get("accept", ""))
+    return any(media.type.replace("@", ".") in types for media in asked)
 
 
 def _respond(request: Request, document: Document, headers: dict[str, str]) -> Response:

@@ -83,6 +83,7 @@ def decide(options: Options, kept: Config | None, host: Host, data_dir: str) -> 
             raise ConfigError("this host has no default route to tell its address: name one with --node-address")
         address = host.uplink.address
     config = kept or Config(data_dir=data_dir, node_name=default_node_name(), node_address=address)
+    former = config.node_address
     config.node_address = address
     config.containerd = host.programs["containerd"]
     for name in ("node_name", "pod_range", "service_range", "domain", "server"):
@@ -98,14 +99,17 @@ def decide(options: Options, kept: Config | None, host: Host, data_dir: str) -> 
     if options.node_port is not None:
         config.node_port = options.node_port
     if config.is_server:
-        listen_on(config, options.listen)
+        listen_on(config, options.listen, former)
     return config
 
 
-def listen_on(config: Config, listen: str | None) -> None:
-    """Sets the API's addresses: those of --listen (default 127.0.0.1:6443) and the node's own. Raises ConfigError."""
+def listen_on(config: Config, listen: str | None, former: str = "") -> None:
+    """Sets the API's addresses: those of --listen (default 127.0.0.1:6443) and the node's own. Raises ConfigError.
+
+    `former` is the node's address until now, which is left when the node has moved to another.
+    """
     if listen is None and config.listen:
-        hosts = [host for host in config.listen if host != config.node_address]
+        hosts = [host for host in config.listen if host not in (config.node_address, former)]
     else:
         host, _, port = (listen or f"127.0.0.1:{API_PORT}").rpartition(":")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:

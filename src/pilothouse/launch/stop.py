@@ -17,7 +17,7 @@ def stop_engine(data_dir: Path) -> list[str]:
     """Stops supervisor, control and node; returns the names of those that ran."""
     run_dir = data_dir / "run"
     ran = [name for name in ENGINE if runfile.read(run_dir, name) is not None]
-    if is_ours(data_dir):
+    if is_ours(data_dir) and Path("/run/systemd/system").is_dir():
         subprocess.run(["systemctl", "stop", "pilothouse.service"], check=True)
     supervisor = runfile.read(run_dir, "supervisor")
     if supervisor is not None:

@@ -82,6 +82,14 @@ async def test_mistakes_are_named(run: Kubectl) -> None:
     assert "a lowercase RFC 1123 subdomain" in invalid
 
 
+async def test_a_list_is_applied_and_its_items_are_checked_by_the_server(run: Kubectl) -> None:
+    item = "{apiVersion: v1, kind: ConfigMap, metadata: {name: a}, data: {k: v}}"
+    items = f"apiVersion: v1\nkind: List\nitems: [{item}]\n"
+    assert "configmap/a created" in await run("apply", "-f", "-", stdin=items)
+    wrong = items.replace(" data:", " dta:")
+    assert 'unknown field "dta"' in await run("apply", "-f", "-", stdin=wrong, fails=True)
+
+
 async def test_typed_creates_and_explain(run: Kubectl) -> None:
     await run("create", "configmap", "a", "--from-literal", "k=v")
     await run("create", "secret", "generic", "s", "--from-literal", "password=x")

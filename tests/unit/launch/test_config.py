@@ -126,6 +126,12 @@ def test_the_api_listens_on_loopback_and_on_the_node(listen: str | None, address
     assert (made.listen, made.api_port) == (addresses, port)
 
 
+def test_a_node_that_moved_leaves_its_former_address() -> None:
+    kept = config(listen=["127.0.0.1", "192.0.2.1"])
+    moved = decide(Options("/d", node_address="192.0.2.9"), kept, host(), "/d")
+    assert moved.listen == ["127.0.0.1", "192.0.2.9"]
+
+
 @pytest.mark.parametrize("listen", ["6443", "host:6443", "127.0.0.1:", "127.0.0.1:70000", ":6443"])
 def test_a_listen_address_that_cannot_be_meant(listen: str) -> None:
     with pytest.raises(ConfigError, match="--listen"):
