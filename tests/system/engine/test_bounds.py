@@ -22,7 +22,9 @@ spec:
   containers:
     - name: main
       image: {image}
-      args: ["-c", "busybox yes 'a line of a flood' | busybox head -c 12000000; while sleep 1; do echo steady; done"]
+      args:
+        - -c
+        - trap 'exit 0' TERM; busybox yes flood | busybox head -c 12000000; while sleep 1; do echo on; done
 """
 
 
@@ -63,7 +65,7 @@ def test_a_pod_that_floods_its_log(engine: Machine, images: Images) -> None:
         return sorted(path.stat().st_size for path in folder.glob("default_flood_*/main/*"))
 
     until(lambda: len(sizes()) > 1 and sizes()[0] < 1_000_000 < 10_000_000 < sizes()[-1], "the log is turned over", 60)
-    until(lambda: "steady" in engine.kubectl("logs", "flood", "--tail=1"), "the new file is read")
+    until(lambda: engine.kubectl("logs", "flood", "--tail=1") == "on\n", "the new file is read")
 
 
 def test_the_engines_logs_are_trimmed(tmp_path: Path) -> None:
@@ -91,6 +93,6 @@ def test_events_do_not_pile_up(engine: Machine) -> None:
         words = ("events", "--field-selector", "involvedObject.name=again")
         return max((item.get("count", 1) for item in engine.get(*words)["items"]), default=0)
 
-    until(lambda: seen() >= 3, "an event was counted three times", 90)
+    until(lambda: seen() >= 2, "an event was counted twice", 90)
     items = engine.get("events", "--field-selector", "involvedObject.name=again")["items"]
     assert len(items) == len({(item["reason"], item["message"]) for item in items}), json.dumps(items)

@@ -20,7 +20,7 @@ spec:
   containers:
     - name: main
       image: {image}
-      args: ["-c", "echo {name} > /tmp/index.html; exec busybox httpd -f -p 8080 -h /tmp"]
+      args: ["-c", "echo {name} > /tmp/index.html; trap 'exit 0' TERM; busybox httpd -f -p 8080 -h /tmp & wait"]
       readinessProbe: {{httpGet: {{port: 8080, path: /index.html}}, periodSeconds: 1}}
 ---
 """
@@ -109,7 +109,7 @@ def test_each_node_has_a_range_and_a_certificate(cluster: tuple[Machine, Machine
     assert ranges.keys() == {first.name, second.name}
     assert len(set(ranges.values())) == 2
     subjects = [
-        first.run("openssl", "x509", "-noout", "-subject", "-in", str(machine.data_dir / "node" / "node.crt"))
+        first.run("openssl", "x509", "-noout", "-subject", "-in", str(machine.data_dir / "node" / "client.pem"))
         for machine in cluster
     ]
     assert [f"system:node:{m.name}" in subject for m, subject in zip(cluster, subjects, strict=True)] == [True, True]

@@ -11,7 +11,7 @@ import orjson
 
 from pilothouse.client.client import Client
 from pilothouse.kinds.core.namespace import Namespace
-from pilothouse.testing.bench.host import Host
+from pilothouse.testing.bench.host import BenchError, Host
 
 NAMESPACE = "load"
 _PAUSE = 0.005
@@ -62,6 +62,7 @@ async def read_while_applying(host: Host, client: Client, count: int) -> tuple[l
         "from pilothouse.cli.main import main; main()",
         *("deploy", str(path), "--no-wait", "--data-dir", str(host.data_dir)),
         stdout=asyncio.subprocess.DEVNULL,
+        stderr=asyncio.subprocess.DEVNULL,
     )
     ended = asyncio.create_task(deploy.wait())
     took = []
@@ -71,7 +72,8 @@ async def read_while_applying(host: Host, client: Client, count: int) -> tuple[l
         took.append(time.perf_counter() - start)
         await asyncio.sleep(_PAUSE)
     seconds = time.perf_counter() - began
-    assert await ended == 0
+    if await ended != 0:
+        raise BenchError(f"applying {count} objects ended with {deploy.returncode}")
     return took, seconds
 
 

@@ -18,7 +18,7 @@ from pilothouse.testing.bench.report import Figure, median, percentile, spread
 
 Say = Callable[[str], None]
 
-_PROBES = "2 HTTP readiness 10 s, 1 HTTP readiness 10 s, 1 TCP readiness 10 s; liveness of all four every 20 s"
+_PROBES = "4 readiness (10 s) and 4 liveness (20 s); of each 3 by HTTP, 1 by TCP"
 _WAVES = 2
 
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import statistics
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
+
+_WIDTH = 200
+"""Columns of a table that does not go to a terminal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,10 +57,11 @@ median = statistics.median
 def show(figures: Sequence[Figure]) -> None:
     """A table for a person."""
     table = Table(box=None, pad_edge=False)
-    for header, justify in (("FIGURE", "left"), ("VALUE", "right"), ("AIM", "right"), ("", "left"), ("NOTE", "left")):
-        table.add_column(header, justify="right" if justify == "right" else "left")
+    for header in ("FIGURE", "VALUE", "AIM", "", "NOTE"):
+        table.add_column(header, justify="right" if header in ("VALUE", "AIM") else "left", no_wrap=header != "NOTE")
     for figure in figures:
         sign = "" if figure.aim is None else f"{'>' if figure.at_least else '<'} {figure.aim:g} {figure.unit}"
         verdict = {None: "", True: "met", False: "missed"}[figure.met]
         table.add_row(figure.name, f"{figure.value:.2f} {figure.unit}", sign, verdict, figure.note)
-    Console(soft_wrap=True).print(table)
+    console = Console(width=None if sys.stdout.isatty() else _WIDTH)
+    console.print(table)
