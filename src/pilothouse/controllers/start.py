@@ -12,10 +12,14 @@ from pilothouse.client.client import Client
 from pilothouse.client.events import EventRecorder
 from pilothouse.client.shared import SharedInformers
 from pilothouse.controllers.context import Context
+from pilothouse.controllers.cron_job import controller as cron_job
+from pilothouse.controllers.daemon_set import controller as daemon_set
 from pilothouse.controllers.deployment import controller as deployment
 from pilothouse.controllers.endpoint_slice import controller as endpoint_slice
+from pilothouse.controllers.ephemeral_volume import controller as ephemeral_volume
 from pilothouse.controllers.events_ttl import controller as events_ttl
 from pilothouse.controllers.garbage_collector import controller as garbage_collector
+from pilothouse.controllers.job import controller as job
 from pilothouse.controllers.namespace import controller as namespace
 from pilothouse.controllers.node_ipam import controller as node_ipam
 from pilothouse.controllers.node_lifecycle import controller as node_lifecycle
@@ -24,6 +28,8 @@ from pilothouse.controllers.pod_gc import controller as pod_gc
 from pilothouse.controllers.replica_set import controller as replica_set
 from pilothouse.controllers.runtime_class import controller as runtime_class
 from pilothouse.controllers.service_account import controller as service_account
+from pilothouse.controllers.stateful_set import controller as stateful_set
+from pilothouse.controllers.ttl_after_finished import controller as ttl_after_finished
 from pilothouse.kinds.catalogue import KINDS
 from pilothouse.machinery.objects import Resource
 from pilothouse.reconcile.queue import Backoff
@@ -72,6 +78,12 @@ def controllers(pod_range: str, node_prefix: int) -> list[Controller]:
     return [
         Controller(deployment.NAME, deployment.run),
         Controller(replica_set.NAME, replica_set.run),
+        Controller(stateful_set.NAME, stateful_set.run),
+        Controller(daemon_set.NAME, daemon_set.run),
+        Controller(ephemeral_volume.NAME, ephemeral_volume.run),
+        Controller(job.NAME, job.run),
+        Controller(cron_job.NAME, cron_job.run),
+        Controller(ttl_after_finished.NAME, ttl_after_finished.run),
         Controller(endpoint_slice.NAME, endpoint_slice.run),
         Controller(service_account.NAME, service_account.run),
         Controller(runtime_class.NAME, runtime_class.run),

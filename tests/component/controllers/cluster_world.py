@@ -10,9 +10,12 @@ from typing import Any
 from pilothouse.client.client import Client
 from pilothouse.client.shared import SharedInformers
 from pilothouse.client.wire import User
+from pilothouse.controllers.pods import FINISHED
 from pilothouse.controllers.start import run_controllers
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
+from pilothouse.kinds.batch.cron_job import CronJob
+from pilothouse.kinds.batch.job import Job
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
@@ -28,8 +31,10 @@ from pilothouse.scheduler.scheduler import run_scheduler
 from pilothouse.testing.control_plane import ControlPlane
 
 _WATCHED: tuple[type[Object], ...] = (
+    CronJob,
     Deployment,
     EndpointSlice,
+    Job,
     Namespace,
     Node,
     PersistentVolume,
@@ -91,6 +96,8 @@ class Cluster:
                 return
             if pod.metadata.deletion_timestamp is not None:
                 await self.client.delete(Pod, pod.name, pod.namespace, uid=pod.metadata.uid, grace_period_seconds=0)
+                return
+            if pod.status.phase in FINISHED:
                 return
             ready = "False" if self.unready(pod) else "True"
             if any(c.type == "Ready" and c.status == ready for c in pod.status.conditions):

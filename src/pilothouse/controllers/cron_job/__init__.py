@@ -1,0 +1,1 @@
+"""CronJobs: a Job whenever the schedule says so."""

@@ -1,0 +1,1 @@
+"""Jobs: pods of a template until so many of them have succeeded."""

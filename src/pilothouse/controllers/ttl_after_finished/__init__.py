@@ -1,0 +1,1 @@
+"""Finished Jobs are deleted once their time is up."""
