@@ -38,3 +38,17 @@ def without(conditions: list[Condition], type: str) -> list[Condition]:
 def conditions_tree(conditions: Iterable[Condition]) -> list[Obj] | None:
     """Conditions as a status patch holds them; None when there are none, which removes the field."""
     return [to_tree(condition) for condition in conditions] or None
+
+
+def with_failure(
+    old: list[Condition], failure: tuple[str, str] | None, satisfied: bool, now: dt.datetime
+) -> list[Condition]:
+    """The conditions with ReplicaFailure as the last pass leaves it: `failure` is reason and message of what was
+    refused; without one it stays until the workload is `satisfied`."""
+    current = find(old, "ReplicaFailure")
+    if failure is not None:
+        reason, message = failure
+        if current is not None and (current.reason, current.message) == failure:
+            return old
+        return with_condition(old, Condition(type="ReplicaFailure", status="True", reason=reason, message=message), now)
+    return without(old, "ReplicaFailure") if current is not None and satisfied else old

@@ -7,12 +7,11 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pilothouse.controllers.conditions import conditions_tree, find, with_condition, without
+from pilothouse.controllers.conditions import conditions_tree, with_failure
 from pilothouse.controllers.ownership import Claim, claim
 from pilothouse.controllers.pods import available_in, is_active, is_ready, ready_since
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.core.pod import Pod
-from pilothouse.kinds.view import Condition
 from pilothouse.machinery.objects import Obj
 
 BURST = 500
@@ -103,7 +102,7 @@ def status(
         "availableReplicas": sum(wait == 0 for wait in waits),
     }
     old = replica_set.status
-    conditions = _conditions(old.conditions, failure, len(active) == wanted(replica_set), now)
+    conditions = with_failure(old.conditions, failure, len(active) == wanted(replica_set), now)
     before = (
         old.replicas,
         old.fully_labeled_replicas,
@@ -121,15 +120,3 @@ def status(
         patch["conditions"] = conditions_tree(conditions)
     pending = [wait for wait in waits if wait > 0]
     return patch, min(pending) if pending else None
-
-
-def _conditions(
-    old: list[Condition], failure: tuple[str, str] | None, satisfied: bool, now: dt.datetime
-) -> list[Condition]:
-    current = find(old, "ReplicaFailure")
-    if failure is not None:
-        reason, message = failure
-        if current is not None and (current.reason, current.message) == failure:
-            return old
-        return with_condition(old, Condition(type="ReplicaFailure", status="True", reason=reason, message=message), now)
-    return without(old, "ReplicaFailure") if current is not None and satisfied else old
