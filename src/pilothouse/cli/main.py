@@ -122,6 +122,30 @@ def doctor(data_dir: options.DataDir = options.DATA_DIR, output: options.Output 
     raise typer.Exit(run_doctor(data_dir, output))
 
 
+@app.command()
+def check(
+    paths: Annotated[list[str] | None, typer.Argument(metavar="PATH...|-", help="Manifests, charts, folders.")] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="text, json, yaml, sarif, junit, github, csv or markdown.")
+    ] = None,
+    fail_on: Annotated[str, typer.Option(help="Severity from which the exit code is 1, or none.")] = "high",
+    new_only: Annotated[
+        str | None, typer.Option(metavar="BASELINE", help="Only what a saved run (-o json) does not have.")
+    ] = None,
+    explain: Annotated[str | None, typer.Option(metavar="ID", help="Tells all about one check.")] = None,
+    kubernetes_version: Annotated[str, typer.Option(help="The version the manifests are for.")] = "1.35",
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="For objects that name none.")] = "default",
+    params: Annotated[str | None, typer.Option(metavar="FILE", help="ConfigMaps for checks with parameters.")] = None,
+) -> None:
+    """Checks manifests for mistakes; needs no engine. Exit codes: 0 fine, 1 findings, 2 not all could be checked."""
+    from pilothouse.cli.check import CheckOptions, run_check, run_explain
+
+    if explain is not None:
+        raise typer.Exit(run_explain(explain))
+    chosen = CheckOptions(output, fail_on, new_only, kubernetes_version, namespace, params)
+    raise typer.Exit(run_check(paths or [], chosen))
+
+
 @node.command("join")
 def node_join(
     server: Annotated[str, typer.Argument(metavar="ADDRESS", help="The API's address, such as 10.0.0.1:6443.")],

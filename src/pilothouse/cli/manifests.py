@@ -9,13 +9,18 @@ import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
 
+from pilothouse.cli.yaml_bounds import check_bounds
 from pilothouse.machinery.objects import Obj
 
 SUFFIXES = (".yaml", ".yml", ".json")
+MAX_BYTES = 32 << 20
+"""A file larger than this is not read: no manifest is, and a parsed one takes many times its size."""
+
+_Body = TypeVar("_Body", str, bytes)
 
 _ORDER = (
     "Namespace",
@@ -105,7 +110,7 @@ def read(source: str) -> tuple[list[Manifest], list[Problem]]:
     manifests: list[Manifest] = []
     problems: list[Problem] = []
     for name, text in _texts(source, problems):
-        _read_text(name, text, manifests, problems)
+        read_text(name, text, manifests, problems)
     if not manifests and not problems:
         problems.append(Problem(source, f"no objects found (files ending in {', '.join(SUFFIXES)} are read)"))
     return manifests, problems
@@ -118,25 +123,43 @@ def in_order(manifests: list[Manifest]) -> list[Manifest]:
 
 def _texts(source: str, problems: list[Problem]) -> Iterator[tuple[str, str]]:
     if source == "-":
-        yield "<stdin>", sys.stdin.read()
+        try:
+            yield "<stdin>", bounded(sys.stdin.read(MAX_BYTES + 1))
+        except (OSError, UnicodeDecodeError) as error:
+            problems.append(Problem("<stdin>", f"cannot be read: {error}"))
         return
     path = Path(source)
-    files = (
-        sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file())
-        if path.is_dir()
-        else [path]
-    )
+    folder = path.is_dir()
+    files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file()) if folder else [path]
+    root = path.resolve()
     for file in files:
+        if folder and not file.resolve().is_relative_to(root):
+            problems.append(Problem(str(file), "is a link out of the folder and is not followed"))
+            continue
         try:
-            yield str(file), file.read_text()
+            with file.open("rb") as opened:
+                yield str(file), bounded(opened.read(MAX_BYTES + 1)).decode()
         except FileNotFoundError:
             problems.append(Problem(str(file), "no such file or folder"))
         except (OSError, UnicodeDecodeError) as error:
             problems.append(Problem(str(file), f"cannot be read: {error}"))
 
 
-def _read_text(name: str, text: str, manifests: list[Manifest], problems: list[Problem]) -> None:
-    loader = yaml.CSafeLoader(text)
+def bounded(body: _Body) -> _Body:
+    """A file's content. Raises OSError when it is longer than MAX_BYTES."""
+    if len(body) > MAX_BYTES:
+        raise OSError(f"it is larger than {MAX_BYTES >> 20} MiB")
+    return body
+
+
+def read_text(name: str, text: str, manifests: list[Manifest], problems: list[Problem]) -> None:
+    """Adds the objects of a text, and what is wrong with it; `name` is the file's, for messages."""
+    try:
+        check_bounds(text)
+        loader = yaml.CSafeLoader(text)
+    except yaml.YAMLError as error:
+        problems.append(_problem(name, error))
+        return
     try:
         while loader.check_node():
             node = loader.get_node()
@@ -145,14 +168,20 @@ def _read_text(name: str, text: str, manifests: list[Manifest], problems: list[P
             tree = _construct(node)
             if tree is not None:
                 _collect(name, tree, node, manifests, problems)
-    except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        said = ", ".join(part for part in (error.context, error.problem) if part)
-        problems.append(Problem(name, said, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0))
     except yaml.YAMLError as error:
-        problems.append(Problem(name, str(error)))
+        problems.append(_problem(name, error))
+    except ValueError as error:
+        problems.append(Problem(name, f"has a value that cannot be read: {error}"))
     finally:
         loader.dispose()
+
+
+def _problem(name: str, error: yaml.YAMLError) -> Problem:
+    if not isinstance(error, yaml.MarkedYAMLError):
+        return Problem(name, str(error))
+    mark = error.problem_mark or error.context_mark
+    said = ", ".join(part for part in (error.context, error.problem) if part)
+    return Problem(name, said, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0)
 
 
 class _Constructor(yaml.constructor.SafeConstructor):

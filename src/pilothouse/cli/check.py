@@ -1,0 +1,132 @@
+"""`pilothouse check`: configuration checks over files, without engine, root or network.
+
+Exit codes: 0 nothing at or above --fail-on; 1 findings at or above it; 2 something could not be read or checked (or the
+command line is wrong), whatever else was found.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import typer
+
+from pilothouse.cli.errors import CommandError
+from pilothouse.cli.manifests import read
+from pilothouse.cli.sources import read_sources
+from pilothouse.guard.baseline import BadBaseline, fingerprints, new_only
+from pilothouse.guard.finding import Check, Item, Severity
+from pilothouse.guard.judge import Options, judge, worst
+from pilothouse.guard.removals import parse_version
+from pilothouse.guard.report import FORMATS
+from pilothouse.guard.report.document import Outcome, Unread
+from pilothouse.guard.report.text import explanation, plain, text_report
+from pilothouse.guard.shipped import all_checks
+from pilothouse.machinery.objects import Obj
+
+_COLOURS = {
+    "critical": typer.colors.BRIGHT_RED,
+    "high": typer.colors.RED,
+    "medium": typer.colors.YELLOW,
+    "low": typer.colors.BLUE,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class CheckOptions:
+    """The command line."""
+
+    output: str | None = None
+    fail_on: str = "high"
+    new_only: str | None = None
+    version: str = "1.35"
+    namespace: str = "default"
+    params: str | None = None
+
+
+def run_check(paths: list[str], options: CheckOptions) -> int:
+    """Checks and prints; the exit code."""
+    threshold, chosen = _understood(options)
+    if not paths:
+        raise CommandError("name files or folders to check, or - for standard input", code=2)
+    known = _baseline(options.new_only) if options.new_only else None
+    manifests, problems = read_sources(paths, options.namespace)
+    unread = tuple(Unread(problem.file, problem.message, problem.line) for problem in problems)
+    report = judge([Item(m.tree, m.file, m.line_of) for m in manifests], chosen)
+    outcome = Outcome(report, unread)
+    if known is not None:
+        outcome = replace(outcome, report=new_only(report, known))
+    _print(outcome, options.output)
+    return _exit_code(outcome, threshold)
+
+
+def run_explain(name: str) -> int:
+    """Prints what is to be said about the check of this id, or of this name in another tool."""
+    checks = all_checks()
+    found = [check for check in checks if check.id == name] or [check for check in checks if _called(check, name)]
+    if not found:
+        import difflib  # late: only for a name that is wrong
+
+        near = difflib.get_close_matches(name, [check.id for check in checks], n=3, cutoff=0.4)
+        hint = f"; did you mean {', '.join(near)}?" if near else ""
+        raise CommandError(f"there is no check {name}{hint}", code=2)
+    typer.echo("\n".join(explanation(check) for check in found), nl=False)
+    return 0
+
+
+def _called(check: Check, name: str) -> bool:
+    names = (part.partition(":")[2] or part for part in check.other_names.split(";"))
+    return any(name.lower() == entry.strip().lower() for part in names for entry in part.split(","))
+
+
+def _understood(options: CheckOptions) -> tuple[Severity | None, Options]:
+    if options.output not in (None, "text", *FORMATS):
+        raise CommandError(f"-o {options.output}: there is text, {', '.join(FORMATS)}", code=2)
+    try:
+        threshold = None if options.fail_on == "none" else Severity.parse(options.fail_on)
+        version = parse_version(options.version)
+    except ValueError as error:
+        raise CommandError(str(error), code=2) from error
+    return threshold, Options(version, options.namespace, _params(options.params) if options.params else {})
+
+
+def _params(file: str) -> Mapping[str, Obj]:
+    """Parameters by name of policy, from ConfigMaps named as the check they are for."""
+    manifests, problems = read(file)
+    known = {check.id for check in all_checks()}
+    unknown = [manifest.name for manifest in manifests if manifest.name not in known]
+    if problems or unknown:
+        wrong = str(problems[0]) if problems else f"{file}: there is no check {unknown[0]}"
+        raise CommandError(f"--params: {wrong}", code=2)
+    return {f"{manifest.name}.pilothouse.io": manifest.tree for manifest in manifests}
+
+
+def _baseline(file: str) -> Mapping[str, int]:
+    try:
+        return fingerprints(Path(file).read_text())
+    except (OSError, UnicodeDecodeError, BadBaseline) as error:
+        raise CommandError(f"--new-only {file}: {error}", code=2) from error
+
+
+def _print(outcome: Outcome, output: str | None) -> None:
+    if output in (None, "text"):
+        typer.echo(text_report(outcome, _paint if sys.stdout.isatty() else plain), nl=False)
+    else:
+        typer.echo(FORMATS[output or ""](outcome), nl=False)
+        for entry in outcome.unread:
+            typer.echo(f"not read: {entry.file}{f':{entry.line}' if entry.line else ''}: {entry.message}", err=True)
+
+
+def _paint(text: str, style: str) -> str:
+    if style in _COLOURS:
+        return typer.style(text, fg=_COLOURS[style], bold=style == "critical")
+    return typer.style(text, dim=style == "dim", bold=style == "title")
+
+
+def _exit_code(outcome: Outcome, threshold: Severity | None) -> int:
+    if outcome.incomplete:
+        return 2
+    found = worst(outcome.report.findings)
+    return 1 if threshold is not None and found is not None and found >= threshold else 0

@@ -1,0 +1,189 @@
+"""The verdict over a set of objects: form, checks of one object, checks across objects. Pure.
+
+Files and clusters are judged alike: the objects given are taken as the cluster they would become.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cache
+
+from pilothouse.guard.cross import CROSS_CHECKS
+from pilothouse.guard.effective import effective
+from pilothouse.guard.finding import Check, Finding, Item, NotEvaluated, Ref, Severity, ref_of
+from pilothouse.guard.podspec import CONTAINER_FIELDS, value_at
+from pilothouse.guard.schema import form
+from pilothouse.guard.shipped import check_of, shipped_policies
+from pilothouse.guard.snapshot import CrossCheck, Snapshot
+from pilothouse.machinery.objects import Obj
+from pilothouse.machinery.schema import UnknownKind
+from pilothouse.policy.evaluate import Evaluator, Violation
+from pilothouse.policy.match import Subject
+
+WEIGHT: Mapping[Severity, int] = {Severity.CRITICAL: 10, Severity.HIGH: 5, Severity.MEDIUM: 2, Severity.LOW: 1}
+_NAMED = re.compile(r"^(?P<before>.*?)(?P<list>[\w.]+)\[(?P<name>[^\]]*)\](?P<after>.*)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """How to judge: the Kubernetes version meant, the namespace of objects that name none, parameters by check."""
+
+    version: tuple[int, int] = (1, 35)
+    namespace: str = "default"
+    params: Mapping[str, Obj] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What was found; `passed_weight` is the sum of weights of checks that passed, for the score.
+
+    `known` are findings that are not shown since a saved run had them; they count for score and grade all the same.
+    """
+
+    findings: tuple[Finding, ...]
+    not_evaluated: tuple[NotEvaluated, ...]
+    objects: int
+    passed_weight: int = 0
+    known: tuple[Finding, ...] = ()
+
+    @property
+    def score(self) -> int:
+        """Percentage of what was checked that is right, weighed by severity; 100 when nothing is wrong."""
+        failed = sum(WEIGHT[finding.check.severity] for finding in (*self.findings, *self.known))
+        return (100 * self.passed_weight) // (self.passed_weight + failed) if failed else 100
+
+    @property
+    def grade(self) -> str:
+        """A to F by score; a high finding keeps it from A, a critical one makes it F. "-" when nothing was checked."""
+        found = worst((*self.findings, *self.known))
+        if not self.objects:
+            return "-"
+        if found is Severity.CRITICAL or self.score < 60:
+            return "F"
+        grade = next(letter for letter, least in (("A", 90), ("B", 80), ("C", 70), ("D", 0)) if self.score >= least)
+        return "B" if grade == "A" and found is Severity.HIGH else grade
+
+
+@cache
+def shipped_evaluator() -> tuple[Evaluator, Mapping[str, Check]]:
+    """The shipped checks, compiled once a process, and what each policy's annotations say."""
+    policies = shipped_policies()
+    return Evaluator(policies), {policy.name: check_of(policy) for policy in policies}
+
+
+def judge(items: Sequence[Item], options: Options | None = None) -> Report:
+    """Judges objects together. Each tree needs apiVersion, kind and metadata."""
+    chosen = options or Options()
+    work = _Work(items, chosen)
+    trees = effective((item.tree for item in items), chosen.namespace)
+    snapshot = Snapshot(trees, chosen.namespace)
+    namespaces = {e.name: value_at(e.tree, "metadata.labels") or {} for e in snapshot.of("Namespace")}
+    for index, tree in enumerate(trees):
+        work.check_form(index)
+        work.check_object(index, tree, namespaces.get(snapshot.entries[index].namespace))
+    for cross in CROSS_CHECKS:
+        work.check_across(cross, snapshot)
+    return work.report()
+
+
+class _Work:
+    """Gathers what is found, object by object."""
+
+    def __init__(self, items: Sequence[Item], options: Options) -> None:
+        self._items = items
+        self._options = options
+        self._refs = [ref_of(item.tree) for item in items]
+        self._findings: dict[int, list[Finding]] = {}
+        self._not_evaluated: list[NotEvaluated] = []
+        self._passed = 0
+
+    def report(self) -> Report:
+        found = [
+            finding
+            for index in range(len(self._items))
+            for finding in sorted(self._findings.get(index, ()), key=lambda f: (-f.check.severity, f.check.id, f.field))
+        ]
+        return Report(tuple(found), tuple(self._not_evaluated), len(self._items), self._passed)
+
+    def check_form(self, index: int) -> None:
+        try:
+            for check, message, path in form(self._items[index].tree, self._options.version):
+                self._add(index, check, message, path)
+        except UnknownKind as error:
+            self._miss(index, "schema-error", f"{error}: checked only for what every object has", False)
+
+    def check_object(self, index: int, tree: Obj, labels: Mapping[str, str] | None) -> None:
+        evaluator, checks = shipped_evaluator()
+        verdict = evaluator.evaluate(Subject(tree, labels), self._options.params)
+        self._passed += sum(WEIGHT[checks[policy.name].severity] for policy in verdict.passed)
+        for violation in verdict.violations:
+            for container, path, message in _places(violation, tree):
+                self._add(index, checks[violation.policy.name], message, path, container)
+        for missed in verdict.not_checked:
+            by_design = missed.reason.startswith("not evaluated")
+            self._miss(index, checks[missed.policy.name].id, missed.reason, not by_design)
+
+    def check_across(self, cross: CrossCheck, snapshot: Snapshot) -> None:
+        for hit in cross.find(snapshot):
+            self._add(hit.entry.index, cross.check, hit.message, hit.field, hit.container)
+
+    def _add(self, index: int, check: Check, message: str, path: str, container: str = "") -> None:
+        item = self._items[index]
+        line = item.line_of(path)
+        finding = Finding(check, self._refs[index], message, container, path, item.file, line)
+        self._findings.setdefault(index, []).append(finding)
+
+    def _miss(self, index: int, check_id: str, reason: str, unusual: bool) -> None:
+        item, ref = self._items[index], self._refs[index]
+        self._not_evaluated.append(NotEvaluated(check_id, ref, reason, item.file, item.line_of(""), unusual))
+
+
+def _places(violation: Violation, tree: Obj) -> Iterable[tuple[str, str, str]]:
+    """Container, field path and message for each place a violation names; one without a place if it names none."""
+    containers = _listed(violation.audit.get("containers", ""))
+    fields = [_by_index(path, tree) for path in _listed(violation.audit.get("fields", ""))]
+    if containers and len(containers) == len(fields):
+        message = violation.message.partition(" (containers: ")[0]
+        return [(name, path, message) for name, path in zip(containers, fields)]
+    if not fields:
+        return [("", "", violation.message)]
+    return [(_container_at(path, tree), path, violation.message) for path in fields]
+
+
+def _listed(text: str) -> list[str]:
+    return [part for part in text.split(",") if part]
+
+
+def _by_index(path: str, tree: Obj) -> str:
+    """`spec.containers[app].image` with the entry's number in place of its name."""
+    match = _NAMED.match(path)
+    if match is None or match["name"].isdigit():
+        return path
+    entries = value_at(tree, match["list"])
+    for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+        if isinstance(entry, dict) and entry.get("name") == match["name"]:
+            return f"{match['before']}{match['list']}[{index}]{match['after']}".rstrip(".")
+    return path
+
+
+def _container_at(path: str, tree: Obj) -> str:
+    match = _NAMED.match(path)
+    if match is None or match["list"].rpartition(".")[2] not in CONTAINER_FIELDS or not match["name"].isdigit():
+        return ""
+    entries = value_at(tree, match["list"])
+    return str(entries[int(match["name"])].get("name", "")) if isinstance(entries, list) else ""
+
+
+def worst(findings: Iterable[Finding]) -> Severity | None:
+    """The severity of the worst finding, None without any."""
+    return max((finding.check.severity for finding in findings), default=None)
+
+
+def by_object(findings: Iterable[Finding]) -> dict[Ref, list[Finding]]:
+    """Findings grouped by object, in order."""
+    grouped: dict[Ref, list[Finding]] = {}
+    for finding in findings:
+        grouped.setdefault(finding.ref, []).append(finding)
+    return grouped

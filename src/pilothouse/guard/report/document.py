@@ -1,0 +1,101 @@
+"""What a report says, however it is written: findings, what was not evaluated, what could not be read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from typing import Any
+
+from pilothouse.guard.finding import Finding, NotEvaluated, Severity
+from pilothouse.guard.judge import Report
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Something that could not be read, so that nothing is known of it; `line` is 0 when unknown."""
+
+    file: str
+    message: str
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One run: the report, and what could not be read."""
+
+    report: Report
+    unread: tuple[Unread, ...] = ()
+
+    @property
+    def incomplete(self) -> bool:
+        """Something could not be read or checked, other than by design."""
+        return bool(self.unread) or any(entry.unusual for entry in self.report.not_evaluated)
+
+    def counts(self) -> dict[str, int]:
+        """Number of findings by severity, worst first."""
+        found = Counter(finding.check.severity for finding in self.report.findings)
+        return {str(severity): found[severity] for severity in sorted(Severity, reverse=True)}
+
+
+def place_of(finding: Finding) -> str:
+    """`file:line`, or what is known of it."""
+    return f"{finding.file}:{finding.line}" if finding.line else finding.file
+
+
+def sentence(finding: Finding) -> str:
+    """What is wrong, with the container's name."""
+    return f"container {finding.container} {finding.message}" if finding.container else finding.message
+
+
+def document(outcome: Outcome) -> dict[str, Any]:
+    """The whole outcome as a tree; also the form a later run takes as its baseline."""
+    report = outcome.report
+    return {
+        "kind": "PilothouseCheckReport",
+        "version": 1,
+        "objects": report.objects,
+        "score": report.score,
+        "grade": report.grade,
+        "counts": outcome.counts(),
+        "known": len(report.known),
+        "complete": not outcome.incomplete,
+        "findings": [_finding(finding) for finding in report.findings],
+        "notEvaluated": [_missed(entry) for entry in report.not_evaluated],
+        "unread": [{"file": entry.file, "line": entry.line, "message": entry.message} for entry in outcome.unread],
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    check = finding.check
+    return {
+        "id": check.id,
+        "severity": str(check.severity),
+        "category": check.category,
+        "title": check.title,
+        "message": finding.message,
+        "object": str(finding.ref),
+        "apiVersion": finding.ref.api_version,
+        "kind": finding.ref.kind,
+        "namespace": finding.ref.namespace,
+        "name": finding.ref.name,
+        "container": finding.container,
+        "field": finding.field,
+        "file": finding.file,
+        "line": finding.line,
+        "why": check.why,
+        "remedy": check.remedy,
+        "standards": check.standards,
+        "otherNames": check.other_names,
+        "fingerprint": finding.fingerprint,
+    }
+
+
+def _missed(entry: NotEvaluated) -> dict[str, Any]:
+    return {
+        "id": entry.check_id,
+        "object": str(entry.ref) if entry.ref else "",
+        "reason": entry.reason,
+        "byDesign": not entry.unusual,
+        "file": entry.file,
+        "line": entry.line,
+    }

@@ -1,0 +1,89 @@
+"""The report people read: grouped by object, worst first; why and remedy at a check's first appearance."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+from pilothouse.guard.finding import Check, Finding
+from pilothouse.guard.judge import by_object
+from pilothouse.guard.report.document import Outcome, place_of, sentence
+
+Paint = Callable[[str, str], str]
+"""Colours a text by the name of a style: a severity, `dim` or `title`."""
+
+_WIDTH: Final = 9
+
+
+def plain(text: str, style: str) -> str:
+    """No colours."""
+    return text
+
+
+def text_report(outcome: Outcome, paint: Paint = plain) -> str:
+    """The report as lines of text."""
+    lines: list[str] = []
+    told: set[str] = set()
+    for ref, findings in by_object(outcome.report.findings).items():
+        lines.append(paint(f"{ref}", "title") + paint(f"  {findings[0].file}", "dim"))
+        for finding in findings:
+            lines += _finding(finding, finding.check.id not in told, paint)
+            told.add(finding.check.id)
+        lines.append("")
+    lines += _missed(outcome, paint)
+    lines.append(_summary(outcome))
+    return "\n".join(lines) + "\n"
+
+
+def explanation(check: Check) -> str:
+    """All there is to say about a check."""
+    remedy = "\n".join("    " + line for line in check.remedy.split("\n"))
+    lines = [f"{check.id}: {check.title}", f"  {check.severity}, {check.category}", "", f"  {check.why}", ""]
+    lines += ["  How to mend it:", "", remedy, ""]
+    if check.standards:
+        lines.append(f"  Asked for by: {check.standards}")
+    if check.other_names:
+        lines.append(f"  Other tools call it: {check.other_names}")
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def _finding(finding: Finding, first: bool, paint: Paint) -> list[str]:
+    severity = f"{finding.check.severity!s:<{_WIDTH}}"
+    lines = [f"  {paint(severity, str(finding.check.severity))}{sentence(finding)}  [{finding.check.id}]"]
+    pad = " " * (_WIDTH + 2)
+    lines.append(paint(f"{pad}{place_of(finding)}  {finding.field}".rstrip(), "dim"))
+    if first:
+        lines.append(f"{pad}{finding.check.why}")
+        lines += [f"{pad}  {line}" for line in finding.check.remedy.split("\n")]
+    return lines
+
+
+def _missed(outcome: Outcome, paint: Paint) -> list[str]:
+    lines = [
+        paint(f"not read: {entry.file}{f':{entry.line}' if entry.line else ''}: {entry.message}", "high")
+        for entry in outcome.unread
+    ]
+    errors: dict[tuple[str, str], list[str]] = {}
+    by_design: dict[tuple[str, str], list[str]] = {}
+    for entry in outcome.report.not_evaluated:
+        if entry.unusual:
+            errors.setdefault((str(entry.ref), entry.reason), []).append(entry.check_id)
+        else:
+            by_design.setdefault((entry.check_id, entry.reason), []).append(str(entry.ref))
+    for (ref, reason), ids in errors.items():
+        lines.append(paint(f"not checked: {ref}: {reason} ({_shown(ids)})", "high"))
+    for (check_id, reason), refs in by_design.items():
+        lines.append(paint(f"{check_id}: {reason} ({_shown(refs)})", "dim"))
+    return [*lines, ""] if lines else []
+
+
+def _shown(names: list[str]) -> str:
+    return ", ".join(names[:2]) + (f" and {len(names) - 2} more" if len(names) > 2 else "")
+
+
+def _summary(outcome: Outcome) -> str:
+    report = outcome.report
+    counts = ", ".join(f"{number} {name}" for name, number in outcome.counts().items())
+    known = f" ({len(report.known)} known before, not shown)" if report.known else ""
+    incomplete = "; not everything could be checked" if outcome.incomplete else ""
+    return f"{report.objects} objects: {counts}{known}. Score {report.score}, grade {report.grade}{incomplete}."

@@ -1,0 +1,243 @@
+"""Evaluates policies over JSON trees with Google's CEL evaluator.
+
+Only policies that ship with Pilothouse are evaluated here, in the calling process: the evaluator has no cost limit and
+no deadline and holds the interpreter's lock, so an expression from elsewhere could freeze the process. Policies that
+users bring need a metered evaluator in a process of its own, and are not evaluated at all until there is one.
+
+The evaluator hands errors back as values, which Python takes for true; so every result's type is looked at, and what is
+not of the type asked for is an error. An error is "not checked", never a pass.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from cel_expr_python import cel
+from cel_expr_python.ext.ext_optional import ExtOptional
+from cel_expr_python.ext.ext_strings import ExtStrings
+
+from pilothouse.machinery.objects import Obj
+from pilothouse.policy.expressions import LIVE_ONLY, identifiers, put_in_place, variables_of
+from pilothouse.policy.load import InvalidPolicy, Policy, Validation
+from pilothouse.policy.match import Subject, matches
+
+_ROOTS = ("object", "oldObject", "params", "namespaceObject")
+_EXTENSIONS = (ExtOptional(), ExtStrings())
+
+
+class Violation(NamedTuple):
+    """A rule an object breaks; `audit` holds the values of the policy's audit annotations."""
+
+    policy: Policy
+    message: str
+    audit: Mapping[str, str]
+
+
+class NotChecked(NamedTuple):
+    """A policy that could not be evaluated for an object, and why."""
+
+    policy: Policy
+    reason: str
+
+
+class Verdict(NamedTuple):
+    """What all policies say about one object."""
+
+    violations: tuple[Violation, ...] = ()
+    not_checked: tuple[NotChecked, ...] = ()
+    passed: tuple[Policy, ...] = ()
+
+
+class EvaluationError(Exception):
+    """An expression gave an error or a value of another type."""
+
+
+class Evaluator:
+    """Compiled policies. Raises InvalidPolicy when one does not compile, naming policy and expression."""
+
+    def __init__(self, policies: Iterable[Policy]) -> None:
+        found = list(policies)
+        shared = _shared(found)
+        self._shared = {name: text for text, name in shared.items()}
+        variables = dict.fromkeys((*_ROOTS, *self._shared), cel.Type.DYN)
+        self._env = cel.NewEnv(variables=variables, extensions=_EXTENSIONS)
+        self._programs = {name: self._env.compile(text) for name, text in self._shared.items()}
+        self._policies = [_Compiled(self._env, policy, shared) for policy in found]
+        self._by_kind: dict[tuple[str, str], list[_Compiled]] = {}
+
+    @property
+    def policies(self) -> list[Policy]:
+        """All policies, in the order given."""
+        return [compiled.policy for compiled in self._policies]
+
+    def evaluate(self, subject: Subject, params: Mapping[str, Obj] | None = None) -> Verdict:
+        """What the policies say about an object; `params` are parameters by name of policy."""
+        wanted = [compiled for compiled in self._of_kind(subject) if matches(compiled.policy.constraints, subject)]
+        if not wanted:
+            return Verdict()
+        scope = _Scope(self._env, self._programs, subject.tree, sorted({n for c in wanted for n in c.shared}))
+        violations: list[Violation] = []
+        not_checked: list[NotChecked] = []
+        passed: list[Policy] = []
+        for compiled in wanted:
+            given = (params or {}).get(compiled.policy.name)
+            try:
+                found = compiled.judge(scope, given)
+            except EvaluationError as error:
+                not_checked.append(NotChecked(compiled.policy, str(error)))
+                continue
+            if found is None:
+                continue
+            violations += found
+            if not found:
+                passed.append(compiled.policy)
+        return Verdict(tuple(violations), tuple(not_checked), tuple(passed))
+
+    def _of_kind(self, subject: Subject) -> list[_Compiled]:
+        """Policies with a rule for the object's kind, which most have not; remembered by kind."""
+        key = str(subject.tree.get("apiVersion")), str(subject.tree.get("kind"))
+        if key not in self._by_kind:
+            bare = Subject({"apiVersion": key[0], "kind": key[1], "metadata": {}})
+            self._by_kind[key] = [
+                compiled
+                for compiled in self._policies
+                if matches({"resourceRules": _without_scope(compiled.policy.constraints)}, bare)
+            ]
+        return self._by_kind[key]
+
+
+def _without_scope(constraints: Obj) -> list[Obj]:
+    return [
+        {key: value for key, value in rule.items() if key not in ("scope", "resourceNames")}
+        for rule in constraints.get("resourceRules") or ()
+    ]
+
+
+def _shared(policies: Sequence[Policy]) -> dict[str, str]:
+    """The variables that several policies have in common, fully written out, each with the name it is bound to."""
+    counts = Counter(text for policy in policies for text in set(_written_out(policy).values()))
+    return {text: f"shared_{index}" for index, text in enumerate(t for t, count in counts.items() if count > 1)}
+
+
+def _written_out(policy: Policy) -> dict[str, str]:
+    """The policy's variables by name, with the variables they read put in place."""
+    found: dict[str, str] = {}
+    for variable in policy.variables:
+        try:
+            found[variable.name] = put_in_place(variable.expression, found)
+        except InvalidPolicy as error:
+            raise InvalidPolicy(f"{policy.name}: variable {variable.name}: {error}") from error
+    return found
+
+
+class _Scope:
+    """One object's bindings: the trees as given, and shared variables evaluated once for all policies."""
+
+    def __init__(self, env: cel.Env, programs: Mapping[str, cel.Expression], tree: Obj, shared: Sequence[str]) -> None:
+        self._env = env
+        self._data: dict[str, Any] = {"object": tree, "oldObject": None, "namespaceObject": None, "params": None}
+        self.failed: set[str] = set()
+        if shared:
+            plain = env.Activation(self._data)
+            values = {}
+            for name in shared:
+                result = programs[name].eval(plain)
+                if result.type() == cel.Type.ERROR:
+                    self.failed.add(name)  # lazily evaluated, it may not be needed: policies evaluate it themselves
+                else:
+                    values[name] = result.plain_value()
+            self._data |= values
+        self._activation = env.Activation(self._data)
+
+    def with_params(self, params: Obj | None) -> cel.Activation:
+        """The bindings, with a policy's parameters."""
+        return self._activation if params is None else self._env.Activation(self._data | {"params": params})
+
+
+class _Compiled:
+    """One policy's programs: rules at once, what only a violation needs when it is needed."""
+
+    def __init__(self, env: cel.Env, policy: Policy, shared: Mapping[str, str]) -> None:
+        self.policy = policy
+        self._env = env
+        self._whole = _written_out(policy)
+        self._short = _shortened(policy, self._whole, shared)
+        used = {
+            name
+            for expression in self._main()
+            for variable in variables_of(expression)
+            for name in identifiers(self._short[variable])
+        }
+        self.shared = used & set(shared.values())
+        self.live_only = sorted(
+            {
+                name
+                for expression in (*self._main(), *self._whole.values())
+                for name in identifiers(expression) & {*LIVE_ONLY, "namespaceObject"}
+            }
+        )
+        self._compiled: dict[tuple[str, bool], cel.Expression] = {}
+        if not self.live_only:
+            for expression in self._main():
+                self._program(expression, short=True)
+
+    def judge(self, scope: _Scope, params: Obj | None) -> list[Violation] | None:
+        """The rules broken, None if the policy does not mean the object. Raises EvaluationError."""
+        if self.live_only:
+            raise EvaluationError(f"not evaluated: {', '.join(self.live_only)} is known only to a live request")
+        if self.policy.param_kind and params is None:
+            raise EvaluationError(f"not evaluated: needs parameters ({self.policy.param_kind}), none were given")
+        short = not self.shared & scope.failed
+        activation = scope.with_params(params)
+        for condition in self.policy.conditions:
+            if not self._true(condition.expression, activation, short):
+                return None
+        broken = [rule for rule in self.policy.validations if not self._true(rule.expression, activation, short)]
+        return [self._violation(rule, activation, short) for rule in broken]
+
+    def _main(self) -> list[str]:
+        conditions = [entry.expression for entry in self.policy.conditions]
+        return conditions + [entry.expression for entry in self.policy.validations]
+
+    def _program(self, expression: str, short: bool) -> cel.Expression:
+        key = expression, short
+        if key not in self._compiled:
+            try:
+                text = put_in_place(expression, self._short if short else self._whole)
+                self._compiled[key] = self._env.compile(text)
+            except (InvalidPolicy, RuntimeError) as error:
+                raise InvalidPolicy(f"{self.policy.name}: {expression}: {error}") from error
+        return self._compiled[key]
+
+    def _true(self, expression: str, activation: cel.Activation, short: bool) -> bool:
+        result = self._program(expression, short).eval(activation)
+        if result.type() != cel.Type.BOOL:
+            raise EvaluationError(_said(result, expression))
+        return result.plain_value() is True
+
+    def _text(self, expression: str, activation: cel.Activation, short: bool) -> str:
+        """A text, "" for null and for what cannot be evaluated (upstream falls back likewise)."""
+        result = self._program(expression, short).eval(activation)
+        return str(result.plain_value()) if result.type() == cel.Type.STRING else ""
+
+    def _violation(self, rule: Validation, activation: cel.Activation, short: bool) -> Violation:
+        message = self._text(rule.message_expression, activation, False) if rule.message_expression else ""
+        audit = {entry.name: self._text(entry.expression, activation, False) for entry in self.policy.audit}
+        return Violation(self.policy, message or rule.message or f"failed expression: {rule.expression}", audit)
+
+
+def _shortened(policy: Policy, whole: Mapping[str, str], shared: Mapping[str, str]) -> dict[str, str]:
+    """The policy's variables by name, those that others have too by the name they are bound to."""
+    found: dict[str, str] = {}
+    for variable in policy.variables:
+        text = whole[variable.name]
+        found[variable.name] = shared[text] if text in shared else put_in_place(variable.expression, found)
+    return found
+
+
+def _said(result: cel.Value, expression: str) -> str:
+    if result.type() == cel.Type.ERROR:
+        return f"evaluation error: {str(result.value()).partition(': ')[2] or result.value()}"
+    return f"evaluation error: {expression} gives {result.type().name()}, not a bool"
