@@ -6,7 +6,7 @@ import asyncio
 import math
 import time
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import typer
 from rich.console import Console
@@ -19,11 +19,13 @@ from pilothouse.cli.connect import connect
 from pilothouse.cli.errors import CommandError
 from pilothouse.cli.manifests import Manifest, Problem, in_order, read
 from pilothouse.cli.podlogs import last_lines
+from pilothouse.cli.job_progress import of_job
 from pilothouse.cli.progress import Progress, Trouble, of_deployment, proves_itself
 from pilothouse.client.client import Client
 from pilothouse.client.informer import Informer
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
+from pilothouse.kinds.batch.job import Job
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.machinery.errors import ApiError, ServiceUnavailable
 
@@ -36,10 +38,15 @@ _SETTLING = 3.0
 """Seconds a workload without readiness probes must stay ready: one that crashes at once is ready for a moment."""
 
 
+_WAITED_FOR = ("Deployment", "Job")
+_Watched: TypeAlias = tuple[Informer[Deployment], Informer[ReplicaSet], Informer[Job], Informer[Pod]]
+
+
 @dataclass(slots=True)
 class Workload:
-    """A Deployment that is waited for."""
+    """A Deployment or Job that is waited for."""
 
+    kind: str
     namespace: str
     name: str
     progress: Progress
@@ -62,7 +69,7 @@ class Workload:
 
     @property
     def title(self) -> str:
-        return f"deployment/{self.name}"
+        return f"{self.kind.lower()}/{self.name}"
 
 
 def run_deploy(
@@ -94,9 +101,14 @@ async def _deploy(
     try:
         applied, problems = await _apply_all(client, manifests, namespace, quiet=output is not None)
         workloads = [
-            Workload(item.live["metadata"]["namespace"], item.live["metadata"]["name"], _unknown_progress(item))
+            Workload(
+                item.resource.kind,
+                item.live["metadata"]["namespace"],
+                item.live["metadata"]["name"],
+                _unknown_progress(item),
+            )
             for item in applied
-            if item.resource.kind == "Deployment"
+            if item.resource.kind in _WAITED_FOR
         ]
         code = REFUSED if problems else READY
         if timeout is not None and workloads and not problems:
@@ -133,11 +145,12 @@ async def _wait(client: Client, workloads: list[Workload], timeout: float, quiet
     """Follows the workloads until all are ready, one has failed for good, or time is up."""
     namespaces = {workload.namespace for workload in workloads}
     changed = asyncio.Event()
-    watched: dict[str, tuple[Informer[Deployment], Informer[ReplicaSet], Informer[Pod]]] = {}
+    watched: dict[str, _Watched] = {}
     for namespace in namespaces:
         informers = (
             Informer(client, Deployment, namespace=namespace),
             Informer(client, ReplicaSet, namespace=namespace),
+            Informer(client, Job, namespace=namespace),
             Informer(client, Pod, namespace=namespace),
         )
         for informer in informers:
@@ -163,7 +176,7 @@ async def _wait(client: Client, workloads: list[Workload], timeout: float, quiet
 
 async def _follow(
     workloads: list[Workload],
-    watched: dict[str, tuple[Informer[Deployment], Informer[ReplicaSet], Informer[Pod]]],
+    watched: dict[str, _Watched],
     changed: asyncio.Event,
     deadline: float,
     screen: _Screen,
@@ -172,11 +185,7 @@ async def _follow(
         changed.clear()
         now = time.monotonic()
         for workload in workloads:
-            deployments, replica_sets, pods = watched[workload.namespace]
-            deployment = deployments.get(f"{workload.namespace}/{workload.name}")
-            if deployment is not None:
-                progress = of_deployment(deployment, replica_sets, pods)
-                workload.update(progress, proves_itself(deployment), now)
+            _look(workload, watched[workload.namespace], now)
         screen.show(workloads)
         settled = max(workload.settled_at() for workload in workloads)
         if settled <= now:
@@ -191,6 +200,19 @@ async def _follow(
             await asyncio.wait_for(changed.wait(), min([deadline, now + 1.0, settled, *given_up]) - now + 0.01)
         except TimeoutError:
             continue
+
+
+def _look(workload: Workload, watched: _Watched, now: float) -> None:
+    deployments, replica_sets, jobs, pods = watched
+    key = f"{workload.namespace}/{workload.name}"
+    if workload.kind == "Job":
+        job = jobs.get(key)
+        if job is not None:
+            workload.update(of_job(job, pods), True, now)
+        return
+    deployment = deployments.get(key)
+    if deployment is not None:
+        workload.update(of_deployment(deployment, replica_sets, pods), proves_itself(deployment), now)
 
 
 class _Screen:
@@ -286,7 +308,7 @@ def _report(applied: list[Applied], problems: list[Problem], workloads: list[Wor
         "problems": [{"file": p.file, "line": p.line, "column": p.column, "message": p.message} for p in problems],
         "workloads": [
             {
-                "kind": "Deployment",
+                "kind": w.kind,
                 "namespace": w.namespace,
                 "name": w.name,
                 "state": w.progress.state,
@@ -304,5 +326,6 @@ def _report(applied: list[Applied], problems: list[Problem], workloads: list[Wor
 
 
 def _unknown_progress(item: Applied) -> Progress:
-    wanted = item.live["spec"].get("replicas", 1)
+    spec = item.live["spec"]
+    wanted = spec.get("completions", spec.get("replicas", 1))
     return Progress("waiting", 0, wanted, "applied")

@@ -8,10 +8,12 @@ from typing import Any
 
 import msgspec
 
+from pilothouse.cli.job_progress import of_job
 from pilothouse.cli.progress import Progress, of_deployment, of_pod
 from pilothouse.client.client import Client
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
+from pilothouse.kinds.batch.job import Job
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
@@ -77,6 +79,7 @@ async def gather(client: Client, overview: Overview) -> None:
     nodes = (await client.list(Node)).items
     deployments = (await client.list(Deployment)).items
     replica_sets = (await client.list(ReplicaSet)).items
+    jobs = (await client.list(Job)).items
     pods = (await client.list(Pod)).items
     services = (await client.list(Service)).items
     claims = (await client.list(PersistentVolumeClaim)).items
@@ -91,6 +94,11 @@ async def gather(client: Client, overview: Overview) -> None:
         overview.workloads.append(_workload("Deployment", deployment.namespace, deployment.name, progress))
         if progress.state != "ready":
             overview.problems.append(f"deployment/{deployment.name} in {deployment.namespace}: {progress.text}")
+    for job in jobs:
+        progress = of_job(job, [pod for pod in pods if pod.namespace == job.namespace])
+        overview.workloads.append(_workload("Job", job.namespace, job.name, progress))
+        if progress.state == "failed":
+            overview.problems.append(f"job/{job.name} in {job.namespace}: {progress.text}")
     for pod in pods:
         if pod.controller() is None:
             overview.workloads.append(_bare_pod(pod, overview.problems))
