@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from dataclasses import dataclass, field
 
 import orjson
@@ -15,6 +16,8 @@ from pilothouse.machinery.schema import schema_for
 from pilothouse.machinery.structural import unknown_fields
 
 FIELD_MANAGER = "pilothouse-deploy"
+_WARNING = re.compile(r'299 \S+ "((?:[^"\\]|\\.)*)"')
+_ESCAPED = re.compile(r"\\(.)")
 
 
 @dataclass(slots=True)
@@ -130,5 +133,5 @@ def _problem(manifest: Manifest, message: str, path: str = "") -> Problem:
 
 
 def _warnings(header: str) -> list[str]:
-    """The texts of `299 - "…"` warnings (RFC 7234, section 5.5)."""
-    return [part.split('"')[1] for part in header.split("299 - ") if part.count('"') >= 2]
+    """The texts of `299 - "…"` warnings (RFC 7234, section 5.5; quoted strings by RFC 9110, section 5.6.4)."""
+    return [_ESCAPED.sub(r"\1", text) for text in _WARNING.findall(header)]

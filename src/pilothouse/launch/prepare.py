@@ -50,6 +50,7 @@ def prepare(options: Options) -> Config:
             f"only {free >> 20} MB are free on the disk of {data_dir}; Pilothouse needs {LEAST_FREE_BYTES >> 20} MB: "
             "free some, or choose a --data-dir on another disk"
         )
+    runfile.recover(data_dir)
     running = runfile.read(data_dir / "run", "supervisor")
     if running is not None or locked(data_dir):
         who = f" (pid {running.pid})" if running else ""

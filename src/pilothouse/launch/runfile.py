@@ -56,6 +56,43 @@ def forget(run_dir: Path, name: str) -> None:
     (run_dir / f"{name}.json").unlink(missing_ok=True)
 
 
+def recover(data_dir: Path) -> list[str]:
+    """Records processes of this data directory that run without a record, and returns their names.
+
+    A supervisor killed in the moment between starting a process and recording it leaves such a one, which would go on
+    holding sockets and database unknown to all.
+    """
+    run_dir = data_dir / "run"
+    missing = {name: words for name, words in _marks(data_dir).items() if read(run_dir, name) is None}
+    found = []
+    for process in Path("/proc").iterdir() if missing and run_dir.is_dir() else ():
+        if not process.name.isdigit() or int(process.name) == os.getpid():
+            continue
+        try:
+            command = (process / "cmdline").read_bytes().split(b"\0")
+        except OSError:
+            continue
+        for name, words in missing.items():
+            if _has(command, words) and start_ticks(int(process.name)) is not None:
+                write(run_dir, name, int(process.name))
+                found.append(name)
+    return found
+
+
+def _marks(data_dir: Path) -> dict[str, list[bytes]]:
+    """Words that follow one another in the command line of each process."""
+    marks = {
+        name: ["-m", f"pilothouse.launch.{name}", "--data-dir", str(data_dir)]
+        for name in ("supervisor", "control", "node", "dns")
+    }
+    marks["containerd"] = ["--config", str(data_dir / "containerd" / "config.toml")]
+    return {name: [word.encode() for word in words] for name, words in marks.items()}
+
+
+def _has(command: list[bytes], words: list[bytes]) -> bool:
+    return any(command[at : at + len(words)] == words for at in range(len(command) - len(words) + 1))
+
+
 def _boot_id() -> str:
     try:
         return Path("/proc/sys/kernel/random/boot_id").read_text().strip()

@@ -15,6 +15,7 @@ _GRACE = 15.0
 
 def stop_engine(data_dir: Path) -> list[str]:
     """Stops supervisor, control and node; returns the names of those that ran."""
+    runfile.recover(data_dir)
     run_dir = data_dir / "run"
     ran = [name for name in ENGINE if runfile.read(run_dir, name) is not None]
     if is_ours(data_dir) and Path("/run/systemd/system").is_dir():

@@ -252,6 +252,7 @@ def main() -> None:
     except BlockingIOError:
         sys.exit(f"an engine already runs on {data_dir}")
     runfile.write(run_dir, "supervisor", os.getpid())
+    runfile.recover(data_dir)
     config = json.loads((data_dir / "config.json").read_text())
     state = run_dir / "state"
     state.unlink(missing_ok=True)

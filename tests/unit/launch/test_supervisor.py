@@ -106,6 +106,21 @@ def test_a_record_of_another_process_with_the_same_pid_does_not_count(tmp_path: 
     assert runfile.read(tmp_path, "mine") is None
 
 
+def test_a_process_that_was_never_recorded_is_found_by_its_command(tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    command = ["/bin/sh", "-c", "sleep 1000; :", "-m", "pilothouse.launch.dns", "--data-dir", str(tmp_path)]
+    process = subprocess.Popen(command, start_new_session=True)
+    try:
+        assert runfile.recover(tmp_path) == ["dns"]
+        running = runfile.read(tmp_path / "run", "dns")
+        assert running is not None
+        assert running.pid == process.pid
+        assert runfile.recover(tmp_path) == []
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
 def test_logs_stay_bounded_with_one_older_part(tmp_path: Path) -> None:
     log = tmp_path / "control.log"
     log.write_bytes(b"x" * (LOG_BYTES + 1))
