@@ -17,9 +17,9 @@ from pilothouse.cli import output as out
 from pilothouse.cli.apply import Applied, Applier
 from pilothouse.cli.connect import connect
 from pilothouse.cli.errors import CommandError
+from pilothouse.cli.job_progress import of_job
 from pilothouse.cli.manifests import Manifest, Problem, in_order, read
 from pilothouse.cli.podlogs import last_lines
-from pilothouse.cli.job_progress import of_job
 from pilothouse.cli.progress import Progress, Trouble, of_deployment, proves_itself
 from pilothouse.client.client import Client
 from pilothouse.client.informer import Informer
