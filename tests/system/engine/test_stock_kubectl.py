@@ -199,6 +199,14 @@ def test_apply_changes_and_prunes_nothing_else(pod: Machine, images: Images) -> 
     assert "restartCount" in json.dumps(pod.get("pod", "tools")["status"])
 
 
+def test_what_get_prints_can_be_applied(pod: Machine) -> None:
+    """`get -o yaml` of several objects prints a List."""
+    pod.kubectl("create", "configmap", "listed")
+    printed = pod.kubectl("get", "configmaps", "listed", "kube-root-ca.crt", "-o", "yaml")
+    assert "kind: List" in printed
+    assert "configmap/listed configured" in pod.apply(printed)
+
+
 def test_wait_and_delete(shop: Machine, images: Images) -> None:
     shop.apply(TOOLS.format(image=images.tools).replace("name: tools", "name: gone"))
     shop.kubectl("wait", "pod/gone", "--for=condition=Ready", "--timeout=30s")
