@@ -269,3 +269,11 @@ async def test_an_unexpected_failure_is_a_status_without_a_trace(
     status = orjson.loads(response.body)
     assert (response.status, status["kind"], status["reason"]) == (500, "Status", "InternalError")
     assert "secret" not in status["message"]
+
+
+async def test_a_name_given_beside_a_generate_name_is_never_replaced(plane: ControlPlane) -> None:
+    client = plane.client()
+    tree = {"metadata": {"name": "twice", "generateName": "twice-"}}
+    await post(client, CONFIG_MAPS, tree)
+    with pytest.raises(AlreadyExists):
+        await post(client, CONFIG_MAPS, tree)

@@ -12,8 +12,11 @@ from pilothouse.client.shared import SharedInformers
 from pilothouse.client.wire import User
 from pilothouse.controllers.pods import FINISHED
 from pilothouse.controllers.start import run_controllers
+from pilothouse.kinds.apps.controller_revision import ControllerRevision
+from pilothouse.kinds.apps.daemon_set import DaemonSet
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
+from pilothouse.kinds.apps.stateful_set import StatefulSet
 from pilothouse.kinds.batch.cron_job import CronJob
 from pilothouse.kinds.batch.job import Job
 from pilothouse.kinds.core.namespace import Namespace
@@ -31,7 +34,9 @@ from pilothouse.scheduler.scheduler import run_scheduler
 from pilothouse.testing.control_plane import ControlPlane
 
 _WATCHED: tuple[type[Object], ...] = (
+    ControllerRevision,
     CronJob,
+    DaemonSet,
     Deployment,
     EndpointSlice,
     Job,
@@ -43,6 +48,7 @@ _WATCHED: tuple[type[Object], ...] = (
     ReplicaSet,
     Service,
     ServiceAccount,
+    StatefulSet,
 )
 
 

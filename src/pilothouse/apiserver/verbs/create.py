@@ -30,6 +30,8 @@ async def create(backend: Backend, call: Call) -> Response:
 
 async def create_object(backend: Backend, call: Call, obj: Obj, manager: Manager) -> Record:
     """Admits, checks and stores a new object. Raises AlreadyExists, Invalid, and what admission raises."""
+    # A name that was given is meant, even beside a generateName: only a generated one is tried anew.
+    tries = _NAME_TRIES if not (obj.get("metadata") or {}).get("name") else 1
     identify(call, obj)
     kind = call.kind
     fill_in(kind, obj)
@@ -48,9 +50,9 @@ async def create_object(backend: Backend, call: Call, obj: Obj, manager: Manager
     kind.prepare_create(obj)
     allocator = backend.allocators.get((call.resource.group, call.resource.plural))
     if allocator is None:
-        return await _store(backend, call, obj, manager)
+        return await _store(backend, call, obj, manager, tries)
     async with allocator.allocated(obj, None, call.dry_run):
-        return await _store(backend, call, obj, manager)
+        return await _store(backend, call, obj, manager, tries)
 
 
 def identify(call: Call, obj: Obj) -> None:
@@ -76,15 +78,14 @@ def identify(call: Call, obj: Obj) -> None:
     meta["creationTimestamp"] = timestamp()
 
 
-async def _store(backend: Backend, call: Call, obj: Obj, manager: Manager) -> Record:
+async def _store(backend: Backend, call: Call, obj: Obj, manager: Manager, tries: int) -> Record:
     meta = obj["metadata"]
     causes = call.kind.validate(obj, None)
     if causes:
         raise invalid_error(call.resource, meta.get("name") or meta.get("generateName") or "", causes)
     obj = owned(call.resource, obj, None, manager)
     meta = obj["metadata"]
-    generated = bool(meta.get("generateName"))
-    for _ in range(_NAME_TRIES if generated else 1):
+    for left in reversed(range(tries)):
         key = codec.key(call.resource, call.namespace, meta["name"])
         value = codec.encode(obj)
         if call.dry_run:
@@ -94,6 +95,6 @@ async def _store(backend: Backend, call: Call, obj: Obj, manager: Manager) -> Re
         try:
             return await backend.store.create(key, value)
         except KeyExists:
-            if generated:
+            if left:
                 meta["name"] = names.generate_name(meta["generateName"])
     raise refusals.already_exists(call.resource, meta["name"])
