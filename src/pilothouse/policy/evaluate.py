@@ -168,7 +168,7 @@ class _Compiled:
             name
             for expression in self._main()
             for variable in variables_of(expression)
-            for name in identifiers(self._short[variable])
+            for name in identifiers(self._short.get(variable, ""))
         }
         self.shared = used & set(shared.values())
         self.live_only = sorted(

@@ -62,6 +62,16 @@ def subject_without_use(snapshot: Snapshot) -> Iterator[Hit]:
                 )
 
 
+def binding_of_everything(snapshot: Snapshot) -> Iterator[Hit]:
+    for binding, role, _ in _bindings(snapshot):
+        if role is not None and any(_allows_everything(rule) for rule in role.entries("rules")):
+            yield Hit(binding, f"binds {role.ref.kind} {role.name}, which may do everything", "roleRef")
+
+
+def _allows_everything(rule: Obj) -> bool:
+    return all("*" in (rule.get(key) or ()) for key in ("apiGroups", "resources", "verbs"))
+
+
 def pod_reads_secrets(snapshot: Snapshot) -> Iterator[Hit]:
     yield from _reaching(snapshot, _reads_secrets, "may read Secrets")
 
@@ -116,6 +126,19 @@ def _bindings(snapshot: Snapshot) -> Iterator[tuple[Entry, Entry | None, list[tu
 
 
 CHECKS = (
+    CrossCheck(
+        Check(
+            "binding-of-everything",
+            "Binding of a role that may do everything",
+            Severity.HIGH,
+            "security",
+            "It is cluster-admin by another name.",
+            "roleRef: {apiGroup: rbac.authorization.k8s.io, kind: Role, name: A-NARROWER-ONE}",
+            "CIS 5.1.1; CIS 5.1.3; NSA/CISA; OWASP K03",
+            "Polaris: rolebindingClusterAdminRole",
+        ),
+        binding_of_everything,
+    ),
     CrossCheck(
         Check(
             "service-account-missing",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from pilothouse.guard.finding import Check, Severity
-from pilothouse.guard.snapshot import CrossCheck, Entry, Hit, Snapshot, labels_of
+from pilothouse.guard.snapshot import CrossCheck, Entry, Hit, Snapshot, labels_of, selector_of
 from pilothouse.machinery.objects import Obj
 
 
@@ -74,6 +74,17 @@ def stateful_set_without_service(snapshot: Snapshot) -> Iterator[Hit]:
             yield Hit(workload, f"names {wanted}", "spec.serviceName")
 
 
+def monitor_without_service(snapshot: Snapshot) -> Iterator[Hit]:
+    """ServiceMonitors of the Prometheus operator, unless they look into namespaces of their own choosing."""
+    for monitor in snapshot.of("ServiceMonitor"):
+        selector = selector_of(monitor.at("spec.selector"))
+        if selector is None or monitor.at("spec.namespaceSelector"):
+            continue
+        services = (entry for entry in snapshot.of("Service") if entry.namespace == monitor.namespace)
+        if not any(selector.matches(labels_of(service.at("metadata.labels"))) for service in services):
+            yield Hit(monitor, "selects no Service", "spec.selector")
+
+
 CHECKS = (
     CrossCheck(
         Check(
@@ -122,5 +133,17 @@ CHECKS = (
             other_names="kube-score: statefulset-has-servicename",
         ),
         stateful_set_without_service,
+    ),
+    CrossCheck(
+        Check(
+            "service-monitor-selects-nothing",
+            "ServiceMonitor selects no Service",
+            Severity.MEDIUM,
+            "reliability",
+            "Nothing is measured, and no alarm ever rings.",
+            "spec:\n  selector: {matchLabels: {app: NAME}}   # labels of the Service itself",
+            other_names="kube-linter: dangling-servicemonitor",
+        ),
+        monitor_without_service,
     ),
 )
