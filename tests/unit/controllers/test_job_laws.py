@@ -24,10 +24,12 @@ _STEPS = st.lists(
 def play(world: World, steps: list[tuple[str, int]], parallelism: int) -> None:
     for what, number in steps:
         names = list(world.pods)
+        if what in ("sync", "crash") and number % 2:
+            world.catch_up()
         if what == "sync":
             world.sync()
         elif what == "crash":
-            world.sync(number)
+            world.sync(number // 2)
             world.restart()
         elif what == "catch up":
             world.catch_up()
