@@ -17,16 +17,15 @@ from pilothouse.cli import output as out
 from pilothouse.cli.apply import Applied, Applier
 from pilothouse.cli.connect import connect
 from pilothouse.cli.errors import CommandError
-from pilothouse.cli.job_progress import of_job
 from pilothouse.cli.manifests import Manifest, Problem, in_order, read
 from pilothouse.cli.podlogs import last_lines
-from pilothouse.cli.progress import Progress, Trouble, of_deployment, proves_itself
+from pilothouse.cli.progress import Progress, Trouble
+from pilothouse.cli.workloads import BY_KIND, progress_of, ready_for_good
 from pilothouse.client.client import Client
 from pilothouse.client.informer import Informer
-from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
-from pilothouse.kinds.batch.job import Job
 from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.view import Object
 from pilothouse.machinery.errors import ApiError, ServiceUnavailable
 
 READY, NOT_READY, REFUSED, TIMED_OUT = 0, 1, 2, 3
@@ -38,13 +37,13 @@ _SETTLING = 3.0
 """Seconds a workload without readiness probes must stay ready: one that crashes at once is ready for a moment."""
 
 
-_WAITED_FOR = ("Deployment", "Job")
-_Watched: TypeAlias = tuple[Informer[Deployment], Informer[ReplicaSet], Informer[Job], Informer[Pod]]
+_Watched: TypeAlias = dict[type[Object], Informer[Any]]
+"""The informers of one namespace."""
 
 
 @dataclass(slots=True)
 class Workload:
-    """A Deployment or Job that is waited for."""
+    """A workload that is waited for."""
 
     kind: str
     namespace: str
@@ -108,7 +107,7 @@ async def _deploy(
                 _unknown_progress(item),
             )
             for item in applied
-            if item.resource.kind in _WAITED_FOR
+            if item.resource.kind in BY_KIND
         ]
         code = REFUSED if problems else READY
         if timeout is not None and workloads and not problems:
@@ -147,19 +146,15 @@ async def _wait(client: Client, workloads: list[Workload], timeout: float, quiet
     changed = asyncio.Event()
     watched: dict[str, _Watched] = {}
     for namespace in namespaces:
-        informers = (
-            Informer(client, Deployment, namespace=namespace),
-            Informer(client, ReplicaSet, namespace=namespace),
-            Informer(client, Job, namespace=namespace),
-            Informer(client, Pod, namespace=namespace),
-        )
-        for informer in informers:
+        kinds = {BY_KIND[workload.kind] for workload in workloads if workload.namespace == namespace}
+        informers: _Watched = {cls: Informer(client, cls, namespace=namespace) for cls in (*kinds, ReplicaSet, Pod)}
+        for informer in informers.values():
             informer.subscribe(lambda *_: changed.set())
         watched[namespace] = informers
-    tasks = [asyncio.create_task(informer.run()) for group in watched.values() for informer in group]
+    tasks = [asyncio.create_task(informer.run()) for group in watched.values() for informer in group.values()]
     try:
         for group in watched.values():
-            for informer in group:
+            for informer in group.values():
                 await asyncio.wait_for(informer.synced(), timeout)
         with _Screen(workloads, quiet) as screen:
             code = await _follow(workloads, watched, changed, time.monotonic() + timeout, screen)
@@ -203,16 +198,9 @@ async def _follow(
 
 
 def _look(workload: Workload, watched: _Watched, now: float) -> None:
-    deployments, replica_sets, jobs, pods = watched
-    key = f"{workload.namespace}/{workload.name}"
-    if workload.kind == "Job":
-        job = jobs.get(key)
-        if job is not None:
-            workload.update(of_job(job, pods), True, now)
-        return
-    deployment = deployments.get(key)
-    if deployment is not None:
-        workload.update(of_deployment(deployment, replica_sets, pods), proves_itself(deployment), now)
+    live = watched[BY_KIND[workload.kind]].get(f"{workload.namespace}/{workload.name}")
+    if live is not None:
+        workload.update(progress_of(live, watched[ReplicaSet], watched[Pod]), ready_for_good(live), now)
 
 
 class _Screen:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from dataclasses import dataclass
+from typing import TypeAlias
 
 import typer
 
@@ -11,11 +12,26 @@ from pilothouse.cli.connect import connect
 from pilothouse.cli.errors import CommandError
 from pilothouse.cli.podlogs import lines
 from pilothouse.client.client import Client
+from pilothouse.kinds.apps.daemon_set import DaemonSet
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
+from pilothouse.kinds.apps.stateful_set import StatefulSet
+from pilothouse.kinds.batch.job import Job
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.selectors import from_label_selector
+
+_Owner: TypeAlias = Deployment | ReplicaSet | StatefulSet | DaemonSet | Job
+_SHORT: dict[type[_Owner], str] = {
+    Deployment: "deploy",
+    ReplicaSet: "rs",
+    StatefulSet: "sts",
+    DaemonSet: "ds",
+    Job: "job",
+}
+_OWNERS = {
+    name: cls for cls, short in _SHORT.items() for name in (cls.resource.kind.lower(), cls.resource.plural, short)
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,15 +89,13 @@ async def _sources(client: Client, name: str, namespace: str, container: str | N
 
 
 async def _pods_of(client: Client, kind: str, name: str, namespace: str) -> list[Pod]:
-    owner: Deployment | ReplicaSet
     if kind in ("pod", "pods", "po"):
         return [await client.get(Pod, name, namespace)]
-    if kind in ("deployment", "deployments", "deploy"):
-        owner = await client.get(Deployment, name, namespace)
-    elif kind in ("replicaset", "replicasets", "rs"):
-        owner = await client.get(ReplicaSet, name, namespace)
-    else:
-        raise CommandError(f"{kind}/{name}: logs are of a pod, a deployment/NAME or a replicaset/NAME")
+    cls = _OWNERS.get(kind)
+    if cls is None:
+        known = ", ".join(f"{each.resource.kind.lower()}/NAME" for each in dict.fromkeys(_OWNERS.values()))
+        raise CommandError(f"{kind}/{name}: logs are of a pod or of {known}")
+    owner = await client.get(cls, name, namespace)
     selector = from_label_selector(owner.spec.selector)
     page = await client.list(Pod, namespace)
     return [pod for pod in page.items if selector.matches(pod.metadata.labels)]

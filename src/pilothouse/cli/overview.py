@@ -8,10 +8,9 @@ from typing import Any
 
 import msgspec
 
-from pilothouse.cli.job_progress import of_job
-from pilothouse.cli.progress import Progress, of_deployment, of_pod
+from pilothouse.cli.progress import Progress, of_pod
+from pilothouse.cli.workloads import WORKLOADS, progress_of
 from pilothouse.client.client import Client
-from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.batch.job import Job
 from pilothouse.kinds.core.node import Node
@@ -77,28 +76,24 @@ def local_problems(data_dir: Path, found: Iterable[Process], is_server: bool) ->
 async def gather(client: Client, overview: Overview) -> None:
     """Adds nodes, workloads, services and their problems from the API. Raises ApiError."""
     nodes = (await client.list(Node)).items
-    deployments = (await client.list(Deployment)).items
     replica_sets = (await client.list(ReplicaSet)).items
-    jobs = (await client.list(Job)).items
     pods = (await client.list(Pod)).items
     services = (await client.list(Service)).items
     claims = (await client.list(PersistentVolumeClaim)).items
     for node in nodes:
         overview.nodes.append(_node(node, overview.problems, pods))
-    for deployment in deployments:
-        progress = of_deployment(
-            deployment,
-            [rs for rs in replica_sets if rs.namespace == deployment.namespace],
-            [pod for pod in pods if pod.namespace == deployment.namespace],
-        )
-        overview.workloads.append(_workload("Deployment", deployment.namespace, deployment.name, progress))
-        if progress.state != "ready":
-            overview.problems.append(f"deployment/{deployment.name} in {deployment.namespace}: {progress.text}")
-    for job in jobs:
-        progress = of_job(job, [pod for pod in pods if pod.namespace == job.namespace])
-        overview.workloads.append(_workload("Job", job.namespace, job.name, progress))
-        if progress.state == "failed":
-            overview.problems.append(f"job/{job.name} in {job.namespace}: {progress.text}")
+    for cls in WORKLOADS:
+        for live in (await client.list(cls)).items:
+            progress = progress_of(
+                live,
+                [rs for rs in replica_sets if rs.namespace == live.namespace],
+                [pod for pod in pods if pod.namespace == live.namespace],
+            )
+            kind = cls.resource.kind
+            overview.workloads.append(_workload(kind, live.namespace, live.name, progress))
+            # A Job that runs is as it should be.
+            if progress.state == "failed" or (progress.state == "waiting" and cls is not Job):
+                overview.problems.append(f"{kind.lower()}/{live.name} in {live.namespace}: {progress.text}")
     for pod in pods:
         if pod.controller() is None:
             overview.workloads.append(_bare_pod(pod, overview.problems))

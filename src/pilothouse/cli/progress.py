@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from pilothouse.kinds.apps.daemon_set import DaemonSet
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
+from pilothouse.kinds.apps.stateful_set import StatefulSet
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.pod_status import ContainerStatus
 from pilothouse.kinds.view import Condition
@@ -21,6 +23,7 @@ _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*": ')
 _DETAIL = re.compile(r": failed to (pull and unpack|resolve|do request).*?(?=; check the network|$)", re.DOTALL)
 """The runtime's chain of errors, whose gist stands before it."""
 REVISION = "deployment.kubernetes.io/revision"
+_HASH = "controller-revision-hash"
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +55,7 @@ def of_deployment(deployment: Deployment, replica_sets: Iterable[ReplicaSet], po
     spec, status = deployment.spec, deployment.status
     wanted = 1 if spec.replicas is None else spec.replicas
     if status.observed_generation < deployment.metadata.generation:
-        return Progress("waiting", status.available_replicas, wanted, "waiting for the controller")
+        return _unseen(status.available_replicas, wanted)
     own = [rs for rs in replica_sets if _owned(rs.controller(), deployment.metadata.uid)]
     newest = max(own, key=_revision, default=None)
     troubles = _refusals(status.conditions)
@@ -65,19 +68,101 @@ def of_deployment(deployment: Deployment, replica_sets: Iterable[ReplicaSet], po
         and status.replicas <= max(wanted, status.updated_replicas)
         and status.available_replicas >= wanted
     )
+    late = any(c.type == "Progressing" and c.reason == "ProgressDeadlineExceeded" for c in status.conditions)
+    counts = Counts(wanted, status.replicas, status.updated_replicas, status.available_replicas)
+    return _judged(counts, done, troubles, "no progress within its deadline" if late else "")
+
+
+def of_stateful_set(stateful_set: StatefulSet, pods: Iterable[Pod]) -> Progress:
+    """How far a StatefulSet is, by upstream's rule for a complete rollout: up to the partition, where there is one."""
+    spec, status = stateful_set.spec, stateful_set.status
+    wanted = 1 if spec.replicas is None else spec.replicas
+    if status.observed_generation < stateful_set.metadata.generation:
+        return _unseen(status.available_replicas, wanted)
+    rolling = spec.update_strategy.rolling_update
+    partition = (rolling.partition or 0) if rolling is not None else 0
+    updating = spec.update_strategy.type == "RollingUpdate"
+    due = max(0, wanted - partition) if updating else 0
+    done = status.available_replicas >= wanted >= status.replicas and status.updated_replicas >= due
+    if updating and not partition:
+        done = done and status.update_revision == status.current_revision
+    troubles = _refusals(status.conditions)
+    for pod in pods:
+        if _owned(pod.controller(), stateful_set.metadata.uid):
+            old = updating and pod.metadata.labels.get(_HASH) != status.update_revision
+            troubles += [_in_the_way(trouble) if old else trouble for trouble in of_pod(pod)]
+    counts = Counts(wanted, status.replicas, status.updated_replicas, status.available_replicas, due)
+    return _judged(counts, done, troubles)
+
+
+def of_daemon_set(daemon_set: DaemonSet, pods: Iterable[Pod]) -> Progress:
+    """How far a DaemonSet is, by upstream's rule for a complete rollout."""
+    status = daemon_set.status
+    wanted, available, updated = (
+        status.desired_number_scheduled,
+        status.number_available,
+        status.updated_number_scheduled,
+    )
+    if status.observed_generation < daemon_set.metadata.generation:
+        return _unseen(available, wanted)
+    own = [pod for pod in pods if _owned(pod.controller(), daemon_set.metadata.uid)]
+    youngest = max(own, key=lambda pod: (pod.metadata.creation_timestamp or "", pod.name), default=None)
+    troubles = _refusals(status.conditions)
+    for pod in own:
+        # The youngest pod is of the newest revision: trouble of older ones ends with their replacement.
+        if youngest is not None and pod.metadata.labels.get(_HASH) == youngest.metadata.labels.get(_HASH):
+            troubles += of_pod(pod)
+    due = wanted if daemon_set.spec.update_strategy.type == "RollingUpdate" else 0
+    if not wanted and not troubles:
+        return Progress("ready", 0, 0, "ready: no node is eligible for it")
+    counts = Counts(wanted, status.current_number_scheduled, updated, available, due)
+    return _judged(counts, updated >= due and available >= wanted, troubles)
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """Pods of a workload. `due` are those that the current update is to reach, None for all that are wanted."""
+
+    wanted: int
+    there: int
+    updated: int
+    available: int
+    due: int | None = None
+
+    def text(self) -> str:
+        due = self.wanted if self.due is None else self.due
+        if self.updated < due:
+            return f"{self.updated} of {due} new pods made"
+        if self.there > max(self.wanted, self.updated) or (self.due is None and self.there > self.updated):
+            return f"{self.there - min(self.updated, self.wanted)} old pods are ending"
+        return f"{self.available} of {self.wanted} pods ready"
+
+
+def _judged(counts: Counts, done: bool, troubles: list[Trouble], stuck: str = "") -> Progress:
+    """The verdict all workloads share; `stuck` is why the controller itself has given up."""
+    ready, wanted = counts.available, counts.wanted
     if done:
-        return Progress("ready", status.available_replicas, wanted, "ready")
-    if any(c.type == "Progressing" and c.reason == "ProgressDeadlineExceeded" for c in status.conditions):
-        return Progress("failed", status.available_replicas, wanted, "no progress within its deadline", tuple(troubles))
+        return Progress("ready", ready, wanted, "ready")
+    if stuck:
+        return Progress("failed", ready, wanted, stuck, tuple(troubles))
     if any(trouble.lasting for trouble in troubles):
-        return Progress("failed", status.available_replicas, wanted, _summary(troubles), tuple(troubles))
-    text = _summary(troubles) or _counts(deployment, wanted)
-    return Progress("waiting", status.available_replicas, wanted, text, tuple(troubles))
+        return Progress("failed", ready, wanted, _summary(troubles), tuple(troubles))
+    return Progress("waiting", ready, wanted, _summary(troubles) or counts.text(), tuple(troubles))
 
 
-def proves_itself(deployment: Deployment) -> bool:
+def _unseen(ready: int, wanted: int) -> Progress:
+    return Progress("waiting", ready, wanted, "waiting for the controller")
+
+
+def _in_the_way(trouble: Trouble) -> Trouble:
+    """An ordered update does not pass over a broken pod of an older revision; upstream's neither."""
+    hint = f"{trouble.message}; it is of an older revision and holds up the update: `kubectl delete pod {trouble.pod}`"
+    return replace(trouble, message=hint)
+
+
+def proves_itself(workload: Deployment | StatefulSet | DaemonSet) -> bool:
     """True when every container has a readiness probe; without one, Ready means no more than started."""
-    containers = (deployment.spec.template.get("spec") or {}).get("containers") or ()
+    containers = (workload.spec.template.get("spec") or {}).get("containers") or ()
     return all(container.get("readinessProbe") for container in containers)
 
 
@@ -135,15 +220,6 @@ def _summary(troubles: list[Trouble]) -> str:
         return ""
     first = next((trouble for trouble in troubles if trouble.lasting), troubles[0])
     return f"{first.reason}: {_DETAIL.sub('', first.message)}"
-
-
-def _counts(deployment: Deployment, wanted: int) -> str:
-    status = deployment.status
-    if status.updated_replicas < wanted:
-        return f"{status.updated_replicas} of {wanted} new pods made"
-    if status.replicas > status.updated_replicas:
-        return f"{status.replicas - status.updated_replicas} old pods are ending"
-    return f"{status.available_replicas} of {wanted} pods ready"
 
 
 def _owned(owner: object, uid: str) -> bool:
