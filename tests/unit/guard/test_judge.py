@@ -146,30 +146,7 @@ def test_policies_are_objects_a_cluster_takes() -> None:
     assert [str(f) for f in report.findings] == []
 
 
-OTHER_TOOLS = (
-    "deploymentMissingReplicas priorityClassNotSet tagNotSpecified pullPolicyNotAlways readinessProbeMissing "
-    "livenessProbeMissing metadataAndInstanceMismatched pdbDisruptionsIsZero missingPodDisruptionBudget "
-    "topologySpreadConstraint hpaMaxAvailability hpaMinAvailability pdbMinAvailableGreaterThanHPAMinReplicas "
-    "cpuRequestsMissing cpuLimitsMissing memoryRequestsMissing memoryLimitsMissing automountServiceAccountToken "
-    "hostIPCSet hostPathSet hostProcess hostPIDSet linuxHardening missingNetworkPolicy notReadOnlyRootFilesystem "
-    "privilegeEscalationAllowed procMount runAsRootAllowed runAsPrivileged dangerousCapabilities "
-    "insecureCapabilities hostNetworkSet hostPortSet tlsSettingsMissing sensitiveContainerEnvVar "
-    "sensitiveConfigmapContent clusterrolePodExecAttach rolePodExecAttach clusterrolebindingPodExecAttach "
-    "rolebindingClusterRolePodExecAttach rolebindingRolePodExecAttach clusterrolebindingClusterAdmin "
-    "rolebindingClusterAdminClusterRole rolebindingClusterAdminRole "
-    "access-to-create-pods access-to-secrets cluster-admin-role-binding dangling-horizontalpodautoscaler "
-    "dangling-ingress dangling-networkpolicy dangling-networkpolicypeer-podselector dangling-service "
-    "dangling-servicemonitor default-service-account deprecated-service-account dnsconfig-options docker-sock "
-    "drop-net-raw-capability duplicate-env-var env-var-secret env-var-value-from host-mounts hostipc hostnetwork "
-    "hostpid hpa-minimum-replicas invalid-target-ports job-ttl-seconds-after-finished latest-tag liveness-port "
-    "minimum-replicas mismatching-selector no-anti-affinity no-extensions-v1beta no-liveness-probe no-node-affinity "
-    "no-readiness-probe no-rolling-update-strategy non-existent-service-account non-isolated-pod "
-    "pdb-unhealthy-pod-eviction-policy pdbs-max-unavailable pdbs-min-available priority-class-name "
-    "privilege-escalation privileged privileged-ports read-only-root-fs read-secret-from-env-var readiness-port "
-    "restart-policy run-as-non-root schema-validation service-type ssh-port startup-port sysctls unsafe-proc-mount "
-    "unset-cpu-requirements unset-memory-requirements use-namespace wildcard-use-in-rules writable-host-mount "
-    "required-label-owner required-annotation-email"
-).split()
+OTHER_TOOLS = (Path(__file__).parent / "other_tools.txt").read_text().split()
 
 
 @pytest.mark.parametrize("name", OTHER_TOOLS)

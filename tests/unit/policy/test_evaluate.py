@@ -171,5 +171,5 @@ def test_a_policy_that_is_wrong_is_refused_by_name(change: Obj, said: str) -> No
 
 
 def test_an_unknown_variable_is_refused() -> None:
-    with pytest.raises(InvalidPolicy, match="variables.none"):
+    with pytest.raises(InvalidPolicy, match=r"variables\.none"):
         Evaluator([policy("variables.none")])

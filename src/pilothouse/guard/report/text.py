@@ -25,7 +25,8 @@ def text_report(outcome: Outcome, paint: Paint = plain) -> str:
     lines: list[str] = []
     told: set[str] = set()
     for ref, findings in by_object(outcome.report.findings).items():
-        lines.append(paint(f"{ref}", "title") + paint(f"  {findings[0].file}", "dim"))
+        file = f"  {findings[0].file}" if findings[0].file else ""
+        lines.append(paint(_clean(str(ref)), "title") + paint(_clean(file), "dim"))
         for finding in findings:
             lines += _finding(finding, finding.check.id not in told, paint)
             told.add(finding.check.id)
@@ -49,9 +50,9 @@ def explanation(check: Check) -> str:
 
 def _finding(finding: Finding, first: bool, paint: Paint) -> list[str]:
     severity = f"{finding.check.severity!s:<{_WIDTH}}"
-    lines = [f"  {paint(severity, str(finding.check.severity))}{sentence(finding)}  [{finding.check.id}]"]
+    lines = [f"  {paint(severity, str(finding.check.severity))}{_clean(sentence(finding))}  [{finding.check.id}]"]
     pad = " " * (_WIDTH + 2)
-    lines.append(paint(f"{pad}{place_of(finding)}  {finding.field}".rstrip(), "dim"))
+    lines.append(paint(_clean(f"{pad}{place_of(finding)}  {finding.field}".rstrip()), "dim"))
     if first:
         lines.append(f"{pad}{finding.check.why}")
         lines += [f"{pad}  {line}" for line in finding.check.remedy.split("\n")]
@@ -60,7 +61,7 @@ def _finding(finding: Finding, first: bool, paint: Paint) -> list[str]:
 
 def _missed(outcome: Outcome, paint: Paint) -> list[str]:
     lines = [
-        paint(f"not read: {entry.file}{f':{entry.line}' if entry.line else ''}: {entry.message}", "high")
+        paint(_clean(f"not read: {entry.file}{f':{entry.line}' if entry.line else ''}: {entry.message}"), "high")
         for entry in outcome.unread
     ]
     errors: dict[tuple[str, str], list[str]] = {}
@@ -71,10 +72,15 @@ def _missed(outcome: Outcome, paint: Paint) -> list[str]:
         else:
             by_design.setdefault((entry.check_id, entry.reason), []).append(str(entry.ref))
     for (ref, reason), ids in errors.items():
-        lines.append(paint(f"not checked: {ref}: {reason} ({_shown(ids)})", "high"))
+        lines.append(paint(_clean(f"not checked: {ref}: {reason} ({_shown(ids)})"), "high"))
     for (check_id, reason), refs in by_design.items():
-        lines.append(paint(f"{check_id}: {reason} ({_shown(refs)})", "dim"))
+        lines.append(paint(_clean(f"{check_id}: {reason} ({_shown(refs)})"), "dim"))
     return [*lines, ""] if lines else []
+
+
+def _clean(text: str) -> str:
+    """On one line and without control characters, which a manifest could send to the terminal."""
+    return "".join(character if character.isprintable() else " " for character in text)
 
 
 def _shown(names: list[str]) -> str:

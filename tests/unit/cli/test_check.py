@@ -1,0 +1,188 @@
+from __future__ import annotations
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+from typer.testing import CliRunner, Result
+
+from pilothouse.cli import manifests
+from pilothouse.cli.main import app
+from pilothouse.cli.sources import read_sources
+
+CONFIG = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, namespace: n}\n"
+PRIVILEGED = (
+    "apiVersion: v1\nkind: Pod\nmetadata: {name: p, namespace: n}\nspec:\n"
+    "  containers: [{name: a, image: a, securityContext: {privileged: true}}]\n"
+)
+
+
+def run(*arguments: object, text: str | None = None) -> Result:
+    return CliRunner().invoke(app, ["check", *map(str, arguments)], input=text)
+
+
+def write(folder: Path, **files: str) -> Path:
+    for name, text in files.items():
+        (folder / f"{name}.yaml").write_text(text)
+    return folder
+
+
+def test_exit_code_0_when_nothing_is_as_bad_as_asked(tmp_path: Path) -> None:
+    assert run(write(tmp_path, a=CONFIG)).exit_code == 0
+
+
+def test_exit_code_1_and_the_place_of_findings(tmp_path: Path) -> None:
+    result = run(write(tmp_path, a=PRIVILEGED))
+
+    assert result.exit_code == 1
+    assert f"{tmp_path}/a.yaml:5  spec.containers[0].securityContext.privileged" in result.output
+
+
+def test_fail_on_decides(tmp_path: Path) -> None:
+    write(tmp_path, a=PRIVILEGED)
+
+    assert run(tmp_path, "--fail-on", "none").exit_code == 0
+    assert run(tmp_path, "--fail-on", "low").exit_code == 1
+    assert run(tmp_path, "--fail-on", "dreadful").exit_code == 2
+
+
+def test_what_does_not_parse_is_exit_code_2_with_its_line_and_the_rest_is_checked(tmp_path: Path) -> None:
+    result = run(write(tmp_path, a=PRIVILEGED, b="a: 1\nb: [\n"))
+
+    assert result.exit_code == 2
+    assert f"not read: {tmp_path}/b.yaml:3" in result.output
+    assert "container-privileged" in result.output
+
+
+def test_an_evaluation_error_is_exit_code_2(tmp_path: Path) -> None:
+    result = run(write(tmp_path, a="apiVersion: v1\nkind: Pod\nmetadata: {name: p}\nspec: {containers: 3}\n"))
+
+    assert result.exit_code == 2
+    assert "not checked: v1/Pod/p" in result.output
+
+
+def test_standard_input_and_json() -> None:
+    result = run("-", "-o", "json", text=PRIVILEGED)
+
+    tree = json.loads(result.stdout)
+    assert result.exit_code == 1
+    assert "container-privileged" in {finding["id"] for finding in tree["findings"]}
+
+
+def test_new_only(tmp_path: Path) -> None:
+    manifest = write(tmp_path, a=PRIVILEGED) / "a.yaml"
+    saved = tmp_path / "saved.txt"
+    saved.write_text(run(manifest, "-o", "json").stdout)
+
+    result = run(manifest, "--new-only", saved)
+
+    assert result.exit_code == 0
+    assert "0 critical, 0 high" in result.output
+    assert run(manifest, "--new-only", tmp_path / "none").exit_code == 2
+
+
+def test_explain_by_id_and_by_another_tool_s_name() -> None:
+    assert "Privileged container" in run("--explain", "container-privileged").output
+    assert "Privileged container" in run("--explain", "runAsPrivileged").output
+    assert "did you mean container-privileged" in run("--explain", "container-priviledged").output
+
+
+@pytest.mark.parametrize(
+    "arguments", [(), ("-o", "xml", "a"), ("--kubernetes-version", "new", "a"), ("--params", "no.yaml", "a")]
+)
+def test_a_wrong_command_line_is_exit_code_2(arguments: tuple[str, ...]) -> None:
+    assert run(*arguments).exit_code == 2
+
+
+def test_parameters_come_from_config_maps(tmp_path: Path) -> None:
+    manifest = write(tmp_path, a=PRIVILEGED) / "a.yaml"
+    params = tmp_path / "params.yml"
+    params.write_text(
+        "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: image-registry-not-allowed}\n"
+        "data: {registries: r.example/}\n"
+    )
+
+    assert "[image-registry-not-allowed]" in run(manifest, "--params", params).output
+    assert "[image-registry-not-allowed]" not in run(manifest).output
+
+
+def test_links_out_of_the_folder_are_told_and_not_followed(tmp_path: Path) -> None:
+    outside = tmp_path / "outside"
+    inside = tmp_path / "inside"
+    outside.mkdir()
+    inside.mkdir()
+    write(outside, secret=PRIVILEGED)
+    (inside / "link.yaml").symlink_to(outside / "secret.yaml")
+    (inside / "folder").symlink_to(outside)
+
+    found, problems = read_sources([str(inside)], "default")
+
+    assert found == []
+    assert sorted(Path(problem.file).name for problem in problems) == ["folder", "link.yaml"]
+
+
+def test_a_file_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(manifests, "MAX_BYTES", 100)
+    write(tmp_path, a=CONFIG + "#" * 100)
+
+    assert "larger than" in run(tmp_path / "a.yaml").output
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a: " + "[" * 50_000,
+        "- " * 50_000,
+        "".join(" " * depth + "a:\n" for depth in range(3000)),
+        "a: &a [x,x,x,x,x,x,x,x,x,x]\n"
+        + "".join(f"{n}: &{n} [{','.join(['*' + p] * 10)}]\n" for p, n in zip("abcdefg", "bcdefgh")),
+        "a: &a {b: *a}\n",
+    ],
+)
+def test_yaml_that_would_break_the_reader_is_refused(tmp_path: Path, text: str) -> None:
+    result = run(write(tmp_path, a=text))
+
+    assert result.exit_code == 2
+    assert f"not read: {tmp_path}/a.yaml" in result.output
+
+
+def test_what_a_manifest_says_cannot_move_the_cursor() -> None:
+    result = run("-", text=PRIVILEGED.replace("name: p", 'name: "p\\e[2J"'))
+
+    assert "\x1b" not in result.stdout
+
+
+def test_an_empty_folder_is_not_green(tmp_path: Path) -> None:
+    assert run(tmp_path).exit_code == 2
+
+
+@pytest.mark.parametrize(("file", "program"), [("Chart.yaml", "helm"), ("kustomization.yaml", "kubectl")])
+def test_charts_and_kustomizations_are_told_where_their_program_is_not_installed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, program: str
+) -> None:
+    monkeypatch.setattr(shutil, "which", lambda name: None)
+    (tmp_path / file).write_text("name: a\n")
+    write(tmp_path, other=PRIVILEGED)
+
+    found, problems = read_sources([str(tmp_path)], "default")
+
+    assert found == []
+    assert f"{program} is not installed" in problems[0].message
+
+
+def test_a_chart_is_what_helm_renders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    program = tmp_path / "bin" / "helm"
+    program.parent.mkdir()
+    program.write_text(f"#!/bin/sh\ncat <<'END'\n{PRIVILEGED}END\n")
+    program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
+    chart = tmp_path / "chart"
+    (chart / "templates").mkdir(parents=True)
+    (chart / "Chart.yaml").write_text("name: a\n")
+    (chart / "templates" / "a.yaml").write_text("{{ no yaml }}\n")
+
+    found, problems = read_sources([str(chart)], "default")
+
+    assert problems == []
+    assert [(manifest.name, manifest.file) for manifest in found] == [("p", f"{chart} (rendered)")]

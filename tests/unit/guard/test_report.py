@@ -1,0 +1,161 @@
+from __future__ import annotations
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+import yaml
+
+from pilothouse.guard.baseline import BadBaseline, fingerprints, new_only
+from pilothouse.guard.finding import Check, Finding, Item, NotEvaluated, Ref, Severity
+from pilothouse.guard.judge import Report, judge
+from pilothouse.guard.report import FORMATS
+from pilothouse.guard.report.document import Outcome, Unread
+from pilothouse.guard.report.text import explanation, text_report
+from pilothouse.machinery.objects import Obj
+
+GOLDEN = Path(__file__).parents[2] / "golden" / "guard"
+CHECK = Check("a-check", "A title", Severity.HIGH, "security", "It matters.", "spec:\n  a: b", "CIS 1", "Other: x")
+LOW = Check("b-check", "B title", Severity.LOW, "hygiene", "It matters little.", "a: b")
+REF = Ref("apps/v1", "Deployment", "shop", "app")
+
+
+def outcome() -> Outcome:
+    findings = (
+        Finding(CHECK, REF, "is wrong", "web", "spec.template.spec.containers[0].image", "dir/a b.yaml", 7),
+        Finding(CHECK, REF, "is wrong", "side", "spec.template.spec.containers[1].image", "dir/a b.yaml", 9),
+        Finding(LOW, Ref("v1", "Namespace", "", "n"), "50% | <b>\n::x", "", "metadata", "", 0),
+    )
+    missed = (
+        NotEvaluated("c-check", REF, "evaluation error: no such key", "dir/a b.yaml", 3),
+        NotEvaluated("d-check", REF, "not evaluated: needs parameters", "dir/a b.yaml", 3, unusual=False),
+    )
+    return Outcome(Report(findings, missed, 3, 11), (Unread("bad.yaml", "did not find ']'", 4),))
+
+
+def test_text_is_grouped_by_object() -> None:
+    assert text_report(outcome()) == (GOLDEN / "report.txt").read_text()
+
+
+def test_markdown() -> None:
+    assert FORMATS["markdown"](outcome()) == (GOLDEN / "report.md").read_text()
+
+
+def test_github_commands_are_escaped_one_a_line() -> None:
+    lines = FORMATS["github"](outcome()).splitlines()
+
+    assert lines[0] == "::error file=bad.yaml,line=4,title=not read::did not find ']'"
+    assert lines[1].startswith(
+        "::error file=dir/a b.yaml,line=7,title=a-check::apps/v1/Deployment/shop/app: container web"
+    )
+    assert "50%25 | <b>%0A::x" in lines[3]
+    assert all(line.startswith("::") for line in lines)
+    assert len(lines) == 6
+
+
+def test_csv_has_a_row_for_everything() -> None:
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](outcome()))))
+
+    assert [row["severity"] for row in rows] == ["high", "high", "low", "not-checked", "not-checked", "not-evaluated"]
+    assert rows[0]["object"] == str(REF)
+    assert rows[0]["container"] == "web"
+
+
+def test_csv_cells_are_no_formulas() -> None:
+    finding = Finding(LOW, Ref("v1", "Pod", "", "a"), "=1+1")
+    rows = list(csv.DictReader(io.StringIO(FORMATS["csv"](Outcome(Report((finding,), (), 1))))))
+
+    assert rows[0]["message"] == "'=1+1"
+
+
+@pytest.mark.parametrize("name", ["json", "yaml"])
+def test_documents_name_object_container_and_field(name: str) -> None:
+    tree = yaml.safe_load(FORMATS[name](outcome()))
+
+    first = tree["findings"][0]
+    assert (first["object"], first["container"]) == ("apps/v1/Deployment/shop/app", "web")
+    assert first["field"] == "spec.template.spec.containers[0].image"
+    assert tree["complete"] is False
+    assert [entry["byDesign"] for entry in tree["notEvaluated"]] == [False, True]
+
+
+def test_sarif_has_the_required_structure() -> None:
+    tree = json.loads(FORMATS["sarif"](outcome()))
+    (run,) = tree["runs"]
+    rules = run["tool"]["driver"]["rules"]
+
+    assert tree["version"] == "2.1.0"
+    assert [rule["id"] for rule in rules] == ["a-check", "b-check"]
+    assert run["invocations"][0]["executionSuccessful"] is False
+    assert len(run["invocations"][0]["toolExecutionNotifications"]) == 3
+    for result in run["results"]:
+        _check_result(result, rules)
+
+
+def _check_result(result: Obj, rules: list[Obj]) -> None:
+    assert rules[result["ruleIndex"]]["id"] == result["ruleId"]
+    assert result["level"] in ("none", "note", "warning", "error")
+    assert result["message"]["text"]
+    (location,) = result["locations"]
+    assert location["logicalLocations"][0]["fullyQualifiedName"] == result["properties"]["object"]
+    if "physicalLocation" in location:
+        assert location["physicalLocation"]["artifactLocation"]["uri"] == "dir/a%20b.yaml"
+        assert location["physicalLocation"]["region"]["startLine"] >= 1
+
+
+def test_sarif_names_container_and_field() -> None:
+    result = json.loads(FORMATS["sarif"](outcome()))["runs"][0]["results"][0]
+
+    names = [entry["fullyQualifiedName"] for entry in result["locations"][0]["logicalLocations"]]
+    assert names[1:] == [f"{REF}/web", f"{REF}#spec.template.spec.containers[0].image"]
+
+
+def test_junit_has_the_required_structure() -> None:
+    root = ElementTree.fromstring(FORMATS["junit"](outcome()))
+
+    assert root.tag == "testsuites"
+    for suite in root:
+        assert suite.tag == "testsuite"
+        assert int(suite.get("tests", "")) == len(suite.findall("testcase"))
+        assert int(suite.get("failures", "")) == len(suite.findall("testcase/failure"))
+        assert int(suite.get("errors", "")) == len(suite.findall("testcase/error"))
+    assert (root.get("failures"), root.get("errors")) == ("3", "2")
+    assert [case.get("name") for case in root.iterfind("testsuite[2]/testcase")] == ["a-check web", "a-check side"]
+
+
+def test_junit_takes_characters_xml_has_none_for() -> None:
+    finding = Finding(LOW, Ref("v1", "Pod", "", "a"), "a \x00 b")
+
+    assert ElementTree.fromstring(FORMATS["junit"](Outcome(Report((finding,), (), 1)))) is not None
+
+
+def test_explanation() -> None:
+    text = explanation(CHECK)
+
+    assert "A title" in text
+    assert "    spec:\n      a: b" in text
+    assert "Other tools call it: Other: x" in text
+
+
+def _privileged(*names: str) -> Report:
+    containers: list[Any] = [{"name": n, "image": "a", "securityContext": {"privileged": True}} for n in names]
+    tree = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": containers}}
+    return judge([Item(tree)])
+
+
+def test_only_what_is_new_since_a_saved_run() -> None:
+    before = fingerprints(FORMATS["json"](Outcome(_privileged("a"))))
+    report = new_only(_privileged("b", "a"), before)
+
+    assert {finding.container for finding in report.findings if finding.container} == {"b"}
+    assert report.score == _privileged("b", "a").score
+
+
+@pytest.mark.parametrize("text", ["", "[]", '{"kind": "Pod"}', '{"kind": "PilothouseCheckReport"}'])
+def test_a_baseline_that_is_none_is_refused(text: str) -> None:
+    with pytest.raises(BadBaseline):
+        fingerprints(text)
