@@ -138,7 +138,7 @@ def _on_create(job: Obj) -> None:
     labels = spec["template"].setdefault("metadata", {}).setdefault("labels", {})
     for key, value in _own_labels(meta).items():
         labels.setdefault(key, value)
-    spec.setdefault("selector", {}).setdefault("matchLabels", {}).setdefault(CONTROLLER_UID, meta["uid"])
+    spec.setdefault("selector", {}).setdefault("matchLabels", {}).setdefault(CONTROLLER_UID, meta.get("uid") or "")
 
 
 def _own_labels(meta: Obj) -> dict[str, str]:
