@@ -186,7 +186,11 @@ async def _follow(
         if settled <= now:
             return READY
         # A retry looks like waiting for a moment: the first failure counts until it is ready.
-        given_up = [w.failing_since + _PATIENCE for w in workloads if w.progress.state == "failed"]
+        given_up = [
+            w.failing_since + (0.0 if w.progress.final else _PATIENCE)
+            for w in workloads
+            if w.progress.state == "failed"
+        ]
         if given_up and min(given_up) <= now:
             return NOT_READY
         if now >= deadline:

@@ -21,7 +21,8 @@ def of_job(job: Job, pods: Iterable[Pod]) -> Progress:
         return Progress("ready", done, wanted, "complete")
     if failure is not None:
         troubles = tuple(_last_failures(own))
-        return Progress("failed", done, wanted, f"{failure.reason}: {failure.message}", troubles)
+        text = f"{failure.reason}: {failure.message}"
+        return Progress("failed", done, wanted, text, troubles, final="Failed" in conditions)
     if spec.suspend:
         return Progress("ready", done, wanted, "suspended")
     troubles = tuple(

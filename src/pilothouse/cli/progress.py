@@ -48,6 +48,8 @@ class Progress:
     wanted: int
     text: str
     troubles: tuple[Trouble, ...] = ()
+    final: bool = False
+    """A failure that nothing will be tried against any more."""
 
 
 def of_deployment(deployment: Deployment, replica_sets: Iterable[ReplicaSet], pods: Iterable[Pod]) -> Progress:

@@ -44,6 +44,11 @@ def test_states(given: Job, state: str, text: str) -> None:
     assert (progress.state, progress.text, progress.wanted) == (state, text, 3)
 
 
+def test_only_a_job_that_has_failed_for_good_is_given_up_at_once() -> None:
+    assert of_job(job("FailureTarget", "Failed"), []).final
+    assert not of_job(job("FailureTarget"), []).final
+
+
 def test_the_last_failed_pod_says_why() -> None:
     ended = {"terminated": {"exitCode": 7, "reason": "Error", "message": "no such table\n"}}
     failed = pod("work-a", "Failed", containerStatuses=[{"name": "main", "state": ended}])
