@@ -50,6 +50,7 @@ class _Volume(_Struct):
     secret: _SecretVolume | None = None
     config_map: _Named | None = None
     persistent_volume_claim: _Claim | None = None
+    ephemeral: _Struct | None = None
     projected: _Projected | None = None
 
 
@@ -117,7 +118,8 @@ class NodeGraph:
             pod = self._decoder.decode(value)
             node = pod.spec.node_name
             if node:
-                references = frozenset(_references(key.partition("/")[0], pod.spec))
+                namespace, _, name = key.partition("/")
+                references = frozenset(_references(namespace, name, pod.spec))
         before = self._pods.get(key)
         if before == (node, references):
             return
@@ -142,24 +144,26 @@ class NodeGraph:
         self._counts.clear()
 
 
-def _references(namespace: str, spec: _Spec) -> Iterator[Reference]:
+def _references(namespace: str, pod: str, spec: _Spec) -> Iterator[Reference]:
     yield Reference("serviceaccounts", namespace, spec.service_account_name or "default")
     for secret in spec.image_pull_secrets or ():
         yield Reference("secrets", namespace, secret.name)
     for volume in spec.volumes or ():
-        yield from _of_volume(namespace, volume)
+        yield from _of_volume(namespace, pod, volume)
     for containers in (spec.containers, spec.init_containers, spec.ephemeral_containers):
         for container in containers or ():
             yield from _of_container(namespace, container)
 
 
-def _of_volume(namespace: str, volume: _Volume) -> Iterator[Reference]:
+def _of_volume(namespace: str, pod: str, volume: _Volume) -> Iterator[Reference]:
     if volume.secret is not None:
         yield Reference("secrets", namespace, volume.secret.secret_name)
     if volume.config_map is not None:
         yield Reference("configmaps", namespace, volume.config_map.name)
     if volume.persistent_volume_claim is not None:
         yield Reference("persistentvolumeclaims", namespace, volume.persistent_volume_claim.claim_name)
+    if volume.ephemeral is not None:
+        yield Reference("persistentvolumeclaims", namespace, f"{pod}-{volume.name}")
     for source in (volume.projected.sources or ()) if volume.projected is not None else ():
         if source.secret is not None:
             yield Reference("secrets", namespace, source.secret.name)

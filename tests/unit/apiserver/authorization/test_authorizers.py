@@ -163,6 +163,7 @@ async def node_world() -> tuple[MemoryStore, NodeAuthorizer]:
             {"name": "a", "secret": {"secretName": "tls"}},
             {"name": "b", "projected": {"sources": [{"configMap": {"name": "ca"}}]}},
             {"name": "c", "persistentVolumeClaim": {"claimName": "data"}},
+            {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {}}},
         ],
         "containers": [
             {"envFrom": [{"configMapRef": {"name": "env"}}]},
@@ -198,6 +199,7 @@ async def node_world() -> tuple[MemoryStore, NodeAuthorizer]:
         ("get", "configmaps", "env", True),
         ("get", "configmaps", "tls", False),
         ("get", "persistentvolumeclaims", "data", True),
+        ("get", "persistentvolumeclaims", "p-scratch", True),
         ("get", "persistentvolumes", "pv", True),
         ("patch", "persistentvolumes", "pv", False),
         ("create", "serviceaccounts/token", "web", True),
