@@ -11,7 +11,7 @@ from typing import Any
 from pilothouse.guard.finding import Check, Ref, ref_of
 from pilothouse.guard.podspec import PodSpec, pod_spec, value_at
 from pilothouse.machinery.objects import Obj
-from pilothouse.machinery.selectors import Selector, from_label_selector, from_labels
+from pilothouse.machinery.selectors import Operator, Selector, from_label_selector, from_labels
 
 SYSTEM_NAMESPACES = frozenset(("kube-system", "kube-public", "kube-node-lease"))
 
@@ -77,7 +77,12 @@ class Snapshot:
 
     def selected(self, namespace: str, selector: Selector) -> list[Entry]:
         """Workloads of a namespace whose pods a selector selects."""
-        return [entry for entry in self.workloads(namespace) if entry.pod and selector.matches(entry.pod.labels)]
+        candidates = self.workloads(namespace)
+        for requirement in selector.requirements:
+            if requirement.operator is Operator.IN and len(requirement.values) == 1:
+                candidates = self._labelled.get((namespace, requirement.key, *requirement.values), [])
+                break
+        return [entry for entry in candidates if entry.pod and selector.matches(entry.pod.labels)]
 
     def serving(self, service: Entry) -> list[Entry]:
         """The workloads behind a Service; none for one without a selector."""
@@ -85,10 +90,13 @@ class Snapshot:
         return self.selected(service.namespace, from_labels(labels)) if labels else []
 
     @cached_property
-    def namespaces(self) -> set[str]:
-        """Every namespace that something is in, or that is declared."""
-        declared = {entry.name for entry in self.of("Namespace")}
-        return declared | {entry.namespace for entry in self._all_workloads}
+    def _labelled(self) -> dict[tuple[str, ...], list[Entry]]:
+        """Workloads by namespace and each label of their pods, so that a selector need not look at all."""
+        found: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
+        for entry in self._all_workloads:
+            for key, value in labels_of(entry.pod.labels if entry.pod else None).items():
+                found[entry.namespace, key, value].append(entry)
+        return found
 
     @cached_property
     def _names(self) -> dict[tuple[str, str, str], Entry]:

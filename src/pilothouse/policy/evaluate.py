@@ -21,7 +21,7 @@ from cel_expr_python.ext.ext_strings import ExtStrings
 from pilothouse.machinery.objects import Obj
 from pilothouse.policy.expressions import LIVE_ONLY, identifiers, put_in_place, variables_of
 from pilothouse.policy.load import InvalidPolicy, Policy, Validation
-from pilothouse.policy.match import Subject, matches
+from pilothouse.policy.match import Subject, matches, only_by_kind
 
 _ROOTS = ("object", "oldObject", "params", "namespaceObject")
 _EXTENSIONS = (ExtOptional(), ExtStrings())
@@ -74,7 +74,11 @@ class Evaluator:
 
     def evaluate(self, subject: Subject, params: Mapping[str, Obj] | None = None) -> Verdict:
         """What the policies say about an object; `params` are parameters by name of policy."""
-        wanted = [compiled for compiled in self._of_kind(subject) if matches(compiled.policy.constraints, subject)]
+        wanted = [
+            compiled
+            for compiled in self._of_kind(subject)
+            if compiled.by_kind_only or matches(compiled.policy.constraints, subject)
+        ]
         if not wanted:
             return Verdict()
         scope = _Scope(self._env, self._programs, subject.tree, sorted({n for c in wanted for n in c.shared}))
@@ -161,6 +165,8 @@ class _Compiled:
 
     def __init__(self, env: cel.Env, policy: Policy, shared: Mapping[str, str]) -> None:
         self.policy = policy
+        self.by_kind_only = only_by_kind(policy.constraints)
+        """The kind alone decides whether an object is meant."""
         self._env = env
         self._whole = _written_out(policy)
         self._short = _shortened(policy, self._whole, shared)

@@ -38,6 +38,14 @@ def matches(constraints: Obj, subject: Subject) -> bool:
     return from_label_selector(selector).matches(subject.namespace_labels)
 
 
+def only_by_kind(constraints: Obj) -> bool:
+    """Whether nothing but apiVersion and kind of an object decides."""
+    return not any(constraints.get(f) for f in ("excludeResourceRules", "objectSelector", "namespaceSelector")) and all(
+        rule.get("scope", "*") == "*" and not rule.get("resourceNames")
+        for rule in constraints.get("resourceRules") or ()
+    )
+
+
 def plural(kind: str) -> str:
     """The resource name of a kind, by the rule every built-in kind follows."""
     if kind in _IRREGULAR:

@@ -32,12 +32,13 @@ def cannot_be_met(snapshot: Snapshot) -> Iterator[Hit]:
 
 
 def above_autoscaler(snapshot: Snapshot) -> Iterator[Hit]:
+    scaled = {}
+    for autoscaler in snapshot.of("HorizontalPodAutoscaler"):
+        target = autoscaler.at("spec.scaleTargetRef") or {}
+        scaled[autoscaler.namespace, target.get("kind"), target.get("name")] = autoscaler
     for budget in snapshot.of("PodDisruptionBudget"):
-        names = {(entry.ref.kind, entry.name) for entry in _about(snapshot, budget)}
-        for autoscaler in snapshot.of("HorizontalPodAutoscaler"):
-            target = autoscaler.at("spec.scaleTargetRef") or {}
-            if autoscaler.namespace != budget.namespace or (target.get("kind"), target.get("name")) not in names:
-                continue
+        about = _about(snapshot, budget)
+        for autoscaler in filter(None, (scaled.get((e.namespace, e.ref.kind, e.name)) for e in about)):
             fewest = autoscaler.at("spec.minReplicas") or 1
             least = _count(budget.at("spec.minAvailable"), fewest) if isinstance(fewest, int) else None
             if least is not None and least >= fewest:

@@ -111,10 +111,11 @@ _runs_commands = _Allows(_RUNS, frozenset(("create", "get", "*")))
 
 def _bindings(snapshot: Snapshot) -> Iterator[tuple[Entry, Entry | None, list[tuple[str, str]]]]:
     """Each binding with its role and the service accounts (namespace, name) it is about."""
+    cluster_roles = {entry.name: entry for entry in snapshot.of("ClusterRole")}
     for binding in snapshot.of("RoleBinding", "ClusterRoleBinding"):
         kind, name = str(binding.at("roleRef.kind")), str(binding.at("roleRef.name"))
         if kind == "ClusterRole":
-            role = next((entry for entry in snapshot.of(kind) if entry.name == name), None)
+            role = cluster_roles.get(name)
         else:
             role = snapshot.find(kind, binding.namespace, name)
         subjects = [
