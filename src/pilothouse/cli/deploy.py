@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
+from rich.text import Text
 
 from pilothouse.cli import output as out
 from pilothouse.cli.apply import Applied, Applier
@@ -244,7 +245,7 @@ def _table(workloads: list[Workload]) -> Table:
     colours = {"ready": "green", "waiting": "yellow", "failed": "red"}
     for workload in workloads:
         progress = workload.progress
-        text = f"[{colours[progress.state]}]{progress.text}[/]"
+        text = Text(progress.text, style=colours[progress.state])
         table.add_row(workload.title, workload.namespace, f"{progress.ready}/{progress.wanted}", text)
     return table
 

@@ -19,6 +19,7 @@ State = Literal["waiting", "ready", "failed"]
 
 _IMAGE_REASONS = {"ErrImagePull", "ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull"}
 _CONFIG_REASONS = {"CreateContainerConfigError", "CreateContainerError", "RunContainerError"}
+_NOT_YET = {"ContainerCreating", "PodInitializing"}
 _BACK_OFF = re.compile(r'^Back-off pulling image "[^"]*": ')
 _DETAIL = re.compile(r": failed to (pull and unpack|resolve|do request).*?(?=; check the network|$)", re.DOTALL)
 """The runtime's chain of errors, whose gist stands before it."""
@@ -197,7 +198,7 @@ def _of_container(pod: str, status: ContainerStatus) -> Trouble | None:
         lasting = waiting.reason in ("ImagePullBackOff", "InvalidImageName", "ErrImageNeverPull")
         reason = "ImagePullBackOff" if waiting.reason == "ErrImagePull" else waiting.reason
         return Trouble(reason, _BACK_OFF.sub("", waiting.message), pod, status.name, lasting=lasting)
-    if waiting.reason in _CONFIG_REASONS:
+    if waiting.reason in _CONFIG_REASONS or (waiting.reason in _NOT_YET and waiting.message):
         return Trouble(waiting.reason, waiting.message, pod, status.name)
     if waiting.reason == "CrashLoopBackOff":
         ended = status.last_state.terminated if status.last_state is not None else None

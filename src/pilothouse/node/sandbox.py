@@ -65,9 +65,10 @@ async def _make_sandbox(context: Context, state: PodState) -> None:
         if state.sandbox is not None:
             state.sandbox.ready = False
         message = error.message if isinstance(error, (RuntimeFailure, ApiError)) else str(error)
-        context.tell(state, "Warning", "FailedCreatePodSandBox", f"Failed to create pod sandbox: {message}")
+        state.sandbox_message = f"Failed to create pod sandbox: {message}"
+        context.tell(state, "Warning", "FailedCreatePodSandBox", state.sandbox_message)
     else:
-        state.sandbox_failures = 0
+        state.sandbox_failures, state.sandbox_message = 0, ""
 
 
 async def _handler(context: Context, pod: Pod) -> str:

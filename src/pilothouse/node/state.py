@@ -156,6 +156,8 @@ class PodState:
     """The number the next sandbox gets; every try takes one, as the runtime holds the name of one that timed out."""
     sandbox_retry_at: float = 0.0
     sandbox_failures: int = 0
+    sandbox_message: str = ""
+    """Why the last try to make the sandbox failed; empty once it is there."""
     volumes_ready: bool = False
     volumes_retry_at: float = 0.0
     volumes_failures: int = 0

@@ -87,7 +87,10 @@ def _container_status(state: PodState, pod: Pod, container: Container, waiting: 
 
 
 def _not_yet(state: PodState, pod: Pod, init: bool) -> Waiting:
-    return Waiting("PodInitializing" if pod.spec.init_containers and not init else "ContainerCreating")
+    """Upstream leaves the message empty and tells by events only; here it says what the pod waits for, if anything."""
+    reason = "PodInitializing" if pod.spec.init_containers and not init else "ContainerCreating"
+    volumes = f"MountVolume.SetUp failed: {state.volumes_message}" if state.volumes_message else ""
+    return Waiting(reason, state.sandbox_message or volumes)
 
 
 def _waiting(held: Waiting) -> Obj:

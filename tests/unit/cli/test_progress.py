@@ -115,6 +115,13 @@ def test_a_crash_loop_says_how_it_ended_and_wants_the_log() -> None:
     assert trouble.wants_log
 
 
+def test_a_pod_that_cannot_be_set_up_says_why_and_one_that_merely_starts_says_nothing() -> None:
+    assert of_pod(pod("new", **waiting("ContainerCreating"))) == []
+    (trouble,) = of_pod(pod("new", **waiting("ContainerCreating", 'MountVolume.SetUp failed: secret "s" not found')))
+    assert trouble.message.endswith('secret "s" not found')
+    assert not trouble.lasting
+
+
 def test_the_scheduler_s_reason_is_shown() -> None:
     message = "0/1 nodes are available: 1 Insufficient memory."
     condition = {"type": "PodScheduled", "status": "False", "reason": "Unschedulable", "message": message}

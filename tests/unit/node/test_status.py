@@ -91,6 +91,16 @@ def test_waiting_for_init_containers() -> None:
     assert initialized["message"] == "containers with incomplete status: [i]"
 
 
+def test_what_keeps_a_pod_from_being_set_up_is_said() -> None:
+    made = state()
+    assert shown(made)["containerStatuses"][0]["state"] == {"waiting": {"reason": "ContainerCreating"}}
+    made.volumes_message = 'secret "s" not found'
+    expected = {"reason": "ContainerCreating", "message": 'MountVolume.SetUp failed: secret "s" not found'}
+    assert shown(made)["containerStatuses"][0]["state"] == {"waiting": expected}
+    made.sandbox_message = "Failed to create pod sandbox: no address"
+    assert shown(made)["containerStatuses"][0]["state"]["waiting"]["message"] == made.sandbox_message
+
+
 def test_a_refused_pod_has_failed() -> None:
     made = state()
     made.refusal = Refusal("SysctlForbidden", "why")
