@@ -65,7 +65,7 @@ class Evaluator:
         self._env = cel.NewEnv(variables=variables, extensions=_EXTENSIONS)
         self._programs = {name: self._env.compile(text) for name, text in self._shared.items()}
         self._policies = [_Compiled(self._env, policy, shared) for policy in found]
-        self._by_kind: dict[tuple[str, str], list[_Compiled]] = {}
+        self._by_kind: dict[tuple[str, str], tuple[list[_Compiled], _Together]] = {}
 
     @property
     def policies(self) -> list[Policy]:
@@ -74,10 +74,9 @@ class Evaluator:
 
     def evaluate(self, subject: Subject, params: Mapping[str, Obj] | None = None) -> Verdict:
         """What the policies say about an object; `params` are parameters by name of policy."""
+        of_kind, together = self._of_kind(subject)
         wanted = [
-            compiled
-            for compiled in self._of_kind(subject)
-            if compiled.by_kind_only or matches(compiled.policy.constraints, subject)
+            compiled for compiled in of_kind if compiled.by_kind_only or matches(compiled.policy.constraints, subject)
         ]
         if not wanted:
             return Verdict()
@@ -85,7 +84,13 @@ class Evaluator:
         violations: list[Violation] = []
         not_checked: list[NotChecked] = []
         passed: list[Policy] = []
+        known = together.answers(scope)
         for compiled in wanted:
+            answer = known.get(compiled.policy.name)
+            if answer == _PASSES:
+                passed.append(compiled.policy)
+            if answer in (_PASSES, _NOT_MEANT):
+                continue
             given = (params or {}).get(compiled.policy.name)
             try:
                 found = compiled.judge(scope, given)
@@ -99,16 +104,17 @@ class Evaluator:
                 passed.append(compiled.policy)
         return Verdict(tuple(violations), tuple(not_checked), tuple(passed))
 
-    def _of_kind(self, subject: Subject) -> list[_Compiled]:
+    def _of_kind(self, subject: Subject) -> tuple[list[_Compiled], _Together]:
         """Policies with a rule for the object's kind, which most have not; remembered by kind."""
         key = str(subject.tree.get("apiVersion")), str(subject.tree.get("kind"))
         if key not in self._by_kind:
             bare = Subject({"apiVersion": key[0], "kind": key[1], "metadata": {}})
-            self._by_kind[key] = [
+            found = [
                 compiled
                 for compiled in self._policies
                 if matches({"resourceRules": _without_scope(compiled.policy.constraints)}, bare)
             ]
+            self._by_kind[key] = found, _Together(self._env, [compiled for compiled in found if compiled.simple])
         return self._by_kind[key]
 
 
@@ -134,6 +140,29 @@ def _written_out(policy: Policy) -> dict[str, str]:
         except InvalidPolicy as error:
             raise InvalidPolicy(f"{policy.name}: variable {variable.name}: {error}") from error
     return found
+
+
+_BROKEN, _PASSES, _NOT_MEANT = range(3)
+
+
+class _Together:
+    """The rules of many policies as one expression, since one evaluation costs more than what most rules do in it.
+
+    It only tells which policies an object passes or is not meant by. What breaks a rule is evaluated by itself, to say
+    how; so is everything when there was an error, to say where.
+    """
+
+    def __init__(self, env: cel.Env, policies: Sequence[_Compiled]) -> None:
+        self._names = [compiled.policy.name for compiled in policies]
+        answers = ", ".join(compiled.answer() for compiled in policies)
+        self._program = env.compile(f"[{answers}]") if policies else None
+
+    def answers(self, scope: _Scope) -> dict[str, int]:
+        """By name of policy; empty when nothing is known."""
+        if self._program is None or scope.failed:
+            return {}
+        result = self._program.eval(scope.with_params(None))
+        return {} if result.type() == cel.Type.ERROR else dict(zip(self._names, result.plain_value()))
 
 
 class _Scope:
@@ -184,10 +213,19 @@ class _Compiled:
                 for name in identifiers(expression) & {*LIVE_ONLY, "namespaceObject"}
             }
         )
+        self.simple = self.by_kind_only and not self.live_only and not policy.param_kind
+        """An object is all it takes to evaluate it."""
         self._compiled: dict[tuple[str, bool], cel.Expression] = {}
         if not self.live_only:
             for expression in self._main():
                 self._program(expression, short=True)
+
+    def answer(self) -> str:
+        """An expression that gives _PASSES, _NOT_MEANT or _BROKEN."""
+        rules = [entry.expression for entry in self.policy.validations]
+        conditions = [entry.expression for entry in self.policy.conditions]
+        met, right = (" && ".join(f"({put_in_place(text, self._short)})" for text in t) for t in (conditions, rules))
+        return f"(({met or 'true'}) ? (({right or 'true'}) ? {_PASSES} : {_BROKEN}) : {_NOT_MEANT})"
 
     def judge(self, scope: _Scope, params: Obj | None) -> list[Violation] | None:
         """The rules broken, None if the policy does not mean the object. Raises EvaluationError."""
@@ -197,11 +235,23 @@ class _Compiled:
             raise EvaluationError(f"not evaluated: needs parameters ({self.policy.param_kind}), none were given")
         short = not self.shared & scope.failed
         activation = scope.with_params(params)
-        for condition in self.policy.conditions:
-            if not self._true(condition.expression, activation, short):
-                return None
+        if not self._meant(activation, short):
+            return None
         broken = [rule for rule in self.policy.validations if not self._true(rule.expression, activation, short)]
         return [self._violation(rule, activation, short) for rule in broken]
+
+    def _meant(self, activation: cel.Activation, short: bool) -> bool:
+        """Whether all conditions hold; one that is false outweighs errors in others, as the standard has it."""
+        errors = []
+        for condition in self.policy.conditions:
+            try:
+                if not self._true(condition.expression, activation, short):
+                    return False
+            except EvaluationError as error:
+                errors.append(error)
+        if errors:
+            raise errors[0]
+        return True
 
     def _main(self) -> list[str]:
         conditions = [entry.expression for entry in self.policy.conditions]
@@ -229,8 +279,8 @@ class _Compiled:
         return str(result.plain_value()) if result.type() == cel.Type.STRING else ""
 
     def _violation(self, rule: Validation, activation: cel.Activation, short: bool) -> Violation:
-        message = self._text(rule.message_expression, activation, False) if rule.message_expression else ""
-        audit = {entry.name: self._text(entry.expression, activation, False) for entry in self.policy.audit}
+        message = self._text(rule.message_expression, activation, short) if rule.message_expression else ""
+        audit = {entry.name: self._text(entry.expression, activation, short) for entry in self.policy.audit}
         return Violation(self.policy, message or rule.message or f"failed expression: {rule.expression}", audit)
 
 

@@ -12,7 +12,7 @@ from pilothouse.guard.shipped import all_checks
 _HEAD = """\
 # Checks
 
-Written by `scripts/reference` from `guard/checks/*.yaml`, `guard/cross/` and `guard/schema.py`; a test fails when it is stale.
+Written by `scripts/reference` from `guard/checks/`, `guard/cross/`, `guard/schema.py`; a test fails when it is stale.
 `pilothouse check --explain ID` tells one of them, with the YAML that mends it; it also takes the names other tools use.
 
 | check | severity | category | what is wrong | asked for by | other names |

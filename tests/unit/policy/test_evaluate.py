@@ -89,6 +89,18 @@ def test_a_condition_that_errs_is_not_checked() -> None:
     assert not found.passed
 
 
+def test_a_condition_that_is_false_outweighs_an_error_in_another() -> None:
+    conditions = [{"name": "a", "expression": "object.none == 'b'"}, {"name": "b", "expression": "false"}]
+
+    assert verdict(policy("true", matchConditions=conditions)) == Verdict()
+
+
+def test_an_error_in_one_policy_leaves_the_others_alone() -> None:
+    found = verdict(policy("object.none == 1"), policy("true"), policy("false"))
+
+    assert [len(entries) for entries in found] == [1, 1, 1]
+
+
 def test_variables_read_one_another() -> None:
     variables = [
         {"name": "spec", "expression": "object.spec"},
