@@ -201,7 +201,7 @@ class _Compiled:
         self._short = _shortened(policy, self._whole, shared)
         used = {
             name
-            for expression in self._main()
+            for expression in (*self._main(), *self._telling())
             for variable in variables_of(expression)
             for name in identifiers(self._short.get(variable, ""))
         }
@@ -256,6 +256,11 @@ class _Compiled:
     def _main(self) -> list[str]:
         conditions = [entry.expression for entry in self.policy.conditions]
         return conditions + [entry.expression for entry in self.policy.validations]
+
+    def _telling(self) -> list[str]:
+        """The expressions that only a violation needs."""
+        messages = [entry.message_expression for entry in self.policy.validations]
+        return messages + [entry.expression for entry in self.policy.audit]
 
     def _program(self, expression: str, short: bool) -> cel.Expression:
         key = expression, short
