@@ -20,6 +20,9 @@ SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 32 << 20
 """A file larger than this is not read: no manifest is, and a parsed one takes many times its size."""
 
+_MAX_RESUMED = 100
+"""Times that reading goes on after a document that does not parse; each takes a pass over the rest."""
+
 _Body = TypeVar("_Body", str, bytes)
 
 _ORDER = (
@@ -154,34 +157,63 @@ def bounded(body: _Body) -> _Body:
 
 def read_text(name: str, text: str, manifests: list[Manifest], problems: list[Problem]) -> None:
     """Adds the objects of a text, and what is wrong with it; `name` is the file's, for messages."""
+    for _ in range(_MAX_RESUMED):
+        text = _read_documents(name, text, manifests, problems)
+        if not text:
+            return
+    problems.append(Problem(name, f"more than {_MAX_RESUMED} documents do not parse: the rest is not read"))
+
+
+def _read_documents(name: str, text: str, manifests: list[Manifest], problems: list[Problem]) -> str:
+    """Reads as far as the text parses; the rest, from the next document on, "" when nothing is left."""
     try:
         check_bounds(text)
         loader = yaml.CSafeLoader(text)
     except yaml.YAMLError as error:
         problems.append(_problem(name, error))
-        return
+        return ""
     try:
         while loader.check_node():
             node = loader.get_node()
-            if node is None:
-                continue
-            tree = _construct(node)
-            if tree is not None:
-                _collect(name, tree, node, manifests, problems)
+            if node is not None:
+                _read_document(name, node, manifests, problems)
     except yaml.YAMLError as error:
         problems.append(_problem(name, error))
-    except ValueError as error:
-        problems.append(Problem(name, f"has a value that cannot be read: {error}"))
+        return _next_document(text, problems[-1].line)
     finally:
         loader.dispose()
+    return ""
 
 
-def _problem(name: str, error: yaml.YAMLError) -> Problem:
+def _read_document(name: str, node: yaml.Node, manifests: list[Manifest], problems: list[Problem]) -> None:
+    try:
+        tree = _construct(node)
+    except (yaml.YAMLError, ValueError) as error:
+        problems.append(_problem(name, error))
+        return
+    if tree is not None:
+        _collect(name, tree, node, manifests, problems)
+
+
+def _next_document(text: str, line: int) -> str:
+    """The text from the first document that starts after a line, with as many empty lines before it; "" without one."""
+    lines = text.split("\n")
+    first = (
+        line - 1 if any(before.strip() for before in lines[: line - 1]) else line
+    )  # an open bracket errs at the next
+    start = next((n for n in range(first, len(lines)) if lines[n].startswith("---")), None) if line else None
+    return "" if start is None else "\n" * start + "\n".join(lines[start:])
+
+
+def _problem(name: str, error: yaml.YAMLError | ValueError) -> Problem:
     if not isinstance(error, yaml.MarkedYAMLError):
         return Problem(name, str(error))
     mark = error.problem_mark or error.context_mark
     said = ", ".join(part for part in (error.context, error.problem) if part)
     return Problem(name, said, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0)
+
+
+_TEXT_KEYS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "merge", "timestamp", "value"))
 
 
 class _Constructor(yaml.constructor.SafeConstructor):
@@ -190,6 +222,11 @@ class _Constructor(yaml.constructor.SafeConstructor):
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         seen: set[str] = set()
         for key, _ in node.value:
+            if key.tag not in _TEXT_KEYS:
+                wrong = key.value if isinstance(key, yaml.ScalarNode) else "of several parts"
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"the key {wrong} is not text: put it in quotes", key.start_mark
+                )
             if key.value in seen and key.tag != "tag:yaml.org,2002:merge":
                 raise yaml.constructor.ConstructorError(
                     None, None, f"the key {key.value!r} is written twice", key.start_mark
@@ -201,6 +238,8 @@ class _Constructor(yaml.constructor.SafeConstructor):
 _Constructor.yaml_constructors = {
     **yaml.constructor.SafeConstructor.yaml_constructors,
     "tag:yaml.org,2002:timestamp": yaml.constructor.SafeConstructor.construct_yaml_str,
+    "tag:yaml.org,2002:binary": yaml.constructor.SafeConstructor.construct_undefined,
+    "tag:yaml.org,2002:set": yaml.constructor.SafeConstructor.construct_undefined,
 }
 
 

@@ -104,7 +104,6 @@ class NotEvaluated:
     """A check that could not be answered for an object, or an object that could not be checked, and why."""
 
     check_id: str
-    """"" when no check of the object's own kind exists."""
     ref: Ref | None
     reason: str
     file: str = ""

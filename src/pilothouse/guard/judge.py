@@ -18,7 +18,6 @@ from pilothouse.guard.schema import form
 from pilothouse.guard.shipped import check_of, shipped_policies
 from pilothouse.guard.snapshot import CrossCheck, Snapshot
 from pilothouse.machinery.objects import Obj
-from pilothouse.machinery.schema import UnknownKind
 from pilothouse.policy.evaluate import Evaluator, Violation
 from pilothouse.policy.match import Subject
 
@@ -78,10 +77,10 @@ def judge(items: Sequence[Item], options: Options | None = None) -> Report:
     chosen = options or Options()
     work = _Work(items, chosen)
     trees = effective((item.tree for item in items), chosen.namespace)
-    snapshot = Snapshot(trees, chosen.namespace)
+    unsound = {index for index in range(len(trees)) if not work.check_form(index)}
+    snapshot = Snapshot(trees, chosen.namespace, unsound)
     namespaces = {e.name: value_at(e.tree, "metadata.labels") or {} for e in snapshot.of("Namespace")}
     for index, tree in enumerate(trees):
-        work.check_form(index)
         work.check_object(index, tree, namespaces.get(snapshot.entries[index].namespace))
     for cross in CROSS_CHECKS:
         work.check_across(cross, snapshot)
@@ -107,12 +106,16 @@ class _Work:
         ]
         return Report(tuple(found), tuple(self._not_evaluated), len(self._items), self._passed)
 
-    def check_form(self, index: int) -> None:
-        try:
-            for check, message, path in form(self._items[index].tree, self._options.version):
-                self._add(index, check, message, path)
-        except UnknownKind as error:
-            self._miss(index, "schema-error", f"{error}: checked only for what every object has", False)
+    def check_form(self, index: int) -> bool:
+        """Whether the object's values have the types they must, so that checks across objects can read it."""
+        found = form(self._items[index].tree, self._options.version)
+        for check, message, path in found.hits:
+            self._add(index, check, message, path)
+        if found.unknown:
+            self._miss(index, "schema-error", f"{found.unknown}: checked only for what every object has", False)
+        if not found.sound:
+            self._miss(index, "all checks across objects", "it does not fit its schema", True)
+        return found.sound
 
     def check_object(self, index: int, tree: Obj, labels: Mapping[str, str] | None) -> None:
         evaluator, checks = shipped_evaluator()
@@ -126,8 +129,13 @@ class _Work:
             self._miss(index, checks[missed.policy.name].id, missed.reason, not by_design)
 
     def check_across(self, cross: CrossCheck, snapshot: Snapshot) -> None:
-        for hit in cross.find(snapshot):
-            self._add(hit.entry.index, cross.check, hit.message, hit.field, hit.container)
+        try:
+            for hit in cross.find(snapshot):
+                self._add(hit.entry.index, cross.check, hit.message, hit.field, hit.container)
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # An object without a published schema (a custom kind) may hold anything where a list is expected.
+            reason = f"an object has another shape than its kind's: {error}"
+            self._not_evaluated.append(NotEvaluated(cross.check.id, None, reason))
 
     def _add(self, index: int, check: Check, message: str, path: str, container: str = "") -> None:
         item = self._items[index]

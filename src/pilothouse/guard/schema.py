@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Final
+from typing import Final, NamedTuple
 
 from pilothouse.guard.finding import Check, Severity
 from pilothouse.guard.removals import removal_of
@@ -54,9 +54,33 @@ DEPRECATED: Final = Check(
 SCHEMA_CHECKS: Final = (UNFIT, LABELS, REMOVED, DEPRECATED)
 
 
-def form(tree: Obj, version: tuple[int, int]) -> Iterator[Hit]:
-    """What is wrong with an object's form, for a cluster of this Kubernetes version. Raises UnknownKind."""
-    yield from _metadata(tree)
+class Form(NamedTuple):
+    """What is wrong with an object's form; `sound` when every value has its schema's type, or no schema exists."""
+
+    hits: list[Hit]
+    sound: bool = True
+    unknown: str = ""
+    """Why there is no schema, "" when there is one."""
+
+
+def form(tree: Obj, version: tuple[int, int]) -> Form:
+    """Looks at an object as a cluster of this Kubernetes version would."""
+    hits = [*_metadata(tree), *_served(tree, version)]
+    api_version = str(tree["apiVersion"])
+    group, _, api = api_version.rpartition("/")
+    try:
+        schema = schema_for(group, api, str(tree["kind"]))
+    except UnknownKind as error:
+        return Form(hits, unknown="" if removal_of(api_version, str(tree["kind"])) else str(error))
+    found = examine(schema, tree)
+    for unknown in found.unknown:
+        hint = f": did you mean {unknown.suggestion}?" if unknown.suggestion else ""
+        hits.append((UNFIT, f"unknown field {unknown.path}{hint}", unknown.path))
+    hits += [(UNFIT, cause.message, cause.field) for cause in found.causes]
+    return Form(hits, sound=not found.causes)
+
+
+def _served(tree: Obj, version: tuple[int, int]) -> Iterator[Hit]:
     api_version, kind = str(tree["apiVersion"]), str(tree["kind"])
     removal = removal_of(api_version, kind)
     if removal is not None and version >= removal.deprecated:
@@ -67,19 +91,6 @@ def form(tree: Obj, version: tuple[int, int]) -> Iterator[Hit]:
             later = f", not served from {_text(removal.removed)}" if removal.removed else ""
             said = f"{api_version} {kind} is deprecated since {_text(removal.deprecated)}{later}; use {removal.instead}"
             yield DEPRECATED, said, "apiVersion"
-    group, _, api = api_version.rpartition("/")
-    try:
-        schema = schema_for(group, api, kind)
-    except UnknownKind:
-        if removal is None:
-            raise
-        return
-    found = examine(schema, tree)
-    for unknown in found.unknown:
-        hint = f": did you mean {unknown.suggestion}?" if unknown.suggestion else ""
-        yield UNFIT, f"unknown field {unknown.path}{hint}", unknown.path
-    for cause in found.causes:
-        yield UNFIT, cause.message, cause.field
 
 
 def _metadata(tree: Obj) -> Iterator[Hit]:

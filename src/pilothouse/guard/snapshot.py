@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -40,6 +40,17 @@ class Entry:
         return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
+def _entry(tree: Obj, index: int, namespace: str) -> Entry:
+    return Entry(tree, index, ref_of(tree), str(value_at(tree, "metadata.namespace") or namespace), pod_spec(tree))
+
+
+def _bare(tree: Obj) -> Obj:
+    """The identity alone."""
+    ref = ref_of(tree)
+    metadata = {"name": ref.name} | ({"namespace": ref.namespace} if ref.namespace else {})
+    return {"apiVersion": ref.api_version, "kind": ref.kind, "metadata": metadata}
+
+
 @dataclass(frozen=True, slots=True)
 class Hit:
     """Something a check across objects found; reported at `entry`."""
@@ -51,16 +62,21 @@ class Hit:
 
 
 class Snapshot:
-    """Objects as they would be in a cluster. Objects that are not among them are taken not to exist."""
+    """Objects as they would be in a cluster. Objects that are not among them are taken not to exist.
 
-    def __init__(self, trees: Iterable[Obj], namespace: str = "default") -> None:
+    Those numbered in `unsound` are not read, since their values have other types than they must; they only exist.
+    """
+
+    def __init__(
+        self, trees: Iterable[Obj], namespace: str = "default", unsound: Collection[int] = frozenset()
+    ) -> None:
         self.entries = [
-            Entry(tree, index, ref_of(tree), str(value_at(tree, "metadata.namespace") or namespace), pod_spec(tree))
-            for index, tree in enumerate(trees)
+            _entry(tree if index not in unsound else _bare(tree), index, namespace) for index, tree in enumerate(trees)
         ]
         self._kinds: dict[str, list[Entry]] = defaultdict(list)
         for entry in self.entries:
-            self._kinds[entry.ref.kind].append(entry)
+            if entry.index not in unsound:
+                self._kinds[entry.ref.kind].append(entry)
 
     def of(self, *kinds: str) -> Iterator[Entry]:
         """All objects of these kinds."""

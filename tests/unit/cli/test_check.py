@@ -186,3 +186,22 @@ def test_a_chart_is_what_helm_renders(tmp_path: Path, monkeypatch: pytest.Monkey
 
     assert problems == []
     assert [(manifest.name, manifest.file) for manifest in found] == [("p", f"{chart} (rendered)")]
+
+
+def test_documents_after_one_that_does_not_parse_are_read_and_keep_their_lines(tmp_path: Path) -> None:
+    write(tmp_path, a=f"a: [\n---\n{PRIVILEGED}---\n3: x\n---\n{CONFIG}")
+
+    found, problems = read_sources([str(tmp_path)], "default")
+
+    assert [(manifest.name, manifest.line) for manifest in found] == [("p", 3), ("a", 11)]
+    assert [problem.line for problem in problems] == [2, 9]
+
+
+def test_objects_of_any_shape_are_judged_or_told_never_a_crash() -> None:
+    hostile = Path(__file__).parents[1] / "guard" / "hostile.yaml"
+    result = run(hostile, "-o", "json")
+
+    tree = json.loads(result.stdout)
+    assert result.exit_code == 2
+    assert tree["objects"] == 13
+    assert {entry["id"] for entry in tree["notEvaluated"]} >= {"all checks across objects"}

@@ -68,11 +68,11 @@ def _missed(outcome: Outcome, paint: Paint) -> list[str]:
     by_design: dict[tuple[str, str], list[str]] = {}
     for entry in outcome.report.not_evaluated:
         if entry.unusual:
-            errors.setdefault((str(entry.ref), entry.reason), []).append(entry.check_id)
+            errors.setdefault((str(entry.ref or ""), entry.reason), []).append(entry.check_id)
         else:
             by_design.setdefault((entry.check_id, entry.reason), []).append(str(entry.ref))
     for (ref, reason), ids in errors.items():
-        lines.append(paint(_clean(f"not checked: {ref}: {reason} ({_shown(ids)})"), "high"))
+        lines.append(paint(_clean(f"not checked: {ref or 'objects together'}: {reason} ({_shown(ids)})"), "high"))
     for (check_id, reason), refs in by_design.items():
         lines.append(paint(_clean(f"{check_id}: {reason} ({_shown(refs)})"), "dim"))
     return [*lines, ""] if lines else []
