@@ -1,4 +1,4 @@
-"""`scripts/bench up`: measures the engine as a whole and prints the figures with what they are aimed at."""
+"""`scripts/bench up|check`: measures the engine, or the configuration checks; prints figures with their aims."""
 
 from __future__ import annotations
 
@@ -15,8 +15,10 @@ import tempfile
 import time
 from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
+from typing import NoReturn
 
 from pilothouse.testing.bench import measure
+from pilothouse.testing.bench.check import check_figures
 from pilothouse.testing.bench.host import BenchError, Host, own_network, write_registry_settings
 from pilothouse.testing.bench.report import Figure, show
 from pilothouse.testing.images import ImageError, Recipe, build, push
@@ -28,7 +30,7 @@ _PARTS = ("starts", "idle", "one", "many", "reading")
 def main() -> None:
     """Reads the options, measures, prints."""
     parser = argparse.ArgumentParser(prog="scripts/bench")
-    parser.add_argument("what", choices=["up"], help="up: the engine as a whole")
+    parser.add_argument("what", choices=["up", "check"], help="up: the engine; check: configuration checks")
     parser.add_argument("-o", "--output", choices=["json"], help="for programs")
     parser.add_argument("--only", choices=_PARTS, action="append", help="a part of it; may be repeated")
     parser.add_argument("--starts", type=int, default=5, metavar="N", help="how often it is started (default 5)")
@@ -36,13 +38,20 @@ def main() -> None:
     parser.add_argument("--pods", type=int, default=50, metavar="N", help="pods at once (default 50)")
     parser.add_argument("--turns", type=int, default=15, metavar="N", help="single pods of each kind (default 15)")
     options = parser.parse_args()
+    if options.what == "check":
+        _show(check_figures(), options.output)
     if os.geteuid() != 0:
         sys.exit("error: run as root (it makes network namespaces and containers): sudo scripts/bench up")
     try:
         figures = _up(options)
     except (BenchError, ImageError) as error:
         sys.exit(f"error: {error}")
-    if options.output == "json":
+    _show(figures, options.output)
+
+
+def _show(figures: Sequence[Figure], output: str | None) -> NoReturn:
+    """Prints, and ends with 1 when an aim is missed."""
+    if output == "json":
         print(json.dumps([figure.tree() for figure in figures], indent=2))
     else:
         show(figures)
