@@ -87,9 +87,11 @@ class Evaluator:
         known = together.answers(scope)
         for compiled in wanted:
             answer = known.get(compiled.policy.name)
-            if answer == _PASSES:
-                passed.append(compiled.policy)
-            if answer in (_PASSES, _NOT_MEANT):
+            if answer is not None:
+                if answer[0] == _PASSES:
+                    passed.append(compiled.policy)
+                elif answer[0] == _BROKEN:
+                    violations.append(compiled.told(answer[1:]))
                 continue
             given = (params or {}).get(compiled.policy.name)
             try:
@@ -142,14 +144,13 @@ def _written_out(policy: Policy) -> dict[str, str]:
     return found
 
 
-_BROKEN, _PASSES, _NOT_MEANT = range(3)
+_BROKEN, _PASSES, _NOT_MEANT = "broken", "passes", "not meant"
 
 
 class _Together:
     """The rules of many policies as one expression, since one evaluation costs more than what most rules do in it.
 
-    It only tells which policies an object passes or is not meant by. What breaks a rule is evaluated by itself, to say
-    how; so is everything when there was an error, to say where.
+    When there is an error in any of them nothing is known, and each policy is evaluated by itself, to say where.
     """
 
     def __init__(self, env: cel.Env, policies: Sequence[_Compiled]) -> None:
@@ -157,7 +158,7 @@ class _Together:
         answers = ", ".join(compiled.answer() for compiled in policies)
         self._program = env.compile(f"[{answers}]") if policies else None
 
-    def answers(self, scope: _Scope) -> dict[str, int]:
+    def answers(self, scope: _Scope) -> dict[str, list[str]]:
         """By name of policy; empty when nothing is known."""
         if self._program is None or scope.failed:
             return {}
@@ -213,19 +214,29 @@ class _Compiled:
                 for name in identifiers(expression) & {*LIVE_ONLY, "namespaceObject"}
             }
         )
-        self.simple = self.by_kind_only and not self.live_only and not policy.param_kind
-        """An object is all it takes to evaluate it."""
+        one_rule = len(policy.validations) == 1
+        self.simple = one_rule and self.by_kind_only and not self.live_only and not policy.param_kind
+        """It has one rule, and an object is all it takes to evaluate it."""
         self._compiled: dict[tuple[str, bool], cel.Expression] = {}
         if not self.live_only:
             for expression in self._main():
                 self._program(expression, short=True)
 
     def answer(self) -> str:
-        """An expression that gives _PASSES, _NOT_MEANT or _BROKEN."""
-        rules = [entry.expression for entry in self.policy.validations]
-        conditions = [entry.expression for entry in self.policy.conditions]
-        met, right = (" && ".join(f"({put_in_place(text, self._short)})" for text in t) for t in (conditions, rules))
-        return f"(({met or 'true'}) ? (({right or 'true'}) ? {_PASSES} : {_BROKEN}) : {_NOT_MEANT})"
+        """An expression that gives a list: _PASSES, _NOT_MEANT, or _BROKEN with message and audit annotations."""
+        (rule,) = self.policy.validations
+        conditions = [f"({put_in_place(entry.expression, self._short)})" for entry in self.policy.conditions]
+        telling = [rule.message_expression or "''", *(entry.expression for entry in self.policy.audit)]
+        told = ", ".join(put_in_place(text, self._short) for text in telling)
+        met, right = " && ".join(conditions) or "true", put_in_place(rule.expression, self._short)
+        return f"(({met}) ? (({right}) ? ['{_PASSES}'] : ['{_BROKEN}', {told}]) : ['{_NOT_MEANT}'])"
+
+    def told(self, answer: Sequence[str]) -> Violation:
+        """The violation that an answer tells."""
+        (rule,) = self.policy.validations
+        message, *values = answer
+        audit = {entry.name: value or "" for entry, value in zip(self.policy.audit, values)}  # null means none
+        return Violation(self.policy, message or _said_plainly(rule), audit)
 
     def judge(self, scope: _Scope, params: Obj | None) -> list[Violation] | None:
         """The rules broken, None if the policy does not mean the object. Raises EvaluationError."""
@@ -286,7 +297,7 @@ class _Compiled:
     def _violation(self, rule: Validation, activation: cel.Activation, short: bool) -> Violation:
         message = self._text(rule.message_expression, activation, short) if rule.message_expression else ""
         audit = {entry.name: self._text(entry.expression, activation, short) for entry in self.policy.audit}
-        return Violation(self.policy, message or rule.message or f"failed expression: {rule.expression}", audit)
+        return Violation(self.policy, message or _said_plainly(rule), audit)
 
 
 def _shortened(policy: Policy, whole: Mapping[str, str], shared: Mapping[str, str]) -> dict[str, str]:
@@ -296,6 +307,10 @@ def _shortened(policy: Policy, whole: Mapping[str, str], shared: Mapping[str, st
         text = whole[variable.name]
         found[variable.name] = shared[text] if text in shared else put_in_place(variable.expression, found)
     return found
+
+
+def _said_plainly(rule: Validation) -> str:
+    return rule.message or f"failed expression: {rule.expression}"
 
 
 def _said(result: cel.Value, expression: str) -> str:
