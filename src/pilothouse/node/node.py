@@ -85,7 +85,7 @@ class Node:
         )
         self._pods = Pods(self._context, self._reporter)
         self._sweeper = Sweeper(self._context)
-        self._reclaimer = Reclaimer(client, config.volumes_dir)
+        self._reclaimer = Reclaimer(client, config.volumes_dir, config.name)
         self.registration = Registration(config, client, self.runtime)
 
     @property

@@ -39,6 +39,15 @@ class Readiness:
     message: str
 
 
+def pause(looks: int, failures: int) -> float:
+    """Seconds until the next look at the runtime, after so many looks in vain and so many statuses not delivered.
+
+    Short at first, since a runtime or server that was just started answers soon; then no more often than the lease.
+    """
+    hasty = 0 < looks < _NOT_READY_PATIENCE or 0 < failures < _NOT_READY_PATIENCE
+    return _NOT_READY_PERIOD if hasty else HEARTBEAT
+
+
 class Registration:
     """Keeps the Node object and its lease."""
 
@@ -134,21 +143,22 @@ class Registration:
             self._conditions.setdefault(condition.type, shown)
 
     async def _keep_status(self) -> None:
-        looks = 0
+        looks = failures = 0
         while True:
             readiness = await self._readiness()
             looks = 0 if readiness.ready else looks + 1
             try:
                 await self._send_status(readiness)
+                failures = 0
             except (ApiError, OSError, RuntimeFailure) as error:
                 if isinstance(error, NotFound):
                     await self._register()
                 log.debug("node status: %s", error)
                 self._sent_at = 0.0
-            hasty = (not readiness.ready and looks < _NOT_READY_PATIENCE) or not self._sent_at
+                failures += 1
             self._look_again.clear()
             try:
-                async with asyncio.timeout(_NOT_READY_PERIOD if hasty else HEARTBEAT):
+                async with asyncio.timeout(pause(looks, failures)):
                     await self._look_again.wait()
             except TimeoutError:
                 continue

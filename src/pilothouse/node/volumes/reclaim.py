@@ -21,8 +21,9 @@ FINALIZER = "pilothouse.io/local-volume"
 class Reclaimer:
     """Watches PersistentVolumes and reclaims those that were made in this node's volumes directory."""
 
-    def __init__(self, client: Client, volumes_dir: Path) -> None:
+    def __init__(self, client: Client, volumes_dir: Path, node_name: str) -> None:
         self._client = client
+        self._node_name = node_name
         self._directory = volumes_dir
         self._informer: Informer[PersistentVolume] = Informer(client, PersistentVolume)
         self._queue = KeyedQueue()
@@ -34,7 +35,9 @@ class Reclaimer:
             group.create_task(work("volume reclaim", self._queue, self._reclaim))
 
     def _seen(self, key: str, _old: PersistentVolume | None, new: PersistentVolume | None) -> None:
-        if new is not None and new.metadata.deletion_timestamp is not None and FINALIZER in new.metadata.finalizers:
+        if new is None or new.metadata.deletion_timestamp is None or FINALIZER not in new.metadata.finalizers:
+            return
+        if is_on(new, self._node_name):
             self._queue.add(key)
 
     async def _reclaim(self, key: str) -> float | None:
@@ -54,6 +57,17 @@ class Reclaimer:
             return None
         log.info("deleted local volume %s", path)
         return None
+
+
+def is_on(volume: PersistentVolume, node_name: str) -> bool:
+    """True when the volume's node affinity names this node: other nodes keep theirs under the same path."""
+    affinity = volume.spec.node_affinity
+    terms = affinity.required.node_selector_terms if affinity is not None and affinity.required is not None else []
+    return any(
+        expression.key == "kubernetes.io/hostname" and node_name in expression.values
+        for term in terms
+        for expression in term.match_expressions
+    )
 
 
 def _delete(path: Path) -> None:
