@@ -8,10 +8,9 @@ import yaml
 
 from pilothouse.machinery.errors import BadRequest
 from pilothouse.machinery.strict_json import Decoded
+from pilothouse.machinery.yaml_bounds import check_bounds
 
 _TIMESTAMP = "tag:yaml.org,2002:timestamp"
-_MAX_DEPTH = 100
-_MAX_NODES = 500_000
 
 
 class _Loader(yaml.CSafeLoader):
@@ -38,7 +37,7 @@ _Loader.yaml_implicit_resolvers = {
 def decode_yaml(body: bytes) -> Decoded:
     """The document of a body. Raises BadRequest naming line and column, or a key that is not text."""
     try:
-        _check_size(body)
+        check_bounds(body)
         loader = _Loader(body)
         loader.duplicates = []
         try:
@@ -46,39 +45,9 @@ def decode_yaml(body: bytes) -> Decoded:
         finally:
             loader.dispose()
     except yaml.YAMLError as error:
-        raise BadRequest(f"the body is not YAML: {' '.join(str(error).split())}") from error
+        raise BadRequest(f"the body is not read: {' '.join(str(error).split())}") from error
     _check_keys(value, "")
     return Decoded(value, tuple(loader.duplicates))
-
-
-def _check_size(body: bytes) -> None:
-    """Refuses what is nested too deeply, or grows too large by repeating its anchors.
-
-    Read as events, without recursion: libyaml's tree builder overflows the stack of the process on deep nesting.
-    """
-    sizes: dict[str, int] = {}
-    open_nodes: list[tuple[str | None, int]] = []
-    count = 0
-    for event in yaml.parse(body, Loader=yaml.CSafeLoader):
-        if isinstance(event, yaml.CollectionStartEvent):
-            count += 1
-            open_nodes.append((event.anchor, count))
-            if len(open_nodes) > _MAX_DEPTH:
-                raise BadRequest(f"the body is not read: it is nested more than {_MAX_DEPTH} levels deep")
-        elif isinstance(event, yaml.CollectionEndEvent):
-            anchor, before = open_nodes.pop()
-            if anchor is not None:
-                sizes[anchor] = count - before + 1
-        elif isinstance(event, yaml.ScalarEvent):
-            count += 1
-            if event.anchor is not None:
-                sizes[event.anchor] = 1
-        elif isinstance(event, yaml.AliasEvent):
-            if event.anchor not in sizes:
-                raise BadRequest(f"the body is not read: the alias *{event.anchor} has no anchor before it")
-            count += sizes[event.anchor]
-        if count > _MAX_NODES:
-            raise BadRequest(f"the body is not read: it has more than {_MAX_NODES} values, aliases written out")
 
 
 def _check_keys(value: Any, path: str) -> None:

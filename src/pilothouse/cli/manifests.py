@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import yaml
 
-from pilothouse.cli.yaml_bounds import check_bounds
 from pilothouse.machinery.objects import Obj
+from pilothouse.machinery.yaml_bounds import check_suspect
 
 SUFFIXES = (".yaml", ".yml", ".json")
 MAX_BYTES = 32 << 20
@@ -167,7 +167,7 @@ def read_text(name: str, text: str, manifests: list[Manifest], problems: list[Pr
 def _read_documents(name: str, text: str, manifests: list[Manifest], problems: list[Problem]) -> str:
     """Reads as far as the text parses; the rest, from the next document on, "" when nothing is left."""
     try:
-        check_bounds(text)
+        check_suspect(text)
         loader = yaml.CSafeLoader(text)
     except yaml.YAMLError as error:
         problems.append(_problem(name, error))

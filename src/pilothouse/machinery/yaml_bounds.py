@@ -1,7 +1,7 @@
 """Refuses YAML that is nested too deeply, or that grows too large by repeating its anchors.
 
-libyaml's tree builder overflows the stack of the process on deep nesting, so a text is looked through as events first.
-That takes as long as reading it, so it is done only for a text that could break the bounds by what it looks like.
+libyaml's tree builder overflows the stack of the process on deep nesting, so a text is looked through as events first,
+without recursion.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ _DEEP_BLOCK = re.compile(r"^ {100}|(?:[-?:] +){20}", re.MULTILINE)
 _ANCHOR = re.compile(r"(?:^|[\s\[{,])&\S")
 
 
-def check_bounds(text: str) -> None:
-    """Raises yaml.YAMLError, with the place, for a text that must not be built into a tree."""
+def check_suspect(text: str) -> None:
+    """As `check_bounds`, which takes as long as reading the text, but only where it looks as if bounds could be broken."""
     if _ANCHOR.search(text) or _DEEP_BLOCK.search(text) or _flow_depth(text) > _MAX_DEPTH // 2:
-        _walk(text)
+        check_bounds(text)
 
 
 def _flow_depth(text: str) -> int:
@@ -33,7 +33,8 @@ def _flow_depth(text: str) -> int:
     return deepest
 
 
-def _walk(text: str) -> None:
+def check_bounds(text: str | bytes) -> None:
+    """Raises yaml.YAMLError, with the place, for a text that must not be built into a tree."""
     sizes: dict[str, int] = {}
     open_nodes: list[tuple[str | None, int]] = []
     count = 0
