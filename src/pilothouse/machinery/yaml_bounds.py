@@ -18,7 +18,7 @@ _ANCHOR = re.compile(r"(?:^|[\s\[{,])&\S")
 
 
 def check_suspect(text: str) -> None:
-    """As `check_bounds`, which takes as long as reading the text, but only where it looks as if bounds could be broken."""
+    """As `check_bounds`, which takes as long as reading the text, but only where bounds look as if broken."""
     if _ANCHOR.search(text) or _DEEP_BLOCK.search(text) or _flow_depth(text) > _MAX_DEPTH // 2:
         check_bounds(text)
 
