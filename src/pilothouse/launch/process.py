@@ -19,6 +19,7 @@ from pilothouse.launch import runfile
 
 log = logging.getLogger(__name__)
 
+_AFTER_ALL = 1.0
 RESPAWN = "PILOTHOUSE_RESPAWN"
 """Set where no service manager would start a supervisor again that was killed."""
 
@@ -68,6 +69,8 @@ async def guard_supervisor(data_dir: Path) -> None:
         running = runfile.read(run_dir, "supervisor")
         if running is not None:
             await _ended(running.pid)
+            # Whoever kills everything, one process after another, is done by then with this one too.
+            await asyncio.sleep(_AFTER_ALL)
             log.warning("the supervisor (pid %d) was killed; starting another", running.pid)
         process = await asyncio.to_thread(_start_supervisor, data_dir)
         for _ in range(100):
