@@ -192,7 +192,10 @@ class Machine:
         return list(self.get("pods", *words)["items"])
 
     def starts(self, *words: str) -> dict[str, tuple[int, str, str]]:
-        """Of every container: how often it was restarted, when it started, its id. Unchanged while none restarts."""
+        """Of every container: how often it was restarted, when it started, its id. Unchanged while none restarts.
+
+        Pods that are going, such as those an earlier update replaced, do not count.
+        """
         return {
             f"{pod['metadata']['namespace']}/{pod['metadata']['name']}/{status['name']}": (
                 status["restartCount"],
@@ -200,6 +203,7 @@ class Machine:
                 status["containerID"],
             )
             for pod in self.pods("-A", *words)
+            if "deletionTimestamp" not in pod["metadata"]
             for status in pod["status"].get("containerStatuses", ())
         }
 
