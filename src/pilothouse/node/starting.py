@@ -71,12 +71,20 @@ async def start_container(context: Context, state: PodState, name: str, attempt:
         return
     state.waiting.pop(name, None)
     state.images.pop(name, None)
-    run.started_at = time.time()
+    run.started_at = await _started_at(context, run.id)
     context.tell(state, "Normal", "Started", f"Started container {name}", name)
     if run.exited:
         return  # its exit was told before its start
     run.phase = Phase.RUNNING
     begin(context, state, container, run)
+
+
+async def _started_at(context: Context, container_id: str) -> float:
+    """By the runtime's clock, which is what a later process of this node will read: the time shown never changes."""
+    try:
+        return (await context.runtime.container_status(container_id)).started_at / 1e9 or time.time()
+    except RuntimeFailure:
+        return time.time()
 
 
 def begin(context: Context, state: PodState, container: Container, run: ContainerState) -> None:
