@@ -31,7 +31,7 @@ def start_ticks(pid: int) -> int | None:
 
 
 def write(run_dir: Path, name: str, pid: int) -> None:
-    """Records that `name` runs as `pid`."""
+    """Records that `name` runs as `pid`. One that has ended by now is recorded too, and never read as running."""
     started = start_ticks(pid)
     path = run_dir / f"{name}.json"
     fresh = path.with_suffix(".new")
@@ -46,7 +46,9 @@ def read(run_dir: Path, name: str) -> Running | None:
     except (OSError, ValueError):
         return None
     pid, started = tree.get("pid"), tree.get("started")
-    if tree.get("boot") != _boot_id() or not isinstance(pid, int) or start_ticks(pid) != started:
+    if not isinstance(pid, int) or not isinstance(started, int):
+        return None
+    if tree.get("boot") != _boot_id() or start_ticks(pid) != started:
         return None
     return Running(name, pid, started)
 

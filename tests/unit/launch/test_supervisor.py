@@ -106,6 +106,15 @@ def test_a_record_of_another_process_with_the_same_pid_does_not_count(tmp_path: 
     assert runfile.read(tmp_path, "mine") is None
 
 
+def test_a_process_that_ended_before_it_was_recorded_does_not_run(tmp_path: Path) -> None:
+    process = subprocess.Popen(["/bin/true"])
+    os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+    runfile.write(tmp_path, "brief", process.pid)
+    assert runfile.read(tmp_path, "brief") is None
+    process.wait()
+    assert runfile.read(tmp_path, "brief") is None
+
+
 def test_a_process_that_was_never_recorded_is_found_by_its_command(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
     command = ["/bin/sh", "-c", "sleep 1000; :", "-m", "pilothouse.launch.dns", "--data-dir", str(tmp_path)]
