@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 import subprocess
+import time
 
 from pilothouse.launch import listeners
 
@@ -19,7 +20,12 @@ def test_the_sockets_of_a_running_child_are_shared() -> None:
     )
     try:
         held.close()
-        (kind, taken), *others = listeners.taken_over(child.pid)
+        # Popen returns in the midst of execve, a moment before the kernel shows the new environment.
+        deadline = time.monotonic() + 10
+        while not (shared := listeners.taken_over(child.pid)):
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        (kind, taken), *others = shared
         assert (kind, others) == ("tcp", [])
         child.kill()
         child.wait()
