@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import orjson
 
@@ -16,6 +17,7 @@ from pilothouse.apiserver import refusals
 from pilothouse.apiserver.authorise import authorise
 from pilothouse.apiserver.call import JSON_HEADERS, Allocator, Backend, Call, Verb, index_kinds
 from pilothouse.apiserver.chain import Chain, ReviewResource
+from pilothouse.apiserver.converted import ConvertedStore
 from pilothouse.apiserver.documents import Documents
 from pilothouse.apiserver.measures import Measures
 from pilothouse.apiserver.node_link import NodeLink
@@ -65,6 +67,11 @@ class ApiServer:
         nodes: NodeLink | None = None,
     ) -> None:
         self._backend = Backend(store, chain, index_kinds(kinds), allocators or {}, nodes)
+        self._converted = {
+            kind.resource: replace(self._backend, store=ConvertedStore(store, kind.resource, kind.stored_as))
+            for kind in kinds
+            if kind.stored_as is not None
+        }
         self._chain = chain
         self._reviews: dict[tuple[str, str, str], ReviewResource] = {
             (entry.resource.group, entry.resource.version, entry.resource.plural): entry for entry in chain.reviews
@@ -107,7 +114,7 @@ class ApiServer:
         if kind is None:
             raise refusals.no_such_path()
         call = Call(request, route, user, kind, dict(reversed(request.query)))
-        response = await self._verb(call)(self._backend, call)
+        response = await self._verb(call)(self._converted.get(kind.resource, self._backend), call)
         if call.warnings:
             response.headers["warning"] = ", ".join(
                 f'299 - "{_quotable(text)}"' for text in dict.fromkeys(call.warnings)

@@ -98,8 +98,9 @@ def controllers(pod_range: str, node_prefix: int) -> list[Controller]:
 
 
 def _resources() -> tuple[list[Resource], list[Resource]]:
-    """Kinds whose objects can be watched and deleted: all, and those in namespaces."""
-    every = [kind.resource for kind in KINDS if {"list", "watch", "delete"} <= kind.verbs]
+    """Kinds whose objects can be watched and deleted, each in one version: all, and those in namespaces."""
+    kept = [kind for kind in KINDS if kind.stored_as is None]
+    every = [kind.resource for kind in kept if {"list", "watch", "delete"} <= kind.verbs]
     return every, [resource for resource in every if resource.namespaced]
 
 

@@ -48,7 +48,8 @@ class Kind:
     `defaults` fills in what was left out; `rules(obj, old, problems)` reports what is wrong, `old` is None at creation;
     `on_create` and `on_update(new, old)` run within the common preparation; `generation_fields` are the top-level
     fields whose change raises `metadata.generation` (none: the kind has no generation); an object of a kind with
-    `status_at_creation` may be created with its status, all others start without.
+    `status_at_creation` may be created with its status, all others start without; `stored_as` is for a second version
+    of a kind, whose objects are kept as those of the first.
     """
 
     view: type[Object]
@@ -65,6 +66,7 @@ class Kind:
     on_update: Merge = _no_merge
     fields: Callable[[Obj], dict[str, str]] = _no_fields
     status_at_creation: bool = False
+    stored_as: StoredAs | None = None
 
     @property
     def resource(self) -> Resource:
@@ -132,6 +134,16 @@ class Kind:
             values["metadata.namespace"] = meta.get("namespace") or ""
         values.update(self.fields(obj))
         return values
+
+
+@dataclass(frozen=True)
+class StoredAs:
+    """How objects of a kind are kept: as those of `kind`. The callables make a new tree; metadata's identity (name,
+    namespace, uid, times, managed fields) stays as it is, and what one form cannot say is kept in annotations."""
+
+    kind: Kind
+    to_stored: Callable[[Obj], Obj]
+    from_stored: Callable[[Obj], Obj]
 
 
 def drop_nulls(tree: Obj) -> None:

@@ -11,7 +11,7 @@ apply cannot do without, and plain types in place of `[X, null]` and `oneOf`.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import KeysView, Mapping
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
@@ -140,6 +140,11 @@ def definition_name(group: str, version: str, kind: str) -> str | None:
     return _definitions().name_of(GroupVersionKind(group, version, kind))
 
 
+def published_kinds() -> frozenset[GroupVersionKind]:
+    """Every kind of the published set, stable or not, lists and options too."""
+    return frozenset(_definitions().kinds)
+
+
 def raw_definition(name: str) -> dict[str, Any]:
     """A definition as published, freshly decoded. Raises KeyError."""
     return _definitions().read(name)
@@ -177,6 +182,10 @@ class _Definitions:
             if b"x-kubernetes-group-version-kind" in text:
                 for entry in decoder.decode(text).kinds:
                     self._names.setdefault(GroupVersionKind(entry.group, entry.version, entry.kind), name)
+
+    @property
+    def kinds(self) -> KeysView[GroupVersionKind]:
+        return self._names.keys()
 
     def name_of(self, gvk: GroupVersionKind) -> str | None:
         return self._names.get(gvk)

@@ -21,7 +21,8 @@ _HEALTH = "/healthz /livez /readyz /version /version/"
 _ISSUER = "/.well-known/openid-configuration /.well-known/openid-configuration/ /openid/v1/jwks /openid/v1/jwks/"
 _APPS = "daemonsets deployments deployments/scale replicasets replicasets/scale statefulsets statefulsets/scale"
 _APPS_STATUS = "controllerrevisions daemonsets/status deployments/status replicasets/status statefulsets/status"
-_CORE = "configmaps endpoints events persistentvolumeclaims replicationcontrollers serviceaccounts services"
+_SCALED = "replicationcontrollers replicationcontrollers/scale"
+_CORE = f"configmaps events persistentvolumeclaims {_SCALED} serviceaccounts services"
 _NETWORK = "ingresses networkpolicies"
 
 CLUSTER_ROLES = (
@@ -32,7 +33,8 @@ CLUSTER_ROLES = (
     cluster_role(
         "system:aggregate-to-view",
         rule(READ, "", f"{_CORE} pods pods/log pods/status namespaces namespaces/status services/status"),
-        rule(READ, "", "bindings limitranges persistentvolumeclaims/status resourcequotas resourcequotas/status"),
+        rule(READ, "", "bindings endpoints limitranges persistentvolumeclaims/status replicationcontrollers/status"),
+        rule(READ, "", "resourcequotas resourcequotas/status"),
         rule(READ, "apps", f"{_APPS} {_APPS_STATUS}"),
         rule(READ, "autoscaling", "horizontalpodautoscalers horizontalpodautoscalers/status"),
         rule(READ, "batch", "cronjobs cronjobs/status jobs jobs/status"),
@@ -51,6 +53,7 @@ CLUSTER_ROLES = (
         rule(WRITE, "apps", _APPS),
         rule(WRITE, "autoscaling", "horizontalpodautoscalers"),
         rule(WRITE, "batch", "cronjobs jobs"),
+        rule(f"{READ} {WRITE}", "coordination.k8s.io", "leases"),
         rule(WRITE, "networking.k8s.io", _NETWORK),
         rule(WRITE, "policy", "poddisruptionbudgets"),
         labels={_AGGREGATE + "edit": "true"},

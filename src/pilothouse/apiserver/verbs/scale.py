@@ -11,7 +11,7 @@ from pilothouse.apiserver.change import Aspect, Make, change
 from pilothouse.apiserver.ownership import updating
 from pilothouse.apiserver.verbs.patch import patcher
 from pilothouse.client.wire import Response
-from pilothouse.kinds.columns import selector_text
+from pilothouse.kinds.columns import pairs, selector_text
 from pilothouse.machinery.errors import BadRequest, Cause, Invalid
 from pilothouse.machinery.objects import Obj, Resource
 
@@ -72,8 +72,13 @@ def scale_of(obj: Obj) -> Obj:
         "apiVersion": SCALE.api_version,
         "metadata": {field: obj["metadata"][field] for field in _META if field in obj["metadata"]},
         "spec": {"replicas": spec.get("replicas", 1)},
-        "status": {"replicas": status.get("replicas", 0), "selector": selector_text(spec.get("selector"))},
+        "status": {"replicas": status.get("replicas", 0), "selector": _selector(spec.get("selector") or {})},
     }
+
+
+def _selector(selector: Obj) -> str:
+    """A ReplicationController's is a plain map of labels."""
+    return selector_text(selector) if {"matchLabels", "matchExpressions"} & selector.keys() else pairs(selector)
 
 
 def _respond(obj: Obj) -> Response:

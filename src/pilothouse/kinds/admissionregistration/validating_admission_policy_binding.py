@@ -1,0 +1,43 @@
+"""ValidatingAdmissionPolicyBinding."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pilothouse.kinds.columns import AGE, NAME, UNSET, Column, field
+from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.problems import section
+from pilothouse.kinds.view import Object
+from pilothouse.machinery.objects import Obj, Resource
+
+
+class ValidatingAdmissionPolicyBinding(Object):
+    resource: ClassVar[Resource] = Resource(
+        "admissionregistration.k8s.io",
+        "v1",
+        "ValidatingAdmissionPolicyBinding",
+        "validatingadmissionpolicybindings",
+        False,
+    )
+
+
+def _param_ref(obj: Obj) -> str:
+    """`namespace/name` of the parameters, or `*` for those a selector finds."""
+    found = section(section(obj, "spec"), "paramRef")
+    if not found:
+        return UNSET
+    name = found.get("name") or "*"
+    return f"{found['namespace']}/{name}" if found.get("namespace") else str(name)
+
+
+KIND = Kind(
+    view=ValidatingAdmissionPolicyBinding,
+    categories=("api-extensions",),
+    columns=(
+        NAME,
+        Column("PolicyName", field("spec", "policyName"), "Policy that is bound."),
+        Column("ParamRef", _param_ref, "Its parameters."),
+        AGE,
+    ),
+    generation_fields=("spec",),
+)

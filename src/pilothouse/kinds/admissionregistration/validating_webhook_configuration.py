@@ -1,0 +1,28 @@
+"""ValidatingWebhookConfiguration."""
+
+from __future__ import annotations
+
+from typing import ClassVar
+
+from pilothouse.kinds.columns import AGE, NAME, Column
+from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.view import Object
+from pilothouse.machinery.objects import Resource
+
+
+class ValidatingWebhookConfiguration(Object):
+    resource: ClassVar[Resource] = Resource(
+        "admissionregistration.k8s.io", "v1", "ValidatingWebhookConfiguration", "validatingwebhookconfigurations", False
+    )
+
+
+KIND = Kind(
+    view=ValidatingWebhookConfiguration,
+    categories=("api-extensions",),
+    columns=(
+        NAME,
+        Column("Webhooks", lambda obj: len(obj.get("webhooks") or ()), "Webhooks in it.", type="integer"),
+        AGE,
+    ),
+    generation_fields=("webhooks",),
+)
