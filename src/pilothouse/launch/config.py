@@ -10,6 +10,8 @@ from pathlib import Path
 
 import msgspec
 
+from pilothouse.node.settings import InvalidSettings, Settings
+
 LAYOUT = 1
 """The version of the data directory's layout; another one is refused rather than guessed at."""
 
@@ -39,6 +41,8 @@ class Config(msgspec.Struct, kw_only=True, omit_defaults=False):
     server: str = ""
     """The API's URL on another machine; empty on the machine that runs it."""
     layout: int = LAYOUT
+    node: Settings = Settings()
+    """What is tuned on this machine's node: thresholds of eviction, reserves, limits."""
 
     @property
     def is_server(self) -> bool:
@@ -92,7 +96,11 @@ def load(data_dir: str) -> Config | None:
                 f"{data_dir} was written by another version of Pilothouse (layout {layout}, this one writes {LAYOUT}): "
                 "run that version, or choose another --data-dir"
             )
-        return msgspec.json.decode(data, type=Config)
+        config = msgspec.json.decode(data, type=Config)
+        config.node.check()
+        return config
+    except InvalidSettings as error:
+        raise ConfigError(f"{path}: node: {error}") from error
     except msgspec.DecodeError as error:
         raise ConfigError(f"{path} cannot be read ({error}): mend it or restore it from a copy") from error
 

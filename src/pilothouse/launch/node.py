@@ -21,6 +21,7 @@ from pilothouse.launch.notify import notify
 from pilothouse.launch.pause import IMAGE
 from pilothouse.linux.host import Host, detect
 from pilothouse.machinery.errors import ApiError
+from pilothouse.machinery.quantity import to_bytes
 from pilothouse.network.host import AddressMissing, RangeInUse
 from pilothouse.network.network import Network, service_keys
 from pilothouse.node.api.server import NodeApi, server_context
@@ -30,6 +31,7 @@ from pilothouse.node.identity.identity import Identity, ensure_identity, ensure_
 from pilothouse.node.node import Node, NodeConfig
 from pilothouse.node.refuse import Abilities
 from pilothouse.node.runtimes import tried_runtimes
+from pilothouse.node.streams.rotation import RotationLimits
 
 log = logging.getLogger(__name__)
 VERSION = "v1.35.0+pilothouse"
@@ -115,6 +117,7 @@ async def serve_api(
         port=config.node_port,
         directory=config.path("run", "streams"),
         cgroup_root=config.cgroup_root,
+        rotation=RotationLimits(to_bytes(config.node.container_log_max_size), config.node.container_log_max_files),
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(api.run())
@@ -172,6 +175,7 @@ def node_config(config: Config, host: Host, labels: dict[str, str]) -> NodeConfi
         port=config.node_port,
         abilities=Abilities(apparmor=host.apparmor, selinux=host.selinux, seccomp_dir=str(config.path("seccomp"))),
         labels=labels,
+        settings=config.node,
         version=VERSION,
     )
 

@@ -1,26 +1,17 @@
-"""What this host has to give, and whether something of it runs short."""
+"""What this host has to give."""
 
 from __future__ import annotations
 
 import os
 import platform
 import shutil
-from dataclasses import dataclass
 from pathlib import Path
 
-_MEMORY_RESERVE = 100 << 20
-"""Kept from pods: below it the node is under memory pressure (upstream's eviction threshold)."""
-_DISK_FREE_PERCENT = 10
-_INODES_FREE_PERCENT = 5
-_PIDS_FREE_PERCENT = 5
+from pilothouse.linux.cgroups import GroupLimits
+from pilothouse.node.eviction.signals import MEMORY, NODEFS
+from pilothouse.node.settings import Settings
+
 _ARCHITECTURES = {"x86_64": "amd64", "aarch64": "arm64"}
-
-
-@dataclass(frozen=True, slots=True)
-class Pressure:
-    memory: bool
-    disk: bool
-    pids: bool
 
 
 def architecture() -> str:
@@ -31,38 +22,45 @@ def memory_bytes() -> int:
     return _meminfo()["MemTotal"]
 
 
-def capacity(data_dir: Path, max_pods: int) -> dict[str, str]:
+def capacity(data_dir: Path, settings: Settings) -> dict[str, str]:
     """The host's whole measure."""
     return {
         "cpu": str(os.cpu_count() or 1),
         "memory": f"{memory_bytes() // 1024}Ki",
         "ephemeral-storage": f"{shutil.disk_usage(data_dir).total // 1024}Ki",
-        "pods": str(max_pods),
+        "pods": str(settings.max_pods),
     }
 
 
-def allocatable(data_dir: Path, max_pods: int) -> dict[str, str]:
-    """What pods may ask for: the whole, less what must stay free."""
-    disk = shutil.disk_usage(data_dir).total
+def allocatable(data_dir: Path, settings: Settings) -> dict[str, str]:
+    """What pods may ask for: the whole, less what is reserved and what must stay free."""
+    hard = {threshold.signal: threshold.least for threshold in settings.thresholds() if threshold.hard}
+    memory, disk = memory_bytes(), shutil.disk_usage(data_dir).total
+    keep_memory = hard[MEMORY].of(memory) if MEMORY in hard else 0
+    keep_disk = hard[NODEFS].of(disk) if NODEFS in hard else 0
+    cpu = max(0, 1000 * (os.cpu_count() or 1) - settings.reserved("cpu"))
     return {
-        **capacity(data_dir, max_pods),
-        "memory": f"{(memory_bytes() - _MEMORY_RESERVE) // 1024}Ki",
-        "ephemeral-storage": str(disk - disk * _DISK_FREE_PERCENT // 100),
+        **capacity(data_dir, settings),
+        "cpu": f"{cpu}m" if cpu % 1000 else str(cpu // 1000),
+        "memory": f"{max(0, memory - settings.reserved('memory') - keep_memory) // 1024}Ki",
+        "ephemeral-storage": str(max(0, disk - settings.reserved("ephemeral-storage") - keep_disk)),
     }
 
 
-def pressure(data_dir: Path) -> Pressure:
-    """Which of the host's goods run short now."""
-    disk = os.statvfs(data_dir)
-    short_of_space = disk.f_bavail * 100 < disk.f_blocks * _DISK_FREE_PERCENT
-    short_of_inodes = disk.f_files > 0 and disk.f_favail * 100 < disk.f_files * _INODES_FREE_PERCENT
-    threads = int(Path("/proc/loadavg").read_text().split()[3].partition("/")[2])
-    most = min(_number("/proc/sys/kernel/pid_max"), _number("/proc/sys/kernel/threads-max"))
-    return Pressure(
-        memory=_meminfo()["MemAvailable"] < _MEMORY_RESERVE,
-        disk=short_of_space or short_of_inodes,
-        pids=threads * 100 > most * (100 - _PIDS_FREE_PERCENT),
+def pods_limits(settings: Settings) -> GroupLimits:
+    """What all pods together are held to: what is reserved for the system they cannot take. Without it, nothing."""
+    cpus = 1000 * (os.cpu_count() or 1)
+    cpu, memory = settings.reserved("cpu"), settings.reserved("memory")
+    return GroupLimits(
+        cpu_shares=max(2, (cpus - cpu) * 1024 // 1000),
+        memory_bytes=max(1 << 20, memory_bytes() - memory) if memory else 0,
+        pids=max(1, pid_max() - settings.reserved("pid")) if settings.reserved("pid") else 0,
     )
+
+
+def pid_max() -> int:
+    """How many processes and threads the host can have."""
+    return min(_number("/proc/sys/kernel/pid_max"), _number("/proc/sys/kernel/threads-max"))
 
 
 def system_info(runtime: str, version: str) -> dict[str, str]:

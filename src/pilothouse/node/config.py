@@ -7,6 +7,7 @@ from pathlib import Path
 
 from pilothouse.node.names import Resolver
 from pilothouse.node.refuse import Abilities
+from pilothouse.node.settings import Settings
 from pilothouse.node.volumes.layout import Layout
 
 WORKERS = 16
@@ -33,7 +34,9 @@ class NodeConfig:
     abilities: Abilities = field(default_factory=Abilities)
     labels: dict[str, str] = field(default_factory=dict)
     """Added to the Node object at registration."""
-    max_pods: int = 110
+    eviction_period: float = 10.0
+    """Seconds between looks at what runs short."""
+    settings: Settings = field(default_factory=Settings)
     workers: int = WORKERS
     version: str = "v1.35.0"
     """The kubelet API level reported in `nodeInfo.kubeletVersion`."""
@@ -46,6 +49,11 @@ class NodeConfig:
     def certs_dir(self) -> Path:
         """Where mirrors of registries are configured, a folder for each host."""
         return self.data_dir / "containerd" / "certs.d"
+
+    @property
+    def images_dir(self) -> Path:
+        """Where containerd keeps images and the containers' own layers."""
+        return self.data_dir / "containerd" / "root"
 
     @property
     def volumes_dir(self) -> Path:

@@ -85,6 +85,8 @@ class Context:
     memory_capacity: int
     host_resolver: Resolver
     allocatable: dict[str, str]
+    pressure: set[str]
+    """The conditions of pressure that hold: MemoryPressure, DiskPressure, PIDPressure."""
 
     def placement(self, pod: Pod) -> Placement:
         return Placement(

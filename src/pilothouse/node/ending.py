@@ -3,16 +3,55 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
+from pathlib import Path
+
+import msgspec
 
 from pilothouse.node import labels
 from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeFailure, RuntimeMissing
 from pilothouse.node.resources import cgroup_parent
-from pilothouse.node.state import PodState
+from pilothouse.node.state import PodState, Refusal
 
 _RETRY_FIRST, _RETRY_MOST = 1.0, 60.0
 _QOS = ("guaranteed", "burstable", "besteffort")
+
+
+class _Ended(msgspec.Struct):
+    """Why a pod was ended, as kept on disk: a node that is started anew must not let it run on."""
+
+    reason: str
+    message: str
+    grace: float | None = None
+    disrupted: bool = False
+
+
+_ENDED = msgspec.json.Decoder(_Ended)
+
+
+async def end_pod(context: Context, state: PodState, why: Refusal) -> None:
+    """Ends a pod for good: kept on disk first, then told and carried out. Raises OSError."""
+    await asyncio.to_thread(_keep_end, context.config.layout.ended(state.uid), why)
+    state.refusal = why
+    context.tell(state, "Warning" if why.disrupted else "Normal", why.reason, why.message)
+    context.wake(state.uid)
+
+
+def _keep_end(path: Path, why: Refusal) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    fresh = path.with_suffix(".new")
+    fresh.write_bytes(msgspec.json.encode(_Ended(why.reason, why.message, why.grace, why.disrupted)))
+    fresh.replace(path)
+
+
+def kept_end(context: Context, uid: str) -> Refusal | None:
+    """Why an earlier process of this node ended the pod, None if none did."""
+    with contextlib.suppress(OSError, msgspec.DecodeError):
+        kept = _ENDED.decode(context.config.layout.ended(uid).read_bytes())
+        return Refusal(kept.reason, kept.message, kept.grace, kept.disrupted)
+    return None
 
 
 async def tear_down(context: Context, state: PodState) -> None:

@@ -17,6 +17,8 @@ from pilothouse.node import adopt, capacity
 from pilothouse.node.config import NodeConfig
 from pilothouse.node.context import Context, PodStarting, Tasks
 from pilothouse.node.cri import Runtime
+from pilothouse.node.eviction.evictor import Evictor
+from pilothouse.node.eviction.observe import Observer
 from pilothouse.node.images.store import ImageStore
 from pilothouse.node.images.sweeper import Sweeper
 from pilothouse.node.names import Resolver, parse_resolv_conf
@@ -61,7 +63,9 @@ class Node:
         self._informer: Informer[Pod] = Informer(client, Pod, field_selector=f"spec.nodeName={config.name}")
         references = References(client, self._reference_changed)
         tasks = Tasks()
-        images = ImageStore(self.runtime, str(config.certs_dir), self.runtime.downloads)
+        images = ImageStore(
+            self.runtime, str(config.certs_dir), self.runtime.downloads, config.settings.max_parallel_image_pulls
+        )
         memory = capacity.memory_bytes()
         self._reporter = Reporter(client, self.pods, config.address)
         self._context = Context(
@@ -82,11 +86,15 @@ class Node:
             memory_capacity=memory,
             host_resolver=config.host_resolver or _host_resolver(),
             allocatable={},
+            pressure=set(),
         )
         self._pods = Pods(self._context, self._reporter)
         self._sweeper = Sweeper(self._context)
         self._reclaimer = Reclaimer(client, config.volumes_dir, config.name)
-        self.registration = Registration(config, client, self.runtime)
+        self.registration = Registration(config, client, self.runtime, self._context.pressure)
+        pods_limits = capacity.pods_limits(config.settings)
+        observer = Observer(config.layout, config.cgroup_root, config.images_dir, pods_limits.memory_bytes)
+        self._evictor = Evictor(self._context, observer, self._sweeper.win_back, self.registration.look_again)
 
     @property
     def informer(self) -> Informer[Pod]:
@@ -105,7 +113,8 @@ class Node:
         # Secrets and logs are below: containers reach them by mounts, other users of the host not at all.
         for directory in (config.layout.pods, config.layout.logs):
             directory.chmod(0o750)
-        self._context.allocatable.update(capacity.allocatable(config.data_dir, config.max_pods))
+        self._context.allocatable.update(capacity.allocatable(config.data_dir, config.settings))
+        self._context.cgroups.create(config.cgroup_root, capacity.pods_limits(config.settings))
         for pod in await adopt.kept_pods(self._context):
             self._pods.desire(pod)
         try:
@@ -115,6 +124,7 @@ class Node:
                 group.create_task(self._follow_api())
                 group.create_task(self._informer.run())
                 group.create_task(self._sweeper.run())
+                group.create_task(self._evict())
                 group.create_task(self._reclaimer.run())
                 if self._own_services:
                     group.create_task(self._services.run())
@@ -127,6 +137,10 @@ class Node:
         self._pods.forsake_unknown({pod.metadata.uid for pod in self._informer})
         await self._pods.runtime_ready.wait()
         await remove_orphans(self._context)
+
+    async def _evict(self) -> None:
+        await self._pods.runtime_ready.wait()
+        await self._evictor.run()
 
     async def _close(self) -> None:
         self._context.tasks.cancel_all()

@@ -9,14 +9,10 @@ import time
 from pathlib import Path
 
 from pilothouse.linux.mounts import unmount_below
+from pilothouse.machinery.quantity import to_bytes
 from pilothouse.node.context import Context
 
 log = logging.getLogger(__name__)
-
-
-LOGS_KEPT_SECONDS = 24 * 3600.0
-LOGS_KEPT_BYTES = 256 << 20
-"""How long, and how much together, logs of pods that are gone are kept."""
 
 
 async def remove_orphans(context: Context) -> None:
@@ -41,13 +37,16 @@ def _remove(context: Context, known: set[str]) -> None:
                 context.cgroups.remove(f"{root}/{qos}/{name}")
 
 
-async def remove_old_logs(context: Context) -> None:
+async def remove_old_logs(context: Context, *, everything: bool = False) -> None:
     """Removes logs of pods that are gone, the oldest first, until the rest is young and small enough."""
     known = {f"{state.namespace}_{state.name}_{state.uid}" for state in context.pods}
-    await asyncio.to_thread(_remove_logs, context.config.layout.logs, known, time.time())
+    settings = context.config.settings
+    seconds, most = (0.0, 0) if everything else (settings.kept_logs_seconds, to_bytes(settings.kept_logs_size))
+    await asyncio.to_thread(remove_logs, context.config.layout.logs, known, time.time(), seconds, most)
 
 
-def _remove_logs(root: Path, known: set[str], now: float) -> None:
+def remove_logs(root: Path, known: set[str], now: float, seconds: float, most: int) -> None:
+    """Removes the directories not `known` that are older than `seconds`, or beyond `most` bytes together."""
     gone = []
     for directory in root.iterdir():
         if directory.name not in known:
@@ -57,5 +56,5 @@ def _remove_logs(root: Path, known: set[str], now: float) -> None:
     total = 0
     for last, size, directory in sorted(gone, key=lambda entry: -entry[0]):
         total += size
-        if total > LOGS_KEPT_BYTES or now - last > LOGS_KEPT_SECONDS:
+        if total > most or now - last > seconds:
             shutil.rmtree(directory, ignore_errors=True)

@@ -112,7 +112,7 @@ def make_plan(state: PodState, now: float) -> Plan:
     if state.torn_down:
         return plan
     if state.refusal is not None or state.ended or is_over(state):
-        _end(plan, state, now, grace_of(pod), "the pod has ended", clean=False)
+        _end(plan, state, now, _last_grace(state, pod), "the pod has ended", clean=False)
         return plan
     _run(plan, state, pod, now)
     return plan
@@ -121,6 +121,11 @@ def make_plan(state: PodState, now: float) -> Plan:
 def grace_of(pod: Pod) -> float:
     seconds = pod.spec.termination_grace_period_seconds
     return float(DEFAULT_GRACE if seconds is None else seconds)
+
+
+def _last_grace(state: PodState, pod: Pod) -> float:
+    own = grace_of(pod)
+    return own if state.refusal is None or state.refusal.grace is None else min(own, state.refusal.grace)
 
 
 def deletion_grace(state: PodState, now: float) -> float:

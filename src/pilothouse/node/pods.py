@@ -12,6 +12,7 @@ from pilothouse.machinery.objects import parse_timestamp
 from pilothouse.node import adopt, ending, exits, pulling, sandbox, starting, stopping
 from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeAway, RuntimeFailure
+from pilothouse.node.eviction import admit
 from pilothouse.node.plan import (
     Action,
     Clean,
@@ -156,11 +157,27 @@ class Pods:
             shown = pod.status.start_time
             state.started_at = parse_timestamp(shown).timestamp() if shown else time.time()
         if state.refusal is None:
-            state.refusal = refusal(pod, self._context.config.abilities)
+            state.refusal = await asyncio.to_thread(ending.kept_end, self._context, state.uid)
+        if state.refusal is None:
+            state.refusal = refusal(pod, self._context.config.abilities) or self._no_place(state, pod)
             if state.refusal is not None:
                 self._context.tell(state, "Warning", state.refusal.reason, state.refusal.message)
         await asyncio.to_thread(adopt.keep, self._context, pod, state.started_at)
         state.admitted = True
+
+    def _no_place(self, state: PodState, pod: Pod) -> Refusal | None:
+        """Whether the node has no room for a pod that is new to it; what runs already goes on."""
+        if state.ended or state.sandbox is not None or state.containers or pod.metadata.deletion_timestamp is not None:
+            return None
+        others = [
+            other.pod
+            for other in self._context.pods
+            if other is not state and other.admitted and other.pod is not None
+            if not (other.refusal is not None or other.ended or other.torn_down or other.cleaned)
+        ]
+        return admit.under_pressure(pod, self._context.pressure) or admit.without_room(
+            pod, others, self._context.allocatable
+        )
 
     async def _act(self, state: PodState, action: Action) -> None:
         context = self._context
@@ -180,8 +197,7 @@ class Pods:
             case Clean():
                 await ending.clean(context, state)
             case Fail():
-                state.refusal = Refusal(action.reason, action.message)
-                context.tell(state, "Normal", action.reason, action.message)
+                await ending.end_pod(context, state, Refusal(action.reason, action.message))
 
     async def _follow_runtime(self) -> None:
         """Subscribes, then lists: between the two nothing is missed, and after a broken stream both happen again."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from pilothouse.client.client import Client
@@ -29,6 +29,21 @@ _NOT_READY_PERIOD = 0.1
 _NOT_READY_PATIENCE = 50
 """Looks at short intervals before a runtime that is not ready is looked at with every heartbeat only."""
 _IMAGES_SHOWN = 50
+_PRESSURES = {
+    "MemoryPressure": (
+        ("KubeletHasSufficientMemory", "kubelet has sufficient memory available"),
+        ("KubeletHasInsufficientMemory", "kubelet has insufficient memory available"),
+    ),
+    "DiskPressure": (
+        ("KubeletHasNoDiskPressure", "kubelet has no disk pressure"),
+        ("KubeletHasDiskPressure", "kubelet has disk pressure"),
+    ),
+    "PIDPressure": (
+        ("KubeletHasSufficientPID", "kubelet has sufficient PID available"),
+        ("KubeletHasInsufficientPID", "kubelet has insufficient PID available"),
+    ),
+}
+"""Reason and message of each condition when all is well, and when it is not; upstream's words."""
 VOLUMES_DIR = "pilothouse.io/volumes-dir"
 
 
@@ -51,10 +66,12 @@ def pause(looks: int, failures: int) -> float:
 class Registration:
     """Keeps the Node object and its lease."""
 
-    def __init__(self, config: NodeConfig, client: Client, runtime: Runtime) -> None:
+    def __init__(self, config: NodeConfig, client: Client, runtime: Runtime, pressure: Collection[str] = ()) -> None:
+        """`pressure` holds, at any time, the conditions of pressure that are true."""
         self._config = config
         self._client = client
         self._runtime = runtime
+        self._pressure = pressure
         self._on_pod_cidr: list[Callable[[str], None]] = []
         self._pod_cidr = ""
         self._conditions: dict[str, Obj] = {}
@@ -210,8 +227,8 @@ class Registration:
                 {"type": "InternalIP", "address": config.address},
                 {"type": "Hostname", "address": config.name},
             ],
-            "capacity": capacity.capacity(config.data_dir, config.max_pods),
-            "allocatable": capacity.allocatable(config.data_dir, config.max_pods),
+            "capacity": capacity.capacity(config.data_dir, config.settings),
+            "allocatable": capacity.allocatable(config.data_dir, config.settings),
             "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
             "nodeInfo": capacity.system_info(self._version, config.version),
         }
@@ -223,22 +240,14 @@ class Registration:
         return facts
 
     def _new_conditions(self, readiness: Readiness) -> list[Obj]:
-        short = capacity.pressure(self._config.data_dir)
         now = timestamp()
-        rows = [
-            ("MemoryPressure", short.memory, "KubeletHasInsufficientMemory", "KubeletHasSufficientMemory", "memory"),
-            ("DiskPressure", short.disk, "KubeletHasDiskPressure", "KubeletHasNoDiskPressure", "disk"),
-            ("PIDPressure", short.pids, "KubeletHasInsufficientPID", "KubeletHasSufficientPID", "PID"),
-        ]
-        conditions = [
-            {
-                "type": kind,
-                "status": "True" if bad else "False",
-                "reason": bad_reason if bad else good_reason,
-                "message": f"the node has {'too little' if bad else 'sufficient'} {what} available",
-            }
-            for kind, bad, bad_reason, good_reason, what in rows
-        ]
+        conditions: list[Obj] = []
+        for kind, texts in _PRESSURES.items():
+            bad = kind in self._pressure
+            reason, message = texts[bad]
+            conditions.append(
+                {"type": kind, "status": "True" if bad else "False", "reason": reason, "message": message}
+            )
         conditions.append(
             {
                 "type": "Ready",

@@ -82,10 +82,10 @@ async def _handler(context: Context, pod: Pod) -> str:
 
 
 def _make_cgroup(context: Context, pod: Pod) -> None:
-    limits = pod_limits(pod)
+    limits, pids = pod_limits(pod), context.config.settings.pod_pids_limit
     context.cgroups.create(
         cgroup_parent(context.config.cgroup_root, pod),
-        GroupLimits(limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes),
+        GroupLimits(limits.cpu_shares, limits.cpu_quota_us, limits.memory_bytes, max(0, pids)),
     )
 
 

@@ -122,6 +122,10 @@ class Refusal:
 
     reason: str
     message: str
+    grace: float | None = None
+    """Seconds its containers have to end, when these are fewer than the pod's own."""
+    disrupted: bool = False
+    """True when the pod did nothing wrong but was in the way: condition DisruptionTarget says so."""
 
 
 @dataclass(slots=True)

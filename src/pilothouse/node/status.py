@@ -112,7 +112,8 @@ def terminated(run: ContainerState) -> Obj:
 
 
 def _phase(state: PodState, pod: Pod, init: list[Obj], main: list[Obj]) -> str:
-    if state.refusal is not None:
+    if state.refusal is not None and not state.any_running:
+        # Not before all has ended: until then the pod holds what it holds.
         return "Failed"
     policy = pod.spec.restart_policy
     ending = state.deleted or pod.metadata.deletion_timestamp is not None
@@ -187,6 +188,9 @@ def _conditions(
     conditions += [ready, _ready(pod, ready)]
     if "PodScheduled" not in {condition.type for condition in pod.status.conditions}:
         conditions.append(_condition("PodScheduled", True))
+    if state.refusal is not None and state.refusal.disrupted:
+        why = {"reason": "TerminationByKubelet", "message": state.refusal.message}
+        conditions.append({**_condition("DisruptionTarget", True), **why})
     generation = pod.metadata.generation
     for condition in conditions:
         condition["lastTransitionTime"] = _since(before.get(condition["type"]), condition, now)

@@ -5,9 +5,19 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 
-HIGH_PERCENT = 85
-LOW_PERCENT = 80
-MIN_AGE_SECONDS = 120.0
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """When removing begins and ends, in percent of the disk, and how long an image must have been unused."""
+
+    high_percent: int = 85
+    low_percent: int = 80
+    min_age: float = 120.0
+
+
+DEFAULTS = Limits()
+EVERYTHING = Limits(0, 0, 0.0)
+"""All that nobody uses, when the disk is short."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,15 +36,16 @@ def to_remove(
     disk_bytes: int,
     used_bytes: int,
     now: float,
+    limits: Limits = DEFAULTS,
 ) -> list[str]:
-    """Ids of unused images, longest unused first, as many as bring the disk from above 85 % to 80 %."""
-    if disk_bytes <= 0 or used_bytes * 100 < disk_bytes * HIGH_PERCENT:
+    """Ids of unused images, longest unused first, as many as bring the disk from above the high mark to the low one."""
+    if disk_bytes <= 0 or used_bytes * 100 < disk_bytes * limits.high_percent:
         return []
-    excess = used_bytes - disk_bytes * LOW_PERCENT // 100
+    excess = used_bytes - disk_bytes * limits.low_percent // 100
     unused = [
         image
         for image in images
-        if image.id not in in_use and not image.pinned and now - last_used.get(image.id, 0.0) >= MIN_AGE_SECONDS
+        if image.id not in in_use and not image.pinned and now - last_used.get(image.id, 0.0) >= limits.min_age
     ]
     chosen: list[str] = []
     for image in sorted(unused, key=lambda image: last_used.get(image.id, 0.0)):

@@ -18,7 +18,6 @@ from pilothouse.node.wire import cri_pb2 as cri
 log = logging.getLogger(__name__)
 
 PULL_TIMEOUT = 3600.0
-_PARALLEL_PULLS = 4
 _SUSPECT_AFTER = 4.0
 """Seconds a pull may go without receiving anything before its registry is tried directly."""
 _CONNECT_TIMEOUT = 5.0
@@ -62,13 +61,13 @@ Progress = Callable[[], Awaitable[tuple[int, int]]]
 class ImageStore:
     """Finds and pulls images through CRI."""
 
-    def __init__(self, runtime: Runtime, certs_dir: str, progress: Progress) -> None:
+    def __init__(self, runtime: Runtime, certs_dir: str, progress: Progress, parallel: int = 4) -> None:
         self._runtime = runtime
         self._certs_dir = certs_dir
         self.progress = progress
         self._known: dict[str, ImageInfo] = {}
         self._pulls: dict[tuple[str, tuple[Credential, ...]], asyncio.Task[ImageInfo]] = {}
-        self._slots = asyncio.Semaphore(_PARALLEL_PULLS)
+        self._slots = asyncio.Semaphore(parallel)
         self.last_used: dict[str, float] = {}
 
     def forget(self, reference: str = "") -> None:

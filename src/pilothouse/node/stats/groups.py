@@ -33,6 +33,7 @@ class GroupReader:
         self._root = root
         self._cpu = root if self.unified else _mount_of(root, "cpuacct")
         self._memory = root if self.unified else _mount_of(root, "memory")
+        self._pids = root if self.unified else _mount_of(root, "pids")
 
     def read(self, path: str) -> Usage | None:
         """None when the group is gone."""
@@ -41,6 +42,13 @@ class GroupReader:
         except OSError:
             # ENODEV as well as ENOENT: the group was removed while it was read.
             return None
+
+    def processes(self, path: str) -> int:
+        """How many processes and threads a group has, those below it counted; 0 when it is gone or not counted."""
+        try:
+            return int(_text(f"{self._pids}{path}/pids.current"))
+        except (OSError, ValueError):
+            return 0
 
     def first_process(self, path: str) -> int | None:
         """A process of the group; None when there is none."""

@@ -27,6 +27,10 @@ class Layout:
         """The pod as last seen, for a start without the API server."""
         return self.pod(uid) / "pod.json"
 
+    def ended(self, uid: str) -> Path:
+        """Why this node ended the pod, if it did."""
+        return self.pod(uid) / "ended.json"
+
     def volumes_ready(self, uid: str) -> Path:
         """Marks that the pod's volumes were given to its group once; later it is the pod's business."""
         return self.pod(uid) / "volumes.ready"

@@ -1,0 +1,85 @@
+"""What may be tuned on a node, kept as `node` in D/config.json. Names and defaults are upstream's kubelet's."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import msgspec
+
+from pilothouse.machinery.quantity import InvalidQuantity, parse_quantity
+from pilothouse.node.eviction.signals import DEFAULT_HARD, InvalidThreshold, Threshold, thresholds
+
+_RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
+
+
+class InvalidSettings(ValueError):
+    """Settings that cannot be used; the message names the one that is wrong."""
+
+
+class Settings(msgspec.Struct, kw_only=True, frozen=True):
+    """Times are seconds; thresholds are quantities or percentages by signal."""
+
+    eviction_hard: dict[str, str] = msgspec.field(default_factory=lambda: dict(DEFAULT_HARD))
+    eviction_soft: dict[str, str] = {}
+    eviction_soft_grace_period: dict[str, float] = {}
+    eviction_minimum_reclaim: dict[str, str] = {}
+    eviction_pressure_transition_period: float = 300.0
+    eviction_max_pod_grace_period: int = 0
+    kube_reserved: dict[str, str] = {}
+    system_reserved: dict[str, str] = {}
+    max_pods: int = 110
+    pod_pids_limit: int = 4096
+    """Processes and threads a pod may have; -1 for any number. Upstream's default is any number."""
+    image_gc_high_threshold_percent: int = 85
+    image_gc_low_threshold_percent: int = 80
+    image_minimum_gc_age: float = 120.0
+    max_parallel_image_pulls: int = 4
+    container_log_max_size: str = "10Mi"
+    container_log_max_files: int = 5
+    kept_logs_seconds: float = 24 * 3600.0
+    """How long, and how much together, logs of pods that are gone are kept."""
+    kept_logs_size: str = "256Mi"
+
+    def thresholds(self) -> tuple[Threshold, ...]:
+        """Raises InvalidThreshold."""
+        return thresholds(
+            self.eviction_hard,
+            self.eviction_soft,
+            self.eviction_soft_grace_period,
+            self.eviction_minimum_reclaim,
+            allocatable=bool(self.reserved("memory")),
+        )
+
+    def reserved(self, resource: str) -> int:
+        """What is kept for the system and the engine: bytes, thousandths of a CPU, or processes."""
+        scale = 1000 if resource == "cpu" else 1
+        given = (self.kube_reserved.get(resource, "0"), self.system_reserved.get(resource, "0"))
+        return int(sum(parse_quantity(text) for text in given) * scale)
+
+    def check(self) -> None:
+        """Raises InvalidSettings."""
+        try:
+            self.thresholds()
+            for given in (self.kube_reserved, self.system_reserved):
+                _check_reserved(given)
+            for text in (self.container_log_max_size, self.kept_logs_size):
+                parse_quantity(text)
+        except (InvalidThreshold, InvalidQuantity) as error:
+            raise InvalidSettings(str(error)) from error
+        if not 0 <= self.image_gc_low_threshold_percent <= self.image_gc_high_threshold_percent <= 100:
+            raise InvalidSettings(
+                "image_gc_low_threshold_percent must be at most image_gc_high_threshold_percent, both 0 to 100"
+            )
+        for name in ("max_pods", "container_log_max_files", "max_parallel_image_pulls"):
+            if getattr(self, name) < 1:
+                raise InvalidSettings(f"{name} must be at least 1")
+        if self.container_log_max_files < 2:
+            raise InvalidSettings("container_log_max_files must be at least 2")
+
+
+def _check_reserved(given: Mapping[str, str]) -> None:
+    for name, text in given.items():
+        if name not in _RESERVABLE:
+            raise InvalidThreshold(f"reserved: unknown resource {name!r}: known are {', '.join(_RESERVABLE)}")
+        if parse_quantity(text) < 0:
+            raise InvalidThreshold(f"reserved: {name} is negative")
