@@ -117,8 +117,9 @@ def test_a_process_that_ended_before_it_was_recorded_does_not_run(tmp_path: Path
 
 def test_a_process_that_was_never_recorded_is_found_by_its_command(tmp_path: Path) -> None:
     (tmp_path / "run").mkdir()
-    command = ["/bin/sh", "-c", "sleep 1000; :", "-m", "pilothouse.launch.dns", "--data-dir", str(tmp_path)]
-    process = subprocess.Popen(command, start_new_session=True)
+    # A shell that reads does not fork: a child of it would show the same command line for a moment.
+    command = ["/bin/sh", "-c", "read line; :", "-m", "pilothouse.launch.dns", "--data-dir", str(tmp_path)]
+    process = subprocess.Popen(command, stdin=subprocess.PIPE, start_new_session=True)
     try:
         # Popen returns in the midst of execve, a moment before the kernel shows the new command line.
         deadline = time.monotonic() + 10
