@@ -36,6 +36,7 @@ from pilothouse.apiserver.verbs.watch import watch
 from pilothouse.client.wire import Request, Response
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import ApiError, BadRequest, InternalError
+from pilothouse.machinery.objects import Resource
 from pilothouse.store.store import Store
 
 log = logging.getLogger(__name__)
@@ -55,7 +56,10 @@ BODY_LIMIT = 3 << 20
 
 
 class ApiServer:
-    """`handle` is the whole API. `nodes` is the way to the nodes' own API, None when there are no nodes."""
+    """`handle` is the whole API. `nodes` is the way to the nodes' own API, None when there are no nodes.
+
+    `beside` are stores of kinds that are kept apart, read only, each with a sequence of resourceVersions of its own.
+    """
 
     def __init__(
         self,
@@ -65,13 +69,15 @@ class ApiServer:
         *,
         allocators: Mapping[tuple[str, str], Allocator] | None = None,
         nodes: NodeLink | None = None,
+        beside: Mapping[Resource, Store] | None = None,
     ) -> None:
         self._backend = Backend(store, chain, index_kinds(kinds), allocators or {}, nodes)
-        self._converted = {
+        self._elsewhere = {
             kind.resource: replace(self._backend, store=ConvertedStore(store, kind.resource, kind.stored_as))
             for kind in kinds
             if kind.stored_as is not None
         }
+        self._elsewhere |= {resource: replace(self._backend, store=other) for resource, other in (beside or {}).items()}
         self._chain = chain
         self._reviews: dict[tuple[str, str, str], ReviewResource] = {
             (entry.resource.group, entry.resource.version, entry.resource.plural): entry for entry in chain.reviews
@@ -114,7 +120,7 @@ class ApiServer:
         if kind is None:
             raise refusals.no_such_path()
         call = Call(request, route, user, kind, dict(reversed(request.query)))
-        response = await self._verb(call)(self._converted.get(kind.resource, self._backend), call)
+        response = await self._verb(call)(self._elsewhere.get(kind.resource, self._backend), call)
         if call.warnings:
             response.headers["warning"] = ", ".join(
                 f'299 - "{_quotable(text)}"' for text in dict.fromkeys(call.warnings)

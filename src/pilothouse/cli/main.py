@@ -146,6 +146,27 @@ def check(
     raise typer.Exit(run_check(paths or [], chosen))
 
 
+@app.command()
+def findings(
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Only this one (default: all).")] = None,
+    owner: Annotated[str | None, typer.Option(help="Only this owner's; '(nobody)' for what nobody owns.")] = None,
+    severity: Annotated[str | None, typer.Option(help="At least this severe.")] = None,
+    rule: Annotated[str | None, typer.Option(help="Only of this rule.")] = None,
+    state: Annotated[str, typer.Option(help="open, accepted, resolved or all.")] = "open",
+    newer_than: Annotated[str | None, typer.Option(help="First seen within 24h, 7d …")] = None,
+    older_than: Annotated[str | None, typer.Option(help="First seen longer ago than 24h, 7d …")] = None,
+    summary: Annotated[bool, typer.Option("--summary", help="Counts by owner.")] = False,
+    output: options.Output = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """What is wrong in the cluster, who owns it and since when."""
+    from pilothouse.cli.findings import FindingFilter, run_findings
+
+    chosen = FindingFilter(owner, namespace, severity, rule, state, newer_than, older_than, summary)
+    raise typer.Exit(run_findings(chosen, output, data_dir, kubeconfig))
+
+
 @node.command("join")
 def node_join(
     server: Annotated[str, typer.Argument(metavar="ADDRESS", help="The API's address, such as 10.0.0.1:6443.")],

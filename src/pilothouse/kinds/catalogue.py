@@ -37,6 +37,7 @@ from pilothouse.kinds.core import (
 from pilothouse.kinds.discovery import endpoint_slice
 from pilothouse.kinds.events import event as events_event
 from pilothouse.kinds.flowcontrol import flow_schema, priority_level_configuration
+from pilothouse.kinds.guard import finding
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.networking import ingress, ingress_class, ip_address, network_policy, service_cidr
 from pilothouse.kinds.node import runtime_class
@@ -110,6 +111,7 @@ KINDS: tuple[Kind, ...] = (
     resource_claim.KIND,
     resource_claim_template.KIND,
     resource_slice.KIND,
+    finding.KIND,
 )
 
 _BY_RESOURCE = {(kind.resource.group, kind.resource.version, kind.resource.plural): kind for kind in KINDS}

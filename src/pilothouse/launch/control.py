@@ -31,7 +31,9 @@ from pilothouse.controllers.bootstrap_token import create_join_token
 from pilothouse.controllers.certificates import controller as certificates
 from pilothouse.controllers.root_ca import controller as root_ca
 from pilothouse.controllers.start import INFORMERS, Controller, run_controllers
+from pilothouse.guard.findings.findings import Findings
 from pilothouse.kinds.catalogue import KINDS
+from pilothouse.kinds.guard.finding import FINDINGS
 from pilothouse.launch import listeners, process
 from pilothouse.launch.config import Config, load
 from pilothouse.launch.notify import notify
@@ -56,6 +58,7 @@ async def control(config: Config) -> None:
     kubeconfig = config.path("kubeconfig")
     write_private(kubeconfig, pki.admin_kubeconfig(f"https://127.0.0.1:{config.api_port}").encode())
     store = SqliteStore(config.path("state.db"))
+    findings = Findings(config.path("findings.db"))
     nodes = NodeLink(pki.client_context(NODE_CLIENT))
     issuer = f"https://kubernetes.default.svc.{config.domain}"
     api = ApiServer(
@@ -64,6 +67,7 @@ async def control(config: Config) -> None:
         KINDS,
         allocators=service_allocators(store, config.service_range, reserved=frozenset({config.dns_address})),
         nodes=nodes,
+        beside={FINDINGS: findings.state},
     )
     context = pki.server_context()
     edge = HttpsEdge(api.handle, context)
@@ -85,12 +89,14 @@ async def control(config: Config) -> None:
             )
             tasks.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers))
             tasks.create_task(informers.run())
+            tasks.create_task(findings.run())
             tasks.create_task(keep_renewed(pki, context, nodes))
             tasks.create_task(api.measures.sample_lag())
             tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
     finally:
         await edge.close()
         await nodes.close()
+        await findings.close()
         await store.close()
 
 

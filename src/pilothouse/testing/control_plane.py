@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from types import TracebackType
 
 from pilothouse.apiserver.allocation import service_allocators
@@ -14,6 +14,7 @@ from pilothouse.client.wire import HandlerTransport, Request, User
 from pilothouse.kinds.catalogue import KINDS
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import Unauthorized
+from pilothouse.machinery.objects import Resource
 from pilothouse.store.memory import MemoryStore
 from pilothouse.store.store import Store
 
@@ -52,6 +53,7 @@ class ControlPlane:
         kinds: Sequence[Kind] = KINDS,
         nodes: NodeLink | None = None,
         service_range: str = "10.96.0.0/16",
+        beside: Mapping[Resource, Store] | None = None,
     ) -> None:
         self.store = store or MemoryStore()
         self.api = ApiServer(
@@ -60,6 +62,7 @@ class ControlPlane:
             kinds,
             allocators=service_allocators(self.store, service_range),
             nodes=nodes,
+            beside=beside,
         )
 
     def client(self, user: User = ADMIN, *, user_agent: str = "test") -> Client:

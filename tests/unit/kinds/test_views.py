@@ -15,6 +15,7 @@ import pytest
 import pilothouse.kinds
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import Condition, Object, View, api_name, from_tree, to_tree
+from pilothouse.machinery.guard_schemas import GUARD_DEFINITIONS
 
 _SCHEMAS = Path(kubernetes_validate.__file__).parent / "kubernetes-json-schema" / "v1.35.0-local"
 
@@ -35,6 +36,9 @@ def _files() -> frozenset[str]:
 
 
 def _schema(view: type[View]) -> dict[str, object]:
+    own = GUARD_DEFINITIONS.get(f"dev.pilothouse.guard.v1alpha1.{view.__name__}")
+    if own is not None:
+        return own
     group, name = view.__module__.split(".")[2], view.__name__.lower()
     exact = [f"{name}-{group}-v1.json", f"{name}-v1.json", f"{name}-meta-v1.json"]
     file = next((file for file in exact if file in _files()), None)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect_right
 from collections.abc import AsyncIterator, Sequence
+from operator import attrgetter
 
 from pilothouse.apiserver import codec, pages, refusals
 from pilothouse.apiserver.accept import object_form
@@ -61,7 +63,7 @@ def candidates(store: Store, call: Call, selection: Selection, start: pages.Posi
         records = store.list_at(prefix, start.revision)
     except Compacted as error:
         raise refusals.expired(_TOO_OLD if start.after else str(error)) from error
-    return [record for record in records if record.key > start.after] if start.after else records
+    return records[bisect_right(records, start.after, key=attrgetter("key")) :] if start.after else records
 
 
 async def _page(records: Sequence[Record], selection: Selection, limit: int) -> tuple[Sequence[Record], int | None]:
@@ -84,7 +86,7 @@ async def _page(records: Sequence[Record], selection: Selection, limit: int) -> 
 async def _respond(renderer: Renderer, meta: Obj, page: Sequence[Record]) -> Response:
     head = renderer.list_head(meta)
     if renderer.whole:
-        if sum(len(record.value) + 1 for record in page) <= PIECE:
+        if len(page) <= SLICE and sum(len(record.value) + 1 for record in page) <= PIECE:
             body = head + b",".join([record.value for record in page]) + b"]}"
             return Response(200, dict(JSON_HEADERS), body)
     elif len(page) <= SLICE:

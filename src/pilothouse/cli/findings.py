@@ -1,0 +1,153 @@
+"""`pilothouse findings`: what is wrong in the cluster, who owns it and since when."""
+
+from __future__ import annotations
+
+import asyncio
+import datetime as dt
+import re
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import typer
+
+from pilothouse.cli import output as formats
+from pilothouse.cli.connect import connect
+from pilothouse.cli.errors import CommandError
+from pilothouse.guard.finding import Severity
+from pilothouse.kinds.columns import human_duration
+from pilothouse.kinds.guard.finding import ACCEPTED, OPEN, RESOLVED, Finding
+from pilothouse.kinds.view import to_tree
+from pilothouse.machinery.errors import ApiError
+from pilothouse.machinery.objects import parse_timestamp
+
+NOBODY = "(nobody)"
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+
+
+@dataclass(frozen=True, slots=True)
+class FindingFilter:
+    """The command line. `severity` is the least shown; ages are texts such as 24h or 7d."""
+
+    owner: str | None = None
+    namespace: str | None = None
+    severity: str | None = None
+    rule: str | None = None
+    state: str = OPEN
+    newer: str | None = None
+    older: str | None = None
+    summary: bool = False
+
+
+def run_findings(chosen: FindingFilter, output: str | None, data_dir: str, kubeconfig: str | None) -> int:
+    """Prints what is asked for; the exit code."""
+    formats.check(output)
+    wanted = matcher(chosen, dt.datetime.now(dt.UTC))
+    found = [finding for finding in asyncio.run(read(data_dir, kubeconfig, chosen.namespace)) if wanted(finding)]
+    found.sort(key=lambda f: (-Severity.parse(f.spec.severity), f.namespace, f.spec.subject.name, f.spec.rule))
+    if chosen.summary:
+        rows = summary(found)
+        if output:
+            formats.write(list(rows), output)
+        else:
+            typer.echo("\n".join(summary_lines(rows)))
+    elif output:
+        formats.write({"apiVersion": "v1", "kind": "List", "items": [to_tree(finding) for finding in found]}, output)
+    else:
+        typer.echo("\n".join(lines(found)))
+    return 0
+
+
+async def read(data_dir: str, kubeconfig: str | None, namespace: str | None) -> list[Finding]:
+    """The findings of a namespace, or of all. Raises CommandError."""
+    client = connect(data_dir, kubeconfig)
+    try:
+        return (await client.list(Finding, namespace)).items
+    except ApiError as error:
+        hint = "; this cluster keeps no findings (it is not Pilothouse's own)" if error.code == 404 else ""
+        raise CommandError(f"findings cannot be read: {error.message}{hint}") from error
+    finally:
+        await client.close()
+
+
+def matcher(chosen: FindingFilter, now: dt.datetime) -> Callable[[Finding], bool]:
+    """Whether a finding is asked for. Raises CommandError for what is no severity, state or age."""
+    if chosen.state not in (OPEN, ACCEPTED, RESOLVED, "all"):
+        raise CommandError(f"--state {chosen.state}: there is open, accepted, resolved and all", code=2)
+    try:
+        least = Severity.parse(chosen.severity) if chosen.severity else Severity.LOW
+    except ValueError as error:
+        raise CommandError(f"--severity: {error}", code=2) from error
+    newer, older = seconds(chosen.newer, "--newer-than"), seconds(chosen.older, "--older-than")
+
+    def wanted(finding: Finding) -> bool:
+        spec, status = finding.spec, finding.status
+        age = (now - parse_timestamp(status.first_seen)).total_seconds() if status.first_seen else 0.0
+        return (
+            (chosen.state == "all" or status.state == chosen.state)
+            and Severity.parse(spec.severity) >= least
+            and (chosen.rule is None or spec.rule == chosen.rule)
+            and (chosen.owner is None or (status.owner or NOBODY) == (chosen.owner or NOBODY))
+            and (newer is None or age <= newer)
+            and (older is None or age >= older)
+        )
+
+    return wanted
+
+
+def seconds(text: str | None, option: str) -> float | None:
+    """The seconds of a text such as 90m, 24h, 7d. Raises CommandError."""
+    if text is None:
+        return None
+    match = re.fullmatch(r"(\d+)([smhdw])", text)
+    if match is None:
+        raise CommandError(f"{option} {text}: write it as 90m, 24h, 7d or 2w", code=2)
+    return float(int(match[1]) * _UNITS[match[2]])
+
+
+def lines(findings: Sequence[Finding]) -> list[str]:
+    """Findings by object, each with its message."""
+    if not findings:
+        return ["no findings"]
+    shown: list[str] = []
+    last = None
+    now = dt.datetime.now(dt.UTC)
+    for finding in sorted(findings, key=lambda f: (f.namespace, f.spec.subject.kind, f.spec.subject.name)):
+        subject = finding.spec.subject
+        place = "/".join(part for part in (subject.namespace, subject.kind, subject.name) if part)
+        if place != last:
+            shown.append(f"{place}   owner: {finding.status.owner or NOBODY}")
+            last = place
+        age = human_duration((now - parse_timestamp(finding.status.first_seen)).total_seconds())
+        container = f"container {finding.spec.container} " if finding.spec.container else ""
+        state = "" if finding.status.state == OPEN else f" [{finding.status.state}]"
+        shown.append(
+            f"  {finding.spec.severity:<9}{age:>6}  {container}{finding.spec.message}  ({finding.spec.rule}){state}"
+        )
+    counted = Counter(finding.spec.severity for finding in findings)
+    shown.append(f"{len(findings)} findings: {', '.join(f'{n} {name}' for name, n in _worst_first(counted))}")
+    return shown
+
+
+def _worst_first(counted: Counter[str]) -> list[tuple[str, int]]:
+    return [(str(s), counted[str(s)]) for s in sorted(Severity, reverse=True) if counted[str(s)]]
+
+
+def summary(findings: Sequence[Finding]) -> list[dict[str, object]]:
+    """Counts by owner, the worst off first."""
+    owners: dict[str, Counter[str]] = {}
+    for finding in findings:
+        owners.setdefault(finding.status.owner or NOBODY, Counter())[finding.spec.severity] += 1
+    severities = [str(severity) for severity in sorted(Severity, reverse=True)]
+    order = sorted(owners.items(), key=lambda item: ([-item[1][s] for s in severities], item[0]))
+    return [{"owner": owner, **{s: n[s] for s in severities}, "total": n.total()} for owner, n in order]
+
+
+def summary_lines(rows: Sequence[dict[str, object]]) -> list[str]:
+    heads = ("owner", "critical", "high", "medium", "low", "total")
+    table = [heads, *(tuple(str(row[head]) for head in heads) for row in rows)]
+    widths = [max(len(line[column]) for line in table) for column in range(len(heads))]
+    return [
+        "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(line, widths)))
+        for line in table
+    ]

@@ -1,0 +1,1 @@
+"""`guard.pilothouse.dev`: what the guard serves of its own."""
