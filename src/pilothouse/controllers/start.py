@@ -20,6 +20,7 @@ from pilothouse.controllers.ephemeral_volume import controller as ephemeral_volu
 from pilothouse.controllers.events_ttl import controller as events_ttl
 from pilothouse.controllers.garbage_collector import controller as garbage_collector
 from pilothouse.controllers.job import controller as job
+from pilothouse.controllers.load_balancer import controller as load_balancer
 from pilothouse.controllers.namespace import controller as namespace
 from pilothouse.controllers.node_ipam import controller as node_ipam
 from pilothouse.controllers.node_lifecycle import controller as node_lifecycle
@@ -85,6 +86,7 @@ def controllers(pod_range: str, node_prefix: int) -> list[Controller]:
         Controller(cron_job.NAME, cron_job.run),
         Controller(ttl_after_finished.NAME, ttl_after_finished.run),
         Controller(endpoint_slice.NAME, endpoint_slice.run),
+        Controller(load_balancer.NAME, load_balancer.run),
         Controller(service_account.NAME, service_account.run),
         Controller(runtime_class.NAME, runtime_class.run),
         Controller(pod_gc.NAME, pod_gc.run),

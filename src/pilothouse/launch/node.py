@@ -48,7 +48,8 @@ async def node(config: Config) -> None:
     identity = await own_identity(config)
     transport = HttpsTransport(config.api_url, identity.client_context())
     client = Client(transport, user_agent="pilothouse-node")
-    network = Network(network_config(config), client)
+    net_recorder = EventRecorder(client, "pilothouse-network", config.node_name)
+    network = Network(network_config(config), client, net_recorder)
     await network.setup()
     labels = await prepare_runtime(config, host)
     recorder = EventRecorder(client, "kubelet", config.node_name)
@@ -72,6 +73,7 @@ async def node(config: Config) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(network.run())
             tasks.create_task(recorder.run())
+            tasks.create_task(net_recorder.run())
             tasks.create_task(worker.run())
             tasks.create_task(serve_api(config, identity, transport, client, worker))
             tasks.create_task(feed.run())

@@ -39,6 +39,7 @@ _RTN_UNICAST, _RTN_UNREACHABLE = 1, 7
 _RT_TABLE_MAIN = 254
 _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK = 0, 253
 _IFF_UP = 1
+_RTMGRP_IPV4_IFADDR = 0x10
 
 ROUTE_PROTOCOL = 80
 """The routing protocol number that marks a route as Pilothouse's own (`ip route` shows `proto 80`)."""
@@ -217,6 +218,32 @@ class RouteSocket:
         query = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
         found = (_route(body) for body in self._netlink.request(_RTM_GETROUTE, NLM_F_DUMP, query))
         return [route for route in found if route is not None]
+
+
+class AddressWatch:
+    """Tells when an IPv4 address comes or goes. Its `fileno` is readable when there is news."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(
+            socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETLINK_ROUTE
+        )
+        self._socket.bind((0, _RTMGRP_IPV4_IFADDR))
+
+    def fileno(self) -> int:
+        return self._socket.fileno()
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def drain(self) -> None:
+        """Reads all news; what it was is found by looking."""
+        while True:
+            try:
+                self._socket.recv(1 << 16)
+            except BlockingIOError:
+                return
+            except OSError:  # ENOBUFS: some news was lost
+                continue
 
 
 def _name(name: str) -> bytes:

@@ -1,4 +1,4 @@
-"""The kernel's table: made, read once, and then changed by the difference, each change one transaction.
+"""The kernel's table: made, read once, and then changed by the difference, each change a transaction.
 
 Nothing is ever flushed: a table that an earlier run left keeps serving while the new run reads it and converges.
 """
@@ -12,7 +12,7 @@ from pilothouse.linux.nftables import Nftables, NftablesError
 from pilothouse.network import base
 from pilothouse.network.facts import Key, NodeFacts
 from pilothouse.network.flows import Consequences, consequences
-from pilothouse.network.table import Desired, elements_of
+from pilothouse.network.table import Change, Desired, elements_of
 
 log = logging.getLogger(__name__)
 
@@ -56,14 +56,14 @@ class Table:
         async with self._lock:
             change = self.desired.change(self.name)
             try:
-                await self._run(change.commands)
+                await self._run(change)
             except NftablesError as error:
                 # Somebody else changed the table, or an assumption was wrong: look again, then compare.
                 log.warning("nftables refused a change, reading table %s again: %s", self.name, error)
                 self.make()
                 change = self.desired.change(self.name)
                 try:
-                    await self._run(change.commands)
+                    await self._run(change)
                 except NftablesError:
                     self.desired.failed(change)
                     raise
@@ -71,13 +71,12 @@ class Table:
             self.desired.done(change)
             return result
 
-    async def _run(self, batch: str) -> None:
-        if not batch:
-            return
-        if len(batch) <= _INLINE:
-            self._nftables.run(batch)
-        else:
-            await asyncio.to_thread(self._nftables.run, batch)
+    async def _run(self, change: Change) -> None:
+        for batch in filter(None, (change.before, change.commands)):
+            if len(batch) <= _INLINE:
+                self._nftables.run(batch)
+            else:
+                await asyncio.to_thread(self._nftables.run, batch)
 
     def _read(self) -> None:
         elements: dict[Key, str] = {}

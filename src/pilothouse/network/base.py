@@ -24,6 +24,8 @@ SETS: dict[str, str] = {
     "identities": f"map identities {{ type {_KEY} . mark : mark; }}",
     "hairpin": "set hairpin { type ipv4_addr . ipv4_addr; }",
     "refused": f"set refused {{ type {_KEY}; }}",
+    "limited": f"set limited {{ type {_KEY}; }}",
+    "permitted": f"set permitted {{ type ipv4_addr . {_KEY}; flags interval; }}",
     "egress": "map egress { type ipv4_addr : verdict; }",
     "ingress": "map ingress { type ipv4_addr : verdict; }",
     "isolated": "set isolated { type ipv4_addr; }",
@@ -51,6 +53,7 @@ def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
             "type filter hook prerouting priority -300; policy accept;",
             'iifname != "lo" ip daddr 127.0.0.0/8 drop',
             'iifname != "lo" ip saddr 127.0.0.0/8 drop',
+            f"{FRONTEND} @limited ip saddr . {FRONTEND} != @permitted drop",
         ),
         "translate_in": (
             "type nat hook prerouting priority -100; policy accept;",

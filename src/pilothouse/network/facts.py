@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from functools import lru_cache
 from ipaddress import AddressValueError, IPv4Address
+from typing import NamedTuple
 
 Key = tuple[str, str]
 """The name of a set or map, and the key of an element of it, in nftables' notation."""
@@ -41,6 +42,14 @@ class Contribution:
 
 
 NOTHING = Contribution()
+
+
+class Check(NamedTuple):
+    """What is told at a health check port: the service, and how many ready endpoints of it run on this node."""
+
+    namespace: str
+    name: str
+    endpoints: int
 
 
 @lru_cache(4096)

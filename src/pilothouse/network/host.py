@@ -119,6 +119,14 @@ def default_mtu() -> int:
     return next((links[device].mtu for device in devices if device in links), 1500)
 
 
+def node_addresses(config: NetworkConfig) -> tuple[str, ...]:
+    """The addresses at which node ports and host ports answer, the node's own first: all but those of the cluster's
+    ranges (cluster DNS, gateways of pods) and, of loopback's, 127.0.0.1 alone."""
+    own = {address for address in map(IPv4Address, own_addresses()) if not address.is_loopback}
+    others = {a for a in own if a not in config.pod_range and a not in config.service_range} - {config.node_address}
+    return (str(config.node_address), *(str(address) for address in sorted(others)), "127.0.0.1")
+
+
 def own_addresses() -> set[str]:
     """Every IPv4 address of this host."""
     with RouteSocket() as routes:

@@ -8,28 +8,35 @@ are watched only while there are policies.
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from typing import Any
 
 from pilothouse.client.client import Client
+from pilothouse.client.events import EventRecorder
 from pilothouse.client.informer import Informer
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
 from pilothouse.kinds.networking.network_policy import NetworkPolicy
 from pilothouse.linux.conntrack import Flow
+from pilothouse.linux.netlink import AddressWatch
 from pilothouse.linux.nftables import TableWatch
+from pilothouse.machinery.errors import ApiError
 from pilothouse.network import flows, host
 from pilothouse.network.apply import Table
 from pilothouse.network.cni import write_cni_config
 from pilothouse.network.config import NetworkConfig
 from pilothouse.network.cut import Cutter
-from pilothouse.network.facts import NOTHING
+from pilothouse.network.facts import NOTHING, Check
+from pilothouse.network.health import HealthChecks
 from pilothouse.network.isolation import Isolation, Start
 from pilothouse.network.pods import PodFacts, Pods, pod_facts
-from pilothouse.network.rules import host_port_rules, service_rules
+from pilothouse.network.ports import PORTS_IN_USE, PortGuard
+from pilothouse.network.rules import health_check, host_port_rules, outside_ports, service_rules
 from pilothouse.network.verdict import allowed
 from pilothouse.network.views import NodeView, PodView
 
@@ -37,6 +44,7 @@ log = logging.getLogger(__name__)
 
 SERVICE_LABEL = "kubernetes.io/service-name"
 _DEBOUNCE = 0.005
+_PORTS_SECONDS = 5.0
 _RETRY_FIRST, _RETRY_MOST = 0.5, 30.0
 
 
@@ -47,9 +55,15 @@ class Network:
     configuration like the cluster's objects until cancelled. `services` and `slices` may be read by others.
     """
 
-    def __init__(self, config: NetworkConfig, client: Client) -> None:
+    def __init__(self, config: NetworkConfig, client: Client, events: EventRecorder | None = None) -> None:
         self._config = config
+        self._client = client
+        self._events = events
         self._facts = config.facts
+        self._ports = PortGuard()
+        self._reported: dict[str, str] | None = None
+        self._checks: dict[str, tuple[int, Check]] = {}
+        self._health = HealthChecks(str(config.node_address))
         self.services: Informer[Service] = Informer(client, Service)
         self.slices: Informer[EndpointSlice] = Informer(client, EndpointSlice, indexers={"service": service_keys})
         self._nodes: Informer[NodeView] = Informer(client, NodeView)
@@ -67,6 +81,7 @@ class Network:
         self._dirty_pods: set[str] = set()
         self._dirty_policies = True
         self._dirty_nodes = True
+        self._dirty_addresses = True
         self._lost = False
         self._changing = asyncio.Lock()
         self._start: Start = asyncio.create_task
@@ -119,13 +134,16 @@ class Network:
         self._isolation.subscribe(lambda key: self._mark(self._dirty_pods, key), self._mark_policies)
         self._nodes.subscribe(self._on_node)
         loop = asyncio.get_running_loop()
-        watch = TableWatch(self._config.table)
+        watch, addresses = TableWatch(self._config.table), AddressWatch()
         loop.add_reader(watch.fileno(), self._on_table_news, watch)
+        loop.add_reader(addresses.fileno(), self._on_address_news, addresses)
         try:
             await self._run()
         finally:
-            loop.remove_reader(watch.fileno())
-            watch.close()
+            for each in (watch, addresses):
+                loop.remove_reader(each.fileno())
+                each.close()
+            await self._health.close()
 
     async def _run(self) -> None:
         watched: tuple[Informer[Any], ...] = (self.services, self.slices, self._policies, self._local_pods, self._nodes)
@@ -138,6 +156,7 @@ class Network:
             self._start = tasks.create_task
             tasks.create_task(self._follow())
             tasks.create_task(self._cutter.run())
+            tasks.create_task(self._watch_ports())
 
     async def _follow(self) -> None:
         wait = _RETRY_FIRST
@@ -159,21 +178,85 @@ class Network:
         if self._lost:
             self._table.make()
             self._lost = False
+        self._follow_addresses()
         await self._follow_policies()
-        for key in _take(self._dirty_services):
-            service = self.services.get(key)
-            slices = self.slices.by_index("service", key)
-            rules = service_rules(service, slices, self._facts) if service is not None else NOTHING
-            self._table.desired.put(f"service/{key}", rules)
         changed: set[str] = set()
         for key in _take(self._dirty_pods):
             changed |= self._pods.put(key, self._facts_of(key))
         self._put_pods(changed)
+        self._put_services()
         await self._commit()
+        await self._health.put(dict(self._checks.values()))
         self._in_force.set()
         if self._dirty_nodes:
             self._route_nodes()
             self._dirty_nodes = False
+
+    def _put_services(self) -> None:
+        keys = _take(self._dirty_services)
+        services = {key: self.services.get(key) for key in keys}
+        asked = {key: outside_ports(service, self._facts) if service else set() for key, service in services.items()}
+        if len([key for key, ports in asked.items() if self._ports.want(key, ports)]):
+            changed = self._look_at_ports()
+            others = [key for key, ports in self._ports.wanted.items() if ports & changed]
+            services |= {key: self.services.get(key) for key in others}
+        for key, service in services.items():
+            slices = self.slices.by_index("service", key)
+            rules = service_rules(service, slices, self._facts, self._ports.taken) if service is not None else NOTHING
+            self._table.desired.put(f"service/{key}", rules)
+            check = health_check(service, slices, self._facts.node_name) if service is not None else None
+            if check is not None:
+                self._checks[key] = check
+            else:
+                self._checks.pop(key, None)
+
+    def _look_at_ports(self) -> set[tuple[str, int]]:
+        """The wanted ports that somebody came to hold, or let go."""
+
+        def served(port: tuple[str, int]) -> bool:
+            key = ("services", f"{self._config.node_address} . {port[0]} . {port[1]}")
+            return self._table.desired.in_force(key)
+
+        changed = self._ports.check(self._facts.addresses, self._pods, served)
+        for port in sorted(changed & self._ports.taken.keys()):
+            who = self._ports.taken[port]
+            where = f"port {port[0]}/{port[1]} of node {self._facts.node_name}"
+            log.warning("%s belongs to %s: services do not get it", where, who)
+            for key, ports in self._ports.wanted.items():
+                service = self.services.get(key)
+                if port in ports and service is not None and self._events is not None:
+                    self._events.event(service, "Warning", "PortInUse", f"{where} already belongs to {who}")
+        return changed
+
+    async def _watch_ports(self) -> None:
+        """Looks now and then whether a held port became free, and tells the API which are held."""
+        while True:
+            if self._ports.taken:
+                changed = self._look_at_ports()
+                for key, ports in self._ports.wanted.items():
+                    if ports & changed:
+                        self._mark(self._dirty_services, key)
+            found = self._ports.annotation()
+            if found != (self._reported or {}) or (self._reported is None and self._ports.wanted):
+                value = json.dumps(found) if found else None
+                patch = {"metadata": {"annotations": {PORTS_IN_USE: value}}}
+                try:
+                    await self._client.patch(NodeView, self._facts.node_name, None, patch)
+                    self._reported = found
+                except ApiError as error:
+                    log.warning("held ports could not be told to the API, trying again: %s", error)
+            await asyncio.sleep(_PORTS_SECONDS)
+
+    def _follow_addresses(self) -> None:
+        """Node ports and host ports follow the host's addresses."""
+        if not self._dirty_addresses:
+            return
+        self._dirty_addresses = False
+        addresses = host.node_addresses(self._config)
+        if addresses != self._facts.addresses:
+            self._facts = replace(self._facts, addresses=addresses)
+            self._dirty_services |= {service.key for service in self.services}
+            self._put_pods({pod.key for pod in self._pods if pod.host_ports})
 
     async def _follow_policies(self) -> None:
         while self._dirty_policies:
@@ -253,6 +336,11 @@ class Network:
             log.warning("nftables table %s was deleted by somebody else, making it anew", self._config.table)
             self._lost = True
             self._wake.set()
+
+    def _on_address_news(self, watch: AddressWatch) -> None:
+        watch.drain()
+        self._dirty_addresses = True
+        self._wake.set()
 
     def _on_local_pod(self, key: str, old: PodView | Pod | None, new: PodView | Pod | None) -> None:
         if new is None:

@@ -8,13 +8,14 @@ elements, and packets to it are refused.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
+from ipaddress import IPv4Network, collapse_addresses
 from typing import NamedTuple
 
 from pilothouse.kinds.core.service import Service, ServicePort
 from pilothouse.kinds.discovery.endpoint_slice import Endpoint, EndpointSlice
 from pilothouse.network.base import FRONTEND
-from pilothouse.network.facts import Contribution, NodeFacts, is_ipv4
+from pilothouse.network.facts import Check, Contribution, NodeFacts, is_ipv4
 from pilothouse.network.pods import PodFacts
 
 _SLOT = 0x50480000
@@ -60,21 +61,52 @@ class Frontend(NamedTuple):
         return _SLOT | (_OUTWARD if self.outward else 0) | (_INSIDE if self.inside else 0)
 
 
-def service_rules(service: Service, slices: Sequence[EndpointSlice], facts: NodeFacts) -> Contribution:
-    """What the table must hold for one service (IPv4). Headless and ExternalName services need nothing."""
+def service_rules(
+    service: Service,
+    slices: Sequence[EndpointSlice],
+    facts: NodeFacts,
+    taken: Collection[tuple[str, int]] = (),
+) -> Contribution:
+    """What the table must hold for one service (IPv4). Headless and ExternalName services need nothing.
+
+    `taken` are ports (protocol, number) of this node's addresses that belong to others: they stay theirs.
+    """
     spec = service.spec
     result = Contribution()
     if spec.type == "ExternalName" or spec.cluster_ip == facts.dns_address or not is_ipv4(spec.cluster_ip):
         return result
     affinity = _affinity_seconds(service)
     for port in spec.ports:
-        for frontend, local in _frontends(service, port, facts):
+        for frontend, local in _frontends(service, port, facts, taken):
             backends = _backends(slices, port, facts.node_name if local else None)
             if backends:
                 balance(result, frontend, backends, affinity)
             elif frontend.address not in facts.addresses and frontend.address != spec.cluster_ip:
                 result.elements["refused", frontend.text] = ""
+        _limit_sources(result, service, port)
     return result
+
+
+def outside_ports(service: Service, facts: NodeFacts) -> set[tuple[str, int]]:
+    """The ports (protocol, number) that a service asks for on this node's own addresses, node ports aside."""
+    if not any(address in facts.addresses for address in _outside(service, facts)):
+        return set()
+    return {(port.protocol.lower(), port.port) for port in service.spec.ports}
+
+
+def health_check(service: Service, slices: Sequence[EndpointSlice], node_name: str) -> tuple[int, Check] | None:
+    """The port of the service's `healthCheckNodePort` and what is told there; None where there is none."""
+    spec = service.spec
+    if spec.type != "LoadBalancer" or spec.external_traffic_policy != "Local" or not spec.health_check_node_port:
+        return None
+    ready = {
+        address
+        for slice_ in slices
+        for endpoint in slice_.endpoints
+        if endpoint.node_name == node_name and _readiness(endpoint) == "ready"
+        for address in endpoint.addresses
+    }
+    return spec.health_check_node_port, Check(service.namespace, service.name, len(ready))
 
 
 def balance(result: Contribution, frontend: Frontend, backends: Sequence[Backend], affinity: int = 0) -> None:
@@ -135,14 +167,46 @@ def host_port_rules(pod: PodFacts, facts: NodeFacts) -> Contribution:
     return result
 
 
-def _frontends(service: Service, port: ServicePort, facts: NodeFacts) -> Iterable[tuple[Frontend, bool]]:
+def _outside(service: Service, facts: NodeFacts) -> list[str]:
+    """The addresses beside the cluster address: the load balancer's, and those external ones that this node has.
+
+    An external address of anybody else would draw traffic meant for others into the service (CVE-2020-8554).
+    """
+    external = [address for address in service.spec.external_ips if address in facts.addresses]
+    balanced = [entry.ip for entry in service.status.load_balancer.ingress if entry.ip]
+    if service.spec.type != "LoadBalancer":
+        balanced = []
+    return [address for address in dict.fromkeys([*external, *balanced]) if is_ipv4(address)]
+
+
+def _limit_sources(result: Contribution, service: Service, port: ServicePort) -> None:
+    """Lets only the ranges of `loadBalancerSourceRanges` reach the load balancer's addresses."""
+    ranges = [
+        IPv4Network(text.strip(), strict=False) for text in service.spec.load_balancer_source_ranges if "." in text
+    ]
+    if service.spec.type != "LoadBalancer" or not ranges or any(not network.prefixlen for network in ranges):
+        return
+    for entry in service.status.load_balancer.ingress:
+        if not is_ipv4(entry.ip):
+            continue
+        frontend = Frontend(entry.ip, port.protocol.lower(), port.port)
+        result.elements["limited", frontend.text] = ""
+        for network in collapse_addresses(ranges):
+            whole = network.prefixlen == 32
+            source = str(network.network_address) if whole else str(network)
+            result.elements["permitted", f"{source} . {frontend.text}"] = ""
+
+
+def _frontends(
+    service: Service, port: ServicePort, facts: NodeFacts, taken: Collection[tuple[str, int]]
+) -> Iterable[tuple[Frontend, bool]]:
     """The frontends of a service port, each with whether only this node's endpoints may serve it."""
     spec = service.spec
     protocol = port.protocol.lower()
     yield Frontend(spec.cluster_ip, protocol, port.port), spec.internal_traffic_policy == "Local"
     local = spec.external_traffic_policy == "Local"
-    outside = [*spec.external_ips, *(ingress.ip for ingress in service.status.load_balancer.ingress if ingress.ip)]
-    places = [(address, port.port) for address in dict.fromkeys(outside) if is_ipv4(address)]
+    held = facts.addresses if (protocol, port.port) in taken else ()
+    places = [(address, port.port) for address in _outside(service, facts) if address not in held]
     if port.node_port and spec.type in ("NodePort", "LoadBalancer"):
         places += [(address, port.node_port) for address in facts.addresses]
     for address, number in places:

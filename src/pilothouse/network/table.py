@@ -19,11 +19,17 @@ _PIECE = 500
 
 @dataclass(slots=True)
 class Change:
-    """One transaction's commands ("" when there is nothing to do) and what it leads to; None for what goes."""
+    """The commands ("" when there is nothing to do) and what they lead to; None for what goes.
+
+    `before` is a transaction of its own: new chains must be there before an element leads to them. A packet keeps the
+    rules of the moment it came, but finds elements as they are by then; so a chain made together with the element
+    that leads to it can still be empty for that packet, which would miss its service, or pass its policy.
+    """
 
     elements: dict[Key, str | None]
     chains: dict[str, tuple[str, ...] | None]
     sets: dict[str, str | None]
+    before: str = ""
     commands: str = ""
 
 
@@ -49,6 +55,10 @@ class Desired:
     def of(self, owner: str) -> Contribution:
         """What that owner wants at present."""
         return self._owners.get(owner, NOTHING)
+
+    def in_force(self, key: Key) -> bool:
+        """Whether the kernel has that element."""
+        return key in self._present
 
     def put(self, owner: str, wanted: Contribution) -> None:
         """Replaces what an owner wants. Where two owners disagree about an element, the one put last has its way."""
@@ -92,7 +102,8 @@ class Desired:
             if rules and self._present_chains.get(name) != rules:
                 lines += [f"add chain ip {table} {name}", f"flush chain ip {table} {name}"]
                 lines += [f"add rule ip {table} {name} {rule}" for rule in rules]
-        lines += self._element_commands(table, change)
+        change.before = "\n".join(lines) + "\n" if lines else ""
+        lines = self._element_commands(table, change)
         gone = sorted(name for name, rules in change.chains.items() if not rules and name in self._present_chains)
         # A chain's rules may be the last to refer to a set, so chains go first.
         lines += [f"flush chain ip {table} {name}" for name in gone]
@@ -198,6 +209,8 @@ def _text(value: Any) -> str:
         return str(value)
     if "concat" in value:
         return " . ".join(_text(part) for part in value["concat"])
+    if "prefix" in value:
+        return f"{value['prefix']['addr']}/{value['prefix']['len']}"
     if "elem" in value:
         return _text(value["elem"]["val"])
     verb, target = next(iter(value.items()))

@@ -79,3 +79,16 @@ async def test_a_full_range_is_said_and_a_dry_run_takes_nothing() -> None:
             await make(client, "one-more")
         await client.delete(Service, "s3", "ns")
         await make(client, "again")
+
+
+async def test_external_addresses_that_would_take_others_traffic(plane: ControlPlane) -> None:
+    client = plane.client()
+    for address, why in (
+        ("10.96.0.1", "may not be in the range of the cluster's own service addresses"),
+        ("127.0.0.1", "may not be in the loopback range"),
+        ("0.0.0.0", "may not be unspecified"),
+        ("169.254.169.254", "may not be in the link-local range"),
+    ):
+        with pytest.raises(Invalid, match=why):
+            await make(client, "a", externalIPs=[address])
+    await make(client, "a", externalIPs=["203.0.113.9"])

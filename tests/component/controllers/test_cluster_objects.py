@@ -7,6 +7,7 @@ from cluster_world import Cluster, deployment
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.core.namespace import Namespace
+from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
@@ -37,6 +38,24 @@ async def test_a_service_lists_its_ready_pods(cluster: Cluster) -> None:
     assert all(e.node_name == "n1" and e.target_ref is not None for e in found.endpoints)
     await cluster.client.delete(Service, "web", "shop")
     await cluster.until(lambda: not cluster.all(EndpointSlice))
+
+
+async def test_a_load_balancer_has_the_nodes_addresses(cluster: Cluster) -> None:
+    await cluster.add_node("n1")
+    address = {"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]}
+    await cluster.client.patch(Node, "n1", None, {"status": address}, subresource="status")
+    tree: Obj = {**SERVICE, "spec": {**SERVICE["spec"], "type": "LoadBalancer"}}
+    await cluster.client.create_tree(Service.resource, tree, "shop")
+    await cluster.client.create_tree(Service.resource, {**tree, "metadata": {"name": "late"}}, "shop")
+
+    def addresses(name: str) -> list[str]:
+        service = cluster.get(Service, f"shop/{name}")
+        return [entry.ip for entry in service.status.load_balancer.ingress] if service is not None else []
+
+    await cluster.until(lambda: len(addresses("web")) == 1)
+    assert not addresses("late")
+    await cluster.client.delete(Service, "web", "shop")
+    await cluster.until(lambda: len(addresses("late")) == 1)
 
 
 async def test_a_namespace_goes_with_everything_in_it(cluster: Cluster) -> None:

@@ -47,7 +47,8 @@ def commands(trees: list[dict[str, Any]]) -> str:
         facts = pod_facts(pod, pod.status.pod_ip, FACTS.node_name)
         rules = NOTHING if facts is None else host_port_rules(facts, FACTS) | pod_rules(policies, facts, NAMESPACES)
         desired.put(f"pod/{pod.key}", rules)
-    return desired.change("pilothouse").commands
+    change = desired.change("pilothouse")
+    return change.before + change.commands
 
 
 def check(path: Path, text: str) -> None:

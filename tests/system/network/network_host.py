@@ -140,6 +140,14 @@ class Cluster:
     async def _handle(self, request: Request) -> Response:
         plural = request.path.rsplit("/", 1)[1]
         query = dict(request.query)
+        if request.method == "PATCH":
+            plural, name = request.path.split("/")[-2:]
+            tree = self.objects[plural][f"/{name}"]
+            before = tree["metadata"].get("annotations", {})
+            merged = {**before, **orjson.loads(request.body)["metadata"]["annotations"]}
+            tree["metadata"]["annotations"] = {key: value for key, value in merged.items() if value is not None}
+            self.put(plural, tree)
+            return Response(200, body=orjson.dumps(tree))
         if "watch" not in query:
             items = list(self.objects.get(plural, {}).values())
             return Response(
@@ -172,11 +180,15 @@ class Cluster:
         for queue in self._watchers.get(plural, ()):
             queue.put_nowait(orjson.dumps({"type": kind, "object": tree}) + b"\n")
 
-    def service(self, name: str, address: str, ports: list[Tree], **spec: Any) -> None:
-        self.put(
-            "services",
-            {"metadata": {"name": name, "namespace": "shop"}, "spec": {"clusterIP": address, "ports": ports, **spec}},
-        )
+    def service(self, name: str, address: str, ports: list[Tree], balanced: str = "", **spec: Any) -> None:
+        """`balanced` is the load balancer's address."""
+        tree: Tree = {
+            "metadata": {"name": name, "namespace": "shop"},
+            "spec": {"clusterIP": address, "ports": ports, **spec},
+        }
+        if balanced:
+            tree["status"] = {"loadBalancer": {"ingress": [{"ip": balanced}]}}
+        self.put("services", tree)
 
     def endpoints(
         self, service: str, addresses: list[str], ports: list[Tree], conditions: Tree | None = None, node: str = "n1"

@@ -120,7 +120,7 @@ async def test_node_ports_answer_on_the_node_and_on_loopback(network: Network, c
 
 
 async def test_external_addresses_are_translated_or_refused(network: Network, cluster: Cluster) -> None:
-    await serve(cluster, externalIPs=["203.0.113.9"])
+    await serve(cluster, type="LoadBalancer", balanced="203.0.113.9")
     await eventually(lambda: ask(A, "203.0.113.9", 80)[0], "b")
     cluster.endpoints("web", [], WEB_END)
     await eventually(lambda: ask(A, "203.0.113.9", 80), ConnectionRefusedError)

@@ -15,7 +15,7 @@ def lines(desired: Desired) -> list[str]:
     """The next change's commands; it is taken as done."""
     change = desired.change("t")
     desired.done(change)
-    return change.commands.splitlines()
+    return (change.before + change.commands).splitlines()
 
 
 def test_a_change_names_only_what_differs() -> None:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Protocol
 
 from pilothouse.apiserver.admission.certificates import CertificateRequester, CertificateRights
+from pilothouse.apiserver.admission.external_addresses import ExternalAddresses
 from pilothouse.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from pilothouse.apiserver.admission.node_restriction import NodeRestriction
 from pilothouse.apiserver.admission.pod_security.step import PodSecurity
@@ -63,6 +64,7 @@ def standard_chain(objects: ObjectReader, authorizer: Authorizer, index: RbacInd
         PodSecurity(objects),
         Escalation(index, authorizer),
         CertificateRights(authorizer),
+        ExternalAddresses(objects),
         priority,
     ]
     return AdmissionChain(mutators, validators)

@@ -93,8 +93,19 @@ def assign(service: Obj, in_use: InUse, ranges: Ranges) -> None:
         _assign_address(service, spec, in_use, ranges, problems)
     if spec.get("type") in ("NodePort", "LoadBalancer") and spec.get("allocateLoadBalancerNodePorts", True):
         _assign_ports(service, spec, in_use, ranges, problems)
+    for index, text in enumerate(spec.get("externalIPs") or ()):
+        if _is_within(text, ranges.network):
+            why = f"may not be in the range of the cluster's own service addresses ({ranges.network})"
+            problems.invalid(f"spec.externalIPs[{index}]", text, why)
     if problems:
         raise invalid_error(SERVICES, service["metadata"].get("name", ""), problems)
+
+
+def _is_within(text: str, network: ipaddress.IPv4Network) -> bool:
+    try:
+        return ipaddress.IPv4Address(text) in network
+    except ValueError:
+        return False
 
 
 def _assign_address(service: Obj, spec: Obj, in_use: InUse, ranges: Ranges, problems: Problems) -> None:

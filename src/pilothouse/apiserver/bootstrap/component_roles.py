@@ -79,6 +79,7 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule("update", "", "services/finalizers"),
         rule(f"{READ} {_CHANGE} create delete", "discovery.k8s.io", "endpointslices"),
     ),
+    "service-controller": (rule("patch", "", "services/status"),),
     "service-account-controller": (rule("create get", "", "serviceaccounts"), rule("get", "", "namespaces")),
     "pod-garbage-collector": (
         rule(f"{READ} delete", "", "pods"),

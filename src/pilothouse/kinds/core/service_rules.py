@@ -113,6 +113,23 @@ def check_service(obj: Obj, old: Obj | None, problems: Problems) -> None:
     _check_policies(spec, problems)
     for index, address in enumerate(spec.get("externalIPs") or ()):
         check_ip(address, f"spec.externalIPs[{index}]", problems)
+        _check_special(address, f"spec.externalIPs[{index}]", problems)
+
+
+def _check_special(text: str, path: str, problems: Problems) -> None:
+    """Source: `ValidateNonSpecialIP`."""
+    try:
+        address = ipaddress.ip_address(text)
+    except ValueError:
+        return
+    if address.is_unspecified:
+        problems.invalid(path, text, f"may not be unspecified ({text})")
+    elif address.is_loopback:
+        problems.invalid(path, text, "may not be in the loopback range (127.0.0.0/8, ::1/128)")
+    elif address.is_link_local:
+        problems.invalid(path, text, "may not be in the link-local range (169.254.0.0/16, fe80::/10)")
+    elif address.is_multicast and (text.startswith("224.0.0.") or address.version == 6):
+        problems.invalid(path, text, "may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)")
 
 
 def _check_address_change(spec: Obj, old: Obj, problems: Problems) -> None:

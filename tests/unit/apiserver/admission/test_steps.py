@@ -14,6 +14,7 @@ from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.scheduling.priority_class import PriorityClass
 from pilothouse.machinery.errors import ApiError, Forbidden, Invalid, NotFound
@@ -234,3 +235,11 @@ async def test_a_node_asks_for_tokens_of_its_pods_only(world: Objects) -> None:
     for reference in ({"name": "other", "uid": "uid-other"}, {"name": "mine", "uid": "old"}, {"name": "mine"}):
         with pytest.raises(Forbidden):
             await ask(**reference)
+
+
+async def test_external_addresses_of_no_node_are_named(world: Objects) -> None:
+    world.put("nodes", "", "n1", status={"addresses": [{"type": "InternalIP", "address": "192.0.2.1"}]})
+    spec = {"externalIPs": ["192.0.2.1", "203.0.113.9"]}
+    warnings = (await admit(world, Service.resource, {"spec": spec})).warnings
+    assert len(warnings) == 1
+    assert warnings[0].startswith("spec.externalIPs[1]: 203.0.113.9 is not in the status of any node")

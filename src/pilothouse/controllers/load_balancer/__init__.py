@@ -1,0 +1,1 @@
+"""Services of type LoadBalancer, on the nodes' own addresses."""
