@@ -15,6 +15,7 @@ from pilothouse.apiserver.health import health
 from pilothouse.apiserver.measures import Measures
 from pilothouse.apiserver.openapi_documents import OpenApiDocuments
 from pilothouse.apiserver.route import Route
+from pilothouse.apiserver.snapshots import SNAPSHOTS, Snapshot, answer_snapshot
 from pilothouse.apiserver.version import version_document
 from pilothouse.client.wire import Request, Response
 from pilothouse.kinds.kind import Kind
@@ -28,7 +29,13 @@ class Documents:
     """Answers paths that are not resources. `extra` are resources served by other means, for discovery to show."""
 
     def __init__(
-        self, kinds: Sequence[Kind], chain: Chain, measures: Measures, store: Store, extra: Sequence[Entry] = ()
+        self,
+        kinds: Sequence[Kind],
+        chain: Chain,
+        measures: Measures,
+        store: Store,
+        extra: Sequence[Entry] = (),
+        snapshots: Mapping[str, Snapshot] | None = None,
     ) -> None:
         found = [*entries(kinds, chain.reviews), *extra]
         self._discovery = Discovery(found)
@@ -36,6 +43,7 @@ class Documents:
         self._public: Mapping[str, bytes] = chain.documents
         self._measures = measures
         self._store = store
+        self._snapshots = snapshots or {}
 
     async def answer(self, request: Request, route: Route) -> Response:
         """The document of the path. Raises NotFound, MethodNotAllowed."""
@@ -53,6 +61,8 @@ class Documents:
             return health(path, request.query, self._store)
         if path in self._public:
             return _json(self._public[path])
+        if path == SNAPSHOTS or path.startswith(f"{SNAPSHOTS}/"):
+            return await answer_snapshot(path, self._snapshots)
         if head == "/openapi":
             return await self._openapi.answer(request, path)
         return self._discover(request, path)

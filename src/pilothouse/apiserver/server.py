@@ -25,6 +25,7 @@ from pilothouse.apiserver.resource_metrics.serve import ENTRIES as metrics_entri
 from pilothouse.apiserver.resource_metrics.serve import ResourceMetrics
 from pilothouse.apiserver.review import answer_review
 from pilothouse.apiserver.route import Route, parse
+from pilothouse.apiserver.snapshots import Snapshot
 from pilothouse.apiserver.subresources import subresource
 from pilothouse.apiserver.verbs.create import create
 from pilothouse.apiserver.verbs.delete import delete, delete_collection
@@ -59,6 +60,7 @@ class ApiServer:
     """`handle` is the whole API. `nodes` is the way to the nodes' own API, None when there are no nodes.
 
     `beside` are stores of kinds that are kept apart, read only, each with a sequence of resourceVersions of its own.
+    `snapshots` are the databases that a backup takes, by name.
     """
 
     def __init__(
@@ -70,6 +72,7 @@ class ApiServer:
         allocators: Mapping[tuple[str, str], Allocator] | None = None,
         nodes: NodeLink | None = None,
         beside: Mapping[Resource, Store] | None = None,
+        snapshots: Mapping[str, Snapshot] | None = None,
     ) -> None:
         self._backend = Backend(store, chain, index_kinds(kinds), allocators or {}, nodes)
         self._elsewhere = {
@@ -84,7 +87,7 @@ class ApiServer:
         }
         self.measures = Measures((kind.resource.group, kind.resource.plural) for kind in kinds)
         self._metrics = ResourceMetrics(store, nodes)
-        self._documents = Documents(kinds, chain, self.measures, store, metrics_entries if nodes else ())
+        self._documents = Documents(kinds, chain, self.measures, store, metrics_entries if nodes else (), snapshots)
 
     async def handle(self, request: Request) -> Response:
         """Answers a request; every failure is answered as a Status."""

@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 node = typer.Typer(help="More machines: join one, make a token for one.", no_args_is_help=True)
 app.add_typer(node, name="node")
+encryption = typer.Typer(help="The keys that seal Secrets in the database.", no_args_is_help=True)
+app.add_typer(encryption, name="encryption")
 
 
 @app.command()
@@ -165,6 +167,46 @@ def findings(
 
     chosen = FindingFilter(owner, namespace, severity, rule, state, newer_than, older_than, summary)
     raise typer.Exit(run_findings(chosen, output, data_dir, kubeconfig))
+
+
+@app.command()
+def backup(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="Where to write it.")],
+    data_dir: options.DataDir = options.DATA_DIR,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Writes the whole cluster, keys included, to one file encrypted by a passphrase, while everything goes on."""
+    from pilothouse.cli.backup import run_backup
+
+    run_backup(file, data_dir, passphrase_file)
+
+
+@app.command()
+def restore(
+    file: Annotated[str, typer.Argument(metavar="FILE", help="What `pilothouse backup` wrote.")],
+    data_dir: options.DataDir = options.DATA_DIR,
+    passphrase_file: options.PassphraseFile = None,
+) -> None:
+    """Puts a backup into an empty data directory, on this or a new machine; `pilothouse up` starts it."""
+    from pilothouse.cli.backup import run_restore
+
+    run_restore(file, data_dir, passphrase_file)
+
+
+@encryption.command("status")
+def encryption_status(data_dir: options.DataDir = options.DATA_DIR, output: options.Output = None) -> None:
+    """Which keys seal Secrets in the database."""
+    from pilothouse.cli.encryption import run_encryption_status
+
+    run_encryption_status(data_dir, output)
+
+
+@encryption.command("rotate")
+def encryption_rotate(data_dir: options.DataDir = options.DATA_DIR) -> None:
+    """Makes a new key, seals all Secrets under it and forgets the old one; the API is away for a second."""
+    from pilothouse.cli.encryption import run_rotate
+
+    run_rotate(data_dir)
 
 
 @node.command("join")

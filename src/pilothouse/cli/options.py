@@ -14,3 +14,7 @@ Output: TypeAlias = Annotated[str | None, typer.Option("--output", "-o", help="j
 Kubeconfig: TypeAlias = Annotated[
     str | None, typer.Option("--kubeconfig", help="Another cluster's (default: this machine's engine).")
 ]
+PassphraseFile: TypeAlias = Annotated[
+    str | None,
+    typer.Option("--passphrase-file", help="Holds the passphrase (else PILOTHOUSE_PASSPHRASE, or you are asked)."),
+]

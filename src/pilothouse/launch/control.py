@@ -36,10 +36,12 @@ from pilothouse.kinds.catalogue import KINDS
 from pilothouse.kinds.guard.finding import FINDINGS
 from pilothouse.launch import listeners, process
 from pilothouse.launch.config import Config, load
+from pilothouse.launch.encryption import KeyRing
 from pilothouse.launch.notify import notify
 from pilothouse.launch.pki import API, NODE_CLIENT, ClusterPki, write_private
 from pilothouse.node.identity.validity import validity
 from pilothouse.scheduler.scheduler import run_scheduler
+from pilothouse.store.copy import copy_database
 from pilothouse.store.sqlite import SqliteStore
 
 log = logging.getLogger(__name__)
@@ -57,7 +59,10 @@ async def control(config: Config) -> None:
     )
     kubeconfig = config.path("kubeconfig")
     write_private(kubeconfig, pki.admin_kubeconfig(f"https://127.0.0.1:{config.api_port}").encode())
-    store = SqliteStore(config.path("state.db"))
+    keys = KeyRing.open(config.path("pki"))
+    store = SqliteStore(config.path("state.db"), sealer=keys.sealer())
+    for key in keys.forget_old():
+        log.info("all Secrets are sealed under key %s; key %s is forgotten", keys.keys[0].id, key.id)
     findings = Findings(config.path("findings.db"))
     nodes = NodeLink(pki.client_context(NODE_CLIENT))
     issuer = f"https://kubernetes.default.svc.{config.domain}"
@@ -68,6 +73,10 @@ async def control(config: Config) -> None:
         allocators=service_allocators(store, config.service_range, reserved=frozenset({config.dns_address})),
         nodes=nodes,
         beside={FINDINGS: findings.state},
+        snapshots={
+            "state.db": store.snapshot,
+            "findings.db": functools.partial(copy_database, config.path("findings.db")),
+        },
     )
     context = pki.server_context()
     edge = HttpsEdge(api.handle, context)

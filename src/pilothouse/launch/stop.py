@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
+import signal
 import subprocess
 from pathlib import Path
 
@@ -27,3 +30,11 @@ def stop_engine(data_dir: Path) -> list[str]:
     stop_processes([(running.name, running.pid) for running in left], run_dir, _GRACE)
     (run_dir / "state").unlink(missing_ok=True)
     return ran
+
+
+def end_control(run_dir: Path) -> None:
+    """Ends the control process; the supervisor starts it again at once, and connections queue meanwhile."""
+    running = runfile.read(run_dir, "control")
+    if running is not None:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(running.pid, signal.SIGTERM)

@@ -15,8 +15,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from pilothouse.machinery.errors import ServiceUnavailable
+from pilothouse.store.sealing import SEALED_COLLECTIONS, Sealer, SealError, is_sealed
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+"""2: values may be sealed. Version 1 is read, and becomes 2."""
 _APPLICATION_ID = 0x50484F53
 _CHECKPOINT_PAGES = 1000
 _WAL_LIMIT = 8 << 20
@@ -39,10 +41,11 @@ class Row(NamedTuple):
 
 
 class Database:
-    """Opens (or creates) the file. Raises `DataDirectoryError`."""
+    """Opens (or creates) the file; `sealer` seals what must not be readable in it. Raises `DataDirectoryError`."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, sealer: Sealer | None = None) -> None:
         self.path = path
+        self._sealer = sealer
         try:
             # Secrets are in it: nobody else may read it, nor the write-ahead log, which takes its mode from it.
             os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
@@ -86,7 +89,9 @@ class Database:
                 f"{self.path} is not a Pilothouse store (application id {application}): move it away, or choose another"
                 " data directory"
             )
-        if version != SCHEMA_VERSION:
+        if version == 1:
+            self._db.execute(f"PRAGMA user_version={SCHEMA_VERSION}")
+        elif version != SCHEMA_VERSION:
             raise DataDirectoryError(
                 f"{self.path} was written by another version of Pilothouse: its schema is version {version}, this"
                 f" program reads version {SCHEMA_VERSION}; use the version that wrote it, or another data directory"
@@ -97,14 +102,58 @@ class Database:
         return int(revision)
 
     def rows(self) -> Iterator[Row]:
-        """Every row, by revision."""
-        return map(Row._make, self._db.execute("SELECT revision, key, value, previous FROM log ORDER BY revision"))
+        """Every row, by revision. Raises `DataDirectoryError` when a sealed value does not open."""
+        for row in map(Row._make, self._db.execute("SELECT revision, key, value, previous FROM log ORDER BY revision")):
+            yield row if row.value is None else row._replace(value=self._opened(row.key, row.value))
+
+    def _opened(self, key: str, stored: bytes) -> bytes:
+        if not is_sealed(stored):
+            return stored
+        try:
+            if self._sealer is None:
+                raise SealError(f"{key} is sealed, and there are no keys")
+            return self._sealer.open(key, stored)
+        except SealError as error:
+            raise DataDirectoryError(
+                f"{self.path} cannot be read: {error}; restore pki/encryption.json of this data directory from a backup"
+            ) from error
+
+    def seal_again(self) -> int:
+        """Seals every value that is not sealed under the sealer's first key; how many. Raises `DataDirectoryError`.
+
+        Nothing of the old form stays in the file: freed space is overwritten, and the write-ahead log emptied.
+        """
+        sealer = self._sealer
+        if sealer is None:
+            return 0
+        # By key first: without an index on it the log is gone through, but only what is to be sealed is read whole.
+        wanted = "SELECT revision, key, value FROM log WHERE key GLOB ? AND value NOT NULL"
+        due = [
+            (sealer.seal(key, self._opened(key, stored)), revision)
+            for collection in SEALED_COLLECTIONS
+            for revision, key, stored in self._db.execute(wanted, (f"{collection}*",))
+            if sealer.is_due(key, stored)
+        ]
+        if not due:
+            return 0
+        try:
+            self._db.execute("PRAGMA secure_delete=ON")
+            self._db.execute("BEGIN IMMEDIATE")
+            self._db.executemany("UPDATE log SET value = ? WHERE revision = ?", due)
+            self._db.execute("COMMIT")
+            self._db.execute("PRAGMA secure_delete=OFF")
+            self._db.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        except sqlite3.Error as error:
+            if self._db.in_transaction:
+                self._db.execute("ROLLBACK")
+            raise DataDirectoryError(_opening(self.path, error)) from error
+        return len(due)
 
     def commit(self, rows: Sequence[Row], dead: Sequence[int], compacted: int) -> None:
         """Makes rows durable and drops dead ones, all or nothing. Raises `ServiceUnavailable`."""
         try:
             self._db.execute("BEGIN IMMEDIATE")
-            self._db.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", rows)
+            self._db.executemany("INSERT INTO log VALUES (?, ?, ?, ?)", self._sealed(rows))
             if dead:
                 self._db.executemany("DELETE FROM log WHERE revision = ?", [(revision,) for revision in dead])
                 self._db.execute("UPDATE compaction SET revision = ?", (compacted,))
@@ -112,6 +161,19 @@ class Database:
         except sqlite3.Error as error:
             if self._db.in_transaction:
                 self._db.execute("ROLLBACK")
+            raise ServiceUnavailable(_writing(self.path, error)) from error
+
+    def _sealed(self, rows: Sequence[Row]) -> Sequence[Row]:
+        sealer = self._sealer
+        if sealer is None:
+            return rows
+        return [row if row.value is None else row._replace(value=sealer.seal(row.key, row.value)) for row in rows]
+
+    def compact_to(self, revision: int) -> None:
+        """Nothing up to `revision` is known any more but what is current. Raises `ServiceUnavailable`."""
+        try:
+            self._db.execute("UPDATE compaction SET revision = ?", (revision,))
+        except sqlite3.Error as error:
             raise ServiceUnavailable(_writing(self.path, error)) from error
 
     def give_back(self) -> None:

@@ -19,8 +19,19 @@ from typing import NamedTuple
 
 from pilothouse.machinery.errors import ApiError, InternalError
 from pilothouse.store.database import Database, Row
+from pilothouse.store.sealing import Sealer
 from pilothouse.store.state import WINDOW_BYTES, WINDOW_EVENTS, State
-from pilothouse.store.store import Event, KeyExists, Record, RevisionMismatch, StoreClosed, Watcher, resplice, splice
+from pilothouse.store.store import (
+    Event,
+    KeyExists,
+    Record,
+    RevisionMismatch,
+    StoreClosed,
+    Watcher,
+    resplice,
+    splice,
+    unsplice,
+)
 
 log = logging.getLogger(__name__)
 
@@ -44,12 +55,25 @@ class _Group(NamedTuple):
 class SqliteStore:
     """See `Store`. Opens the file at once: construct it inside the running event loop. Raises `DataDirectoryError`."""
 
-    def __init__(self, path: Path, *, window_events: int = WINDOW_EVENTS, window_bytes: int = WINDOW_BYTES) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        sealer: Sealer | None = None,
+        window_events: int = WINDOW_EVENTS,
+        window_bytes: int = WINDOW_BYTES,
+    ) -> None:
         self._loop = asyncio.get_running_loop()
         self._state = State(window_events=window_events, window_bytes=window_bytes)
-        self._database = Database(path)
+        self._sealer = sealer
+        self._database = Database(path, sealer)
         self._dead: deque[int] = deque()
-        self._load()
+        try:
+            self._database.seal_again()
+            self._load()
+        except BaseException:
+            self._database.close()
+            raise
         self._next_revision = self._state.revision + 1
         self._ahead: dict[str, Event] = {}
         """The latest change of each key that is numbered but not yet durable."""
@@ -117,6 +141,16 @@ class SqliteStore:
         revision = self._next_revision
         event = Event(revision, key, resplice(old.value, old.revision, revision), old, True)
         return await self._submit(event, Row(revision, key, None, old.revision))
+
+    async def snapshot(self, path: Path) -> int:
+        """Writes what is current, as of the revision it returns, as a store of its own to `path`, which must not exist.
+
+        It takes nothing from the writer: the values are those in memory, and a thread writes them. Raises OSError,
+        `DataDirectoryError`, `ServiceUnavailable`.
+        """
+        revision, records = self._state.revision, self._state.everything()
+        await asyncio.to_thread(write_snapshot, path, records, revision, self._sealer)
+        return revision
 
     async def close(self) -> None:
         self._closed = True
@@ -270,6 +304,24 @@ class SqliteStore:
             self._dead.extend(
                 _superseded(event.revision, event.previous.revision if event.previous else 0, event.deleted)
             )
+
+
+def write_snapshot(path: Path, records: Sequence[Record], revision: int, sealer: Sealer | None) -> None:
+    """A store's file that holds these records and no history. Raises as `SqliteStore.snapshot`."""
+    if path.exists():
+        raise FileExistsError(f"{path} exists")
+    database = Database(path, sealer)
+    try:
+        ordered = sorted(records, key=lambda record: record.revision)
+        for start in range(0, len(ordered), _GROUP):
+            rows = [
+                Row(record.revision, record.key, unsplice(record.value, record.revision), 0)
+                for record in ordered[start : start + _GROUP]
+            ]
+            database.commit(rows, (), 0)
+        database.compact_to(revision)
+    finally:
+        database.close()
 
 
 def _superseded(revision: int, previous: int, deleted: bool) -> list[int]:

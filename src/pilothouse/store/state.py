@@ -107,6 +107,10 @@ class State:
         low, high = bisect_left(keys, prefix), bisect_left(keys, prefix + "\U0010ffff")
         return [records[key] for key in keys[low:high]]
 
+    def everything(self) -> Sequence[Record]:
+        """Every current record."""
+        return [record for collection in self._collections.values() for record in collection.records.values()]
+
     def list_at(self, prefix: str, revision: int) -> Sequence[Record]:
         """The current list with the window's changes undone, newest first."""
         if revision >= self._collection(prefix).changed:

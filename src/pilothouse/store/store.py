@@ -128,6 +128,11 @@ def splice(value: bytes, revision: int) -> bytes:
     return b'%b"resourceVersion":"%d",%b' % (value[:at], revision, value[at:])
 
 
+def unsplice(spliced: bytes, revision: int) -> bytes:
+    """A document that carries `revision` as its resourceVersion, without it: as it is stored."""
+    return spliced.replace(b'"resourceVersion":"%d",' % revision, b"", 1)
+
+
 def resplice(spliced: bytes, old: int, revision: int) -> bytes:
     """A document that carries `old` as its resourceVersion, with `revision` instead."""
     return spliced.replace(b'"resourceVersion":"%d"' % old, b'"resourceVersion":"%d"' % revision, 1)
