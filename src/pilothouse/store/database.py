@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -41,35 +41,34 @@ class Row(NamedTuple):
 
 
 class Database:
-    """Opens (or creates) the file; `sealer` seals what must not be readable in it. Raises `DataDirectoryError`."""
+    """Opens (or creates) the file; `sealer` seals what must not be readable in it. Raises `DataDirectoryError`.
 
-    def __init__(self, path: Path, sealer: Sealer | None = None) -> None:
+    `connect` opens another disk than the host's, in tests.
+    """
+
+    def __init__(
+        self, path: Path, sealer: Sealer | None = None, connect: Callable[[Path], sqlite3.Connection] | None = None
+    ) -> None:
         self.path = path
         self._sealer = sealer
         try:
-            # Secrets are in it: nobody else may read it, nor the write-ahead log, which takes its mode from it.
-            os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-            fresh = path.stat().st_size == 0
-        except OSError as error:
-            raise DataDirectoryError(f"{path} cannot be opened: {error.strerror}; check the data directory") from error
-        try:
-            self._db = sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
-            self._prepare(fresh)
+            self._db = (connect or _connect)(path)
+            self._prepare()
         except sqlite3.Error as error:
             raise DataDirectoryError(_opening(path, error)) from error
 
-    def _prepare(self, fresh: bool) -> None:
+    def _prepare(self) -> None:
         execute = self._db.execute
-        if fresh:
-            execute("PRAGMA auto_vacuum=INCREMENTAL")
         # Exclusive: no other process can open the file, and the write-ahead log needs no shared memory.
         execute("PRAGMA locking_mode=EXCLUSIVE")
+        # Heeded by an empty file only.
+        execute("PRAGMA auto_vacuum=INCREMENTAL")
         execute("PRAGMA journal_mode=WAL")
         execute("PRAGMA synchronous=FULL")
         execute(f"PRAGMA wal_autocheckpoint={_CHECKPOINT_PAGES}")
         execute(f"PRAGMA journal_size_limit={_WAL_LIMIT}")
         execute("BEGIN IMMEDIATE")
-        if fresh:
+        if not execute("SELECT 1 FROM sqlite_schema").fetchone():
             execute(f"PRAGMA application_id={_APPLICATION_ID}")
             execute(f"PRAGMA user_version={SCHEMA_VERSION}")
             execute(
@@ -184,6 +183,15 @@ class Database:
 
     def close(self) -> None:
         self._db.close()
+
+
+def _connect(path: Path) -> sqlite3.Connection:
+    try:
+        # Nobody else may read it, nor the write-ahead log, which takes its mode from it.
+        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    except OSError as error:
+        raise DataDirectoryError(f"{path} cannot be opened: {error.strerror}; check the data directory") from error
+    return sqlite3.connect(path, timeout=_BUSY_SECONDS, isolation_level=None, check_same_thread=False)
 
 
 def _opening(path: Path, error: sqlite3.Error) -> str:
