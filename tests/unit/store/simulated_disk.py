@@ -1,4 +1,4 @@
-"""A disk in memory that remembers what was synced, for SQLite by apsw's VFS; after a power cut it holds what a disk may.
+"""A disk in memory that remembers what was synced, for SQLite by apsw's VFS; after a power cut it holds what one may.
 
 What was written to a file and not synced may be there or not, in any order, and torn between sectors.
 """
