@@ -15,10 +15,12 @@ from pilothouse.controllers.context import Context
 from pilothouse.controllers.cron_job import controller as cron_job
 from pilothouse.controllers.daemon_set import controller as daemon_set
 from pilothouse.controllers.deployment import controller as deployment
+from pilothouse.controllers.disruption import controller as disruption
 from pilothouse.controllers.endpoint_slice import controller as endpoint_slice
 from pilothouse.controllers.ephemeral_volume import controller as ephemeral_volume
 from pilothouse.controllers.events_ttl import controller as events_ttl
 from pilothouse.controllers.garbage_collector import controller as garbage_collector
+from pilothouse.controllers.horizontal_pod_autoscaler import controller as horizontal_pod_autoscaler
 from pilothouse.controllers.job import controller as job
 from pilothouse.controllers.load_balancer import controller as load_balancer
 from pilothouse.controllers.namespace import controller as namespace
@@ -81,6 +83,8 @@ def controllers(pod_range: str, node_prefix: int) -> list[Controller]:
         Controller(replica_set.NAME, replica_set.run),
         Controller(stateful_set.NAME, stateful_set.run),
         Controller(daemon_set.NAME, daemon_set.run),
+        Controller(disruption.NAME, disruption.run),
+        Controller(horizontal_pod_autoscaler.NAME, horizontal_pod_autoscaler.run),
         Controller(ephemeral_volume.NAME, ephemeral_volume.run),
         Controller(job.NAME, job.run),
         Controller(cron_job.NAME, cron_job.run),

@@ -17,6 +17,7 @@ from pilothouse.kinds.apps.daemon_set import DaemonSet
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.apps.stateful_set import StatefulSet
+from pilothouse.kinds.autoscaling.horizontal_pod_autoscaler import HorizontalPodAutoscaler
 from pilothouse.kinds.batch.cron_job import CronJob
 from pilothouse.kinds.batch.job import Job
 from pilothouse.kinds.core.namespace import Namespace
@@ -24,9 +25,11 @@ from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.replication_controller import ReplicationController
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
+from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
 from pilothouse.kinds.view import Object
 from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.objects import Obj, timestamp
@@ -39,13 +42,16 @@ _WATCHED: tuple[type[Object], ...] = (
     DaemonSet,
     Deployment,
     EndpointSlice,
+    HorizontalPodAutoscaler,
     Job,
     Namespace,
     Node,
     PersistentVolume,
     PersistentVolumeClaim,
     Pod,
+    PodDisruptionBudget,
     ReplicaSet,
+    ReplicationController,
     Service,
     ServiceAccount,
     StatefulSet,
@@ -78,7 +84,7 @@ class Cluster:
 
     def _pod_seen(self, key: str, old: Pod | None, new: Pod | None) -> None:
         if new is not None:
-            task = asyncio.get_running_loop().create_task(self._run_pod(new))
+            task = asyncio.get_running_loop().create_task(self.run_pod(new))
             self._pod_tasks.add(task)
             task.add_done_callback(self._pod_tasks.discard)
 
@@ -95,7 +101,7 @@ class Cluster:
             informers=self.informers,
         )
 
-    async def _run_pod(self, pod: Pod) -> None:
+    async def run_pod(self, pod: Pod) -> None:
         """What a node would report."""
         try:
             if not pod.spec.node_name or not self.runs_pods:

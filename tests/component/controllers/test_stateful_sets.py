@@ -76,7 +76,7 @@ async def test_pods_start_one_after_the_other_with_names_of_their_own(cluster: C
     assert cluster.get(StatefulSet, DB).status.ready_replicas == 1
     assert cluster.get(Pod, "shop/db-2") is None
     cluster.unready = lambda pod: False
-    await cluster._run_pod(cluster.get(Pod, "shop/db-1"))
+    await cluster.run_pod(cluster.get(Pod, "shop/db-1"))
     await cluster.until(lambda: settled(cluster))
     pod = cluster.get(Pod, "shop/db-2")
     assert pod.metadata.labels["statefulset.kubernetes.io/pod-name"] == "db-2"

@@ -58,6 +58,22 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule(f"{READ} create delete patch", "", "pods"),
         rule(READ, "", "nodes"),
     ),
+    "disruption-controller": (
+        rule(READ, "policy", "poddisruptionbudgets"),
+        rule(_CHANGE, "policy", "poddisruptionbudgets/status"),
+        rule(READ, "apps", "deployments replicasets statefulsets"),
+        rule(READ, "", "replicationcontrollers"),
+        rule("get", "*", "*/scale"),
+        rule(_CHANGE, "", "pods/status"),
+    ),
+    "horizontal-pod-autoscaler": (
+        rule(READ, "autoscaling", "horizontalpodautoscalers"),
+        rule(_CHANGE, "autoscaling", "horizontalpodautoscalers/status"),
+        rule(f"get {_CHANGE}", "*", "*/scale"),
+        rule("list", "", "pods"),
+        rule("list", "metrics.k8s.io", "pods"),
+        rule("get list", "custom.metrics.k8s.io external.metrics.k8s.io", "*"),
+    ),
     "ephemeral-volume-controller": (
         rule(READ, "", "pods"),
         rule("update", "", "pods/finalizers"),

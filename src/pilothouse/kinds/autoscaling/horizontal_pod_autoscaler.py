@@ -5,17 +5,118 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import ClassVar
 
+import msgspec
+
+from pilothouse.kinds.autoscaling.rules import check_autoscaler
 from pilothouse.kinds.columns import AGE, NAME, NONE, UNKNOWN, UNSET, Column, field
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import section
-from pilothouse.kinds.view import Object
+from pilothouse.kinds.view import Condition, LabelSelector, Object, View
 from pilothouse.machinery.objects import Obj, Resource
+
+
+class CrossVersionObjectReference(View):
+    api_version: str = ""
+    kind: str = ""
+    name: str = ""
+
+
+class MetricTarget(View):
+    """One of the three is set: two quantities and a percentage of the request."""
+
+    type: str = ""
+    value: str | int | float | None = None
+    average_value: str | int | float | None = None
+    average_utilization: int | None = None
+
+
+class MetricIdentifier(View):
+    name: str = ""
+    selector: LabelSelector | None = None
+
+
+class ResourceMetricSource(View):
+    name: str = ""
+    target: MetricTarget = msgspec.field(default_factory=MetricTarget)
+
+
+class ContainerResourceMetricSource(View):
+    name: str = ""
+    container: str = ""
+    target: MetricTarget = msgspec.field(default_factory=MetricTarget)
+
+
+class PodsMetricSource(View):
+    metric: MetricIdentifier = msgspec.field(default_factory=MetricIdentifier)
+    target: MetricTarget = msgspec.field(default_factory=MetricTarget)
+
+
+class ObjectMetricSource(View):
+    described_object: CrossVersionObjectReference = msgspec.field(default_factory=CrossVersionObjectReference)
+    metric: MetricIdentifier = msgspec.field(default_factory=MetricIdentifier)
+    target: MetricTarget = msgspec.field(default_factory=MetricTarget)
+
+
+class ExternalMetricSource(View):
+    metric: MetricIdentifier = msgspec.field(default_factory=MetricIdentifier)
+    target: MetricTarget = msgspec.field(default_factory=MetricTarget)
+
+
+class MetricSpec(View):
+    """`type` names the one source that is set."""
+
+    type: str = ""
+    resource: ResourceMetricSource | None = None
+    container_resource: ContainerResourceMetricSource | None = None
+    pods: PodsMetricSource | None = None
+    object: ObjectMetricSource | None = None
+    external: ExternalMetricSource | None = None
+
+
+class HPAScalingPolicy(View):
+    type: str = ""
+    value: int = 0
+    period_seconds: int = 0
+
+
+class HPAScalingRules(View):
+    stabilization_window_seconds: int | None = None
+    select_policy: str | None = None
+    policies: list[HPAScalingPolicy] = []
+    tolerance: str | int | float | None = None
+
+
+class HorizontalPodAutoscalerBehavior(View):
+    scale_up: HPAScalingRules | None = None
+    scale_down: HPAScalingRules | None = None
+
+
+class HorizontalPodAutoscalerSpec(View):
+    scale_target_ref: CrossVersionObjectReference = msgspec.field(default_factory=CrossVersionObjectReference)
+    min_replicas: int | None = None
+    max_replicas: int = 0
+    metrics: list[MetricSpec] = []
+    behavior: HorizontalPodAutoscalerBehavior | None = None
+
+
+class HorizontalPodAutoscalerStatus(View):
+    """`current_metrics` are MetricStatus trees."""
+
+    observed_generation: int | None = None
+    last_scale_time: str | None = None
+    current_replicas: int = 0
+    desired_replicas: int = 0
+    current_metrics: list[Obj] = []
+    conditions: list[Condition] = []
 
 
 class HorizontalPodAutoscaler(Object):
     resource: ClassVar[Resource] = Resource(
         "autoscaling", "v2", "HorizontalPodAutoscaler", "horizontalpodautoscalers", True
     )
+
+    spec: HorizontalPodAutoscalerSpec = msgspec.field(default_factory=HorizontalPodAutoscalerSpec)
+    status: HorizontalPodAutoscalerStatus = msgspec.field(default_factory=HorizontalPodAutoscalerStatus)
 
 
 DEFAULT_CPU_UTILIZATION = 80
@@ -31,10 +132,22 @@ def cpu_utilization(percent: int) -> Obj:
 
 
 def _defaults(obj: Obj) -> None:
+    """Upstream's: at least one replica, the CPU metric, and the scaling rules of a behaviour that is given."""
     spec = obj.setdefault("spec", {})
     spec.setdefault("minReplicas", 1)
     if not spec.get("metrics"):
         spec["metrics"] = [cpu_utilization(DEFAULT_CPU_UTILIZATION)]
+    behavior = spec.get("behavior")
+    if behavior is None:
+        return
+    pods = {"type": "Pods", "value": 4, "periodSeconds": 15}
+    percent = {"type": "Percent", "value": 100, "periodSeconds": 15}
+    up = behavior.setdefault("scaleUp", {})
+    up.setdefault("stabilizationWindowSeconds", 0)
+    for rules, policies in ((up, [pods, percent]), (behavior.setdefault("scaleDown", {}), [percent])):
+        rules.setdefault("selectPolicy", "Max")
+        if "policies" not in rules:
+            rules["policies"] = [dict(policy) for policy in policies]
 
 
 def _targets(obj: Obj) -> str:
@@ -93,4 +206,5 @@ KIND = Kind(
         AGE,
     ),
     defaults=_defaults,
+    rules=check_autoscaler,
 )

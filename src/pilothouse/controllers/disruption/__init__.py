@@ -1,0 +1,1 @@
+"""PodDisruptionBudgets: how many of an application's pods may be evicted now."""

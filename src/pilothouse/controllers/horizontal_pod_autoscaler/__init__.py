@@ -1,0 +1,1 @@
+"""HorizontalPodAutoscalers: as many replicas as the measured load asks for."""
