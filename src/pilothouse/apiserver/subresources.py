@@ -9,6 +9,7 @@ from pilothouse.apiserver.call import Verb
 from pilothouse.apiserver.change import STATUS
 from pilothouse.apiserver.verbs import binding, eviction, scale, streams, token
 from pilothouse.apiserver.verbs.approval import APPROVAL
+from pilothouse.apiserver.verbs.ephemeral import EPHEMERAL
 from pilothouse.apiserver.verbs.finalize import FINALIZE
 from pilothouse.apiserver.verbs.get import get
 from pilothouse.apiserver.verbs.patch import patch_of
@@ -34,6 +35,7 @@ _BY_KIND: Mapping[tuple[str, str], Mapping[str, Subresource]] = {
         "attach": Subresource({"create": streams.attach}, "PodAttachOptions"),
         "binding": Subresource({"create": binding.bind}, "Binding"),
         "eviction": Subresource({"create": eviction.evict}, "Eviction", "policy", "v1"),
+        "ephemeralcontainers": Subresource({"get": get, "update": update_of(EPHEMERAL), "patch": patch_of(EPHEMERAL)}),
         "exec": Subresource({"create": streams.exec_}, "PodExecOptions"),
         "log": Subresource({"get": streams.log}, "Pod"),
         "portforward": Subresource({"create": streams.portforward}, "PodPortForwardOptions"),

@@ -62,6 +62,12 @@ class Tasks:
             self.cancel(*key)
 
 
+def _list_of(pod: Pod, container: str) -> str:
+    if any(c.name == container for c in pod.spec.init_containers):
+        return "initContainers"
+    return "ephemeralContainers" if any(c.name == container for c in pod.spec.ephemeral_containers) else "containers"
+
+
 @dataclass(slots=True, kw_only=True)
 class Context:
     """The node's parts, as actions use them."""
@@ -104,6 +110,5 @@ class Context:
         pod = state.pod
         if pod is None:
             return
-        inits = {c.name for c in pod.spec.init_containers}
-        path = f"spec.{'initContainers' if container in inits else 'containers'}{{{container}}}" if container else ""
+        path = f"spec.{_list_of(pod, container)}{{{container}}}" if container else ""
         self.recorder.event(pod, type, reason, message, field_path=path)

@@ -205,7 +205,15 @@ def _run(plan: Plan, state: PodState, pod: Pod, now: float) -> None:
 
 
 def _wanted(state: PodState, pod: Pod) -> list[Container]:
-    """The containers that should be running next and are not, in the order of their start."""
+    """The containers that should be running next and are not, in the order of their start.
+
+    Ephemeral ones first and once only: they are there to find out why others do not start.
+    """
+    ephemeral: list[Container] = [c for c in pod.spec.ephemeral_containers if c.name not in state.containers]
+    return ephemeral + _wanted_of_its_own(state, pod)
+
+
+def _wanted_of_its_own(state: PodState, pod: Pod) -> list[Container]:
     wanted = []
     initialized = any(_ran_here(state, container) for container in pod.spec.containers)
     for container in pod.spec.init_containers:
@@ -285,7 +293,12 @@ def _stop_unwanted(plan: Plan, state: PodState, pod: Pod, run: ContainerState, n
 
 
 def find_container(pod: Pod, name: str) -> Container | None:
-    return next((c for c in [*pod.spec.containers, *pod.spec.init_containers] if c.name == name), None)
+    return next((c for c in all_containers(pod) if c.name == name), None)
+
+
+def all_containers(pod: Pod) -> list[Container]:
+    """Containers of every sort."""
+    return [*pod.spec.init_containers, *pod.spec.containers, *pod.spec.ephemeral_containers]
 
 
 def waiting_for(state: PodState, now: float) -> tuple[dict[str, Waiting], float | None]:

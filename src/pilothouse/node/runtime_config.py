@@ -98,6 +98,7 @@ def container_config(
     environment: Mapping[str, str],
     mounts: Sequence[BindMount],
     placement: Placement,
+    target: str = "",
 ) -> cri.ContainerConfig:
     """The configuration of one attempt at a container. Raises RefusedConfiguration."""
     limits = container_limits(container)
@@ -144,6 +145,6 @@ def container_config(
                 memory_limit_in_bytes=limits.memory_bytes,
                 oom_score_adj=oom_score_adj(pod, container, placement.memory_capacity),
             ),
-            security_context=container_security(pod, container, image_user, placement.seccomp_dir),
+            security_context=container_security(pod, container, image_user, placement.seccomp_dir, target),
         ),
     )

@@ -84,9 +84,16 @@ def groups(pod: Pod) -> list[int]:
     return list(dict.fromkeys([*context.supplemental_groups, *([context.fs_group] if context.fs_group else [])]))
 
 
-def namespaces(pod: Pod) -> cri.NamespaceOption:
-    """Which namespaces the pod's containers share with the pod or the host."""
+def namespaces(pod: Pod, target: str = "") -> cri.NamespaceOption:
+    """Which namespaces the pod's containers share with the pod or the host.
+
+    `target` is the runtime's id of the container whose processes an ephemeral container is to see.
+    """
     spec = pod.spec
+    if target and not (spec.host_pid or spec.share_process_namespace):
+        network = cri.NODE if spec.host_network else cri.POD
+        ipc = cri.NODE if spec.host_ipc else cri.POD
+        return cri.NamespaceOption(network=network, pid=cri.TARGET, ipc=ipc, target_id=target)
     pid = cri.POD if spec.share_process_namespace else cri.CONTAINER
     return cri.NamespaceOption(
         network=cri.NODE if spec.host_network else cri.POD,
@@ -112,14 +119,14 @@ def sandbox_security(pod: Pod) -> cri.LinuxSandboxSecurityContext:
 
 
 def container_security(
-    pod: Pod, container: Container, image: ImageUser, seccomp_dir: str
+    pod: Pod, container: Container, image: ImageUser, seccomp_dir: str, target: str = ""
 ) -> cri.LinuxContainerSecurityContext:
     """The container's context. seccomp left unset by the pod becomes RuntimeDefault: for CRI, unset is unconfined."""
     verify_non_root(pod, container, image)
     inner = container.security_context or SecurityContext()
     privileged = bool(inner.privileged)
     context = cri.LinuxContainerSecurityContext(
-        namespace_options=namespaces(pod),
+        namespace_options=namespaces(pod, target),
         supplemental_groups=groups(pod),
         privileged=privileged,
         readonly_rootfs=bool(inner.read_only_root_filesystem),

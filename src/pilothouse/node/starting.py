@@ -9,7 +9,7 @@ import os
 import re
 import time
 
-from pilothouse.kinds.core.pod import Container, Pod
+from pilothouse.kinds.core.pod import Container, EphemeralContainer, Pod
 from pilothouse.machinery.errors import ApiError
 from pilothouse.node import hooks
 from pilothouse.node.context import Context
@@ -104,8 +104,8 @@ async def _create(
     sandbox = state.sandbox
     assert sandbox is not None
     variables = environment(pod, container, await _sources(context, state, pod, container))
-    if not context.volumes.knows(state.uid):
-        # Found set up by an earlier process of this node, and not yet looked at by this one.
+    if not context.volumes.knows(state.uid, container):
+        # Found set up by an earlier process of this node, or first mounted by a container that was added.
         await context.volumes.set_up(pod, volume_sources(context, state))
     mounts = await context.volumes.binds(pod, container, variables)
     mounts += await asyncio.to_thread(
@@ -122,6 +122,7 @@ async def _create(
         environment=variables,
         mounts=mounts,
         placement=placement,
+        target=_target(state, container),
     )
     container_id = await context.runtime.create_container(sandbox.id, config, config_of(context, pod, sandbox.attempt))
     lifecycle = container.lifecycle
@@ -146,6 +147,17 @@ async def _create(
         context.pods.disown(older.id)
         context.tasks.start(state.uid, f"removal of {older.id}", _remove(context, older))
     return run
+
+
+def _target(state: PodState, container: Container) -> str:
+    """The id of the container whose processes an ephemeral one is to see. Raises RefusedConfiguration."""
+    name = container.target_container_name if isinstance(container, EphemeralContainer) else ""
+    if not name:
+        return ""
+    run = state.containers.get(name)
+    if run is None or not run.running:
+        raise RefusedConfiguration(f'unable to find target container "{name}": it is not running')
+    return run.id
 
 
 async def _free_name(context: Context, message: str) -> None:

@@ -38,6 +38,10 @@ def pod_status(
     if init:
         status["initContainerStatuses"] = init
     status["containerStatuses"] = main
+    if pod.spec.ephemeral_containers:
+        status["ephemeralContainerStatuses"] = [
+            _container_status(state, pod, c, waiting) for c in pod.spec.ephemeral_containers
+        ]
     status["conditions"] = _conditions(state, pod, phase, init, main, now, sent)
     return status
 

@@ -216,6 +216,15 @@ def volumes_not_there_yet() -> PodState:
     return made
 
 
+def looked_into() -> PodState:
+    """Ephemeral containers start first, even while an init container fails, and once only."""
+    made = state(pod({"i": {}}, ephemeralContainers=[{"name": "debug", "image": "t"}, {"name": "old", "image": "t"}]))
+    run(made, "i", Phase.EXITED, 1, finished_at=NOW - 60)
+    made.containers["old"] = ContainerState("old", "id-old", phase=Phase.EXITED, sandbox_id="s1")
+    made.images = {"debug": "sha256:3"}
+    return made
+
+
 SCENARIOS: list[Callable[[], PodState]] = [
     new_pod,
     sandbox_and_images_there,
@@ -243,6 +252,7 @@ SCENARIOS: list[Callable[[], PodState]] = [
     refused,
     past_its_deadline,
     volumes_not_there_yet,
+    looked_into,
 ]
 
 

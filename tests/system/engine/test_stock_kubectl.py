@@ -122,7 +122,10 @@ def read_until(ours: int, pattern: str, seconds: float = 20.0) -> str:
     seen, deadline = "", time.monotonic() + seconds
     while not re.search(pattern, seen):
         assert select.select([ours], [], [], max(0.0, deadline - time.monotonic()))[0], seen
-        seen += os.read(ours, 4096).decode()
+        try:
+            seen += os.read(ours, 4096).decode()
+        except OSError as error:
+            raise AssertionError(f"the other end closed the terminal after {seen!r}") from error
     return seen
 
 
@@ -145,6 +148,41 @@ def test_exec_on_a_terminal(pod: Machine) -> None:
         read_until(ours, "begun")
         interrupt(ours)
         os.write(ours, b"exit\n")
+
+
+def test_debug_adds_a_container(pod: Machine, images: Images) -> None:
+    """The container added sees the target's processes, and the pod's own containers go on."""
+    before = pod.starts("-l", "app=tools")
+    debug = (
+        "debug",
+        "-it",
+        "tools",
+        f"--image={images.tools}",
+        "--target=main",
+        "--container=look",
+    )
+    with terminal(pod, *debug, "--", "sh") as ours:
+        os.write(ours, b"\n")
+        read_until(ours, r"[#$] ")
+        os.write(ours, b"busybox cat /proc/1/cmdline; echo; echo e''nd\n")
+        assert "trap" in read_until(ours, r"end")
+        os.write(ours, b"exit 3\n")
+
+    def ended() -> bool:
+        (status,) = pod.get("pod", "tools")["status"]["ephemeralContainerStatuses"]
+        return bool(status["state"].get("terminated", {}).get("exitCode") == 3)
+
+    until(ended, "the debugging container has ended")
+    assert pod.starts("-l", "app=tools").items() >= before.items()
+    assert "look" in pod.kubectl("describe", "pod", "tools")
+
+
+def test_debug_makes_a_copy(pod: Machine) -> None:
+    change = ("--copy-to=tools-copy", "--share-processes", "--container=main")
+    pod.kubectl("debug", "tools", *change, "--", "sh", "-c", "while sleep 1; do :; done")
+    pod.kubectl("wait", "pod/tools-copy", "--for=condition=Ready", "--timeout=30s")
+    assert pod.get("pod", "tools-copy")["spec"]["shareProcessNamespace"] is True
+    pod.kubectl("delete", "pod", "tools-copy", "--now")
 
 
 def test_cp_both_ways(pod: Machine) -> None:

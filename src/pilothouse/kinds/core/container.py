@@ -198,3 +198,9 @@ class Container(View):
     stdin: bool = False
     stdin_once: bool = False
     tty: bool = False
+
+
+class EphemeralContainer(Container):
+    """A container added to a pod that runs, to look into it; `target_container_name` shares its processes."""
+
+    target_container_name: str = ""

@@ -30,7 +30,7 @@ def check_containers(spec: Obj, path: str, volumes: frozenset[str], problems: Pr
     host_ports: set[str] = set()
     for index, container in enumerate(spec.get("initContainers") or ()):
         at = f"{path}.initContainers[{index}]"
-        _check_container(container, at, volumes, seen, problems)
+        check_container(container, at, volumes, seen, problems)
         _check_init(container, at, problems)
         # Init containers that end never hold a port at the same time as another container.
         if container.get("restartPolicy") == "Always":
@@ -39,7 +39,7 @@ def check_containers(spec: Obj, path: str, volumes: frozenset[str], problems: Pr
         problems.required(f"{path}.containers")
     for index, container in enumerate(containers):
         at = f"{path}.containers[{index}]"
-        _check_container(container, at, volumes, seen, problems)
+        check_container(container, at, volumes, seen, problems)
         if "restartPolicy" in container or "restartPolicyRules" in container:
             problems.forbidden(
                 f"{at}.restartPolicy", "Pilothouse supports a restart policy of its own for init containers only"
@@ -47,7 +47,8 @@ def check_containers(spec: Obj, path: str, volumes: frozenset[str], problems: Pr
         _check_host_ports(container, at, bool(spec.get("hostNetwork")), host_ports, problems)
 
 
-def _check_container(container: Obj, path: str, volumes: frozenset[str], seen: set[str], problems: Problems) -> None:
+def check_container(container: Obj, path: str, volumes: frozenset[str], seen: set[str], problems: Problems) -> None:
+    """What holds for containers of every sort; their names are added to `seen`."""
     name, image = container.get("name") or "", container.get("image") or ""
     if not name:
         problems.required(f"{path}.name")

@@ -44,7 +44,7 @@ def default_pod_spec(spec: Obj) -> None:
     if account:
         spec["serviceAccountName"] = spec["serviceAccount"] = account
     canonical_quantities(spec.get("overhead"))
-    for container in _containers(spec):
+    for container in [*_containers(spec), *(spec.get("ephemeralContainers") or ())]:
         _default_container(container)
     for volume in spec.get("volumes") or ():
         _default_volume(volume)

@@ -54,7 +54,9 @@ KIND = Kind(
     view=Pod,
     short_names=("po",),
     categories=("all",),
-    subresources=frozenset({"status", "binding", "eviction", "log", "exec", "attach", "portforward"}),
+    subresources=frozenset(
+        {"status", "binding", "ephemeralcontainers", "eviction", "log", "exec", "attach", "portforward"}
+    ),
     columns=COLUMNS,
     generation_fields=("spec",),
     defaults=default_pod,

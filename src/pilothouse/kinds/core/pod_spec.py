@@ -7,6 +7,7 @@ import msgspec
 from pilothouse.kinds.core.container import (
     AppArmorProfile,
     Container,
+    EphemeralContainer,
     ResourceRequirements,
     SeccompProfile,
     SELinuxOptions,
@@ -148,6 +149,7 @@ class PodSecurityContext(View):
 class PodSpec(View):
     containers: list[Container] = []
     init_containers: list[Container] = []
+    ephemeral_containers: list[EphemeralContainer] = []
     volumes: list[Volume] = []
     restart_policy: str = "Always"
     termination_grace_period_seconds: int | None = None

@@ -66,4 +66,5 @@ class PodStatus(View):
     qos_class: str = ""
     container_statuses: list[ContainerStatus] = []
     init_container_statuses: list[ContainerStatus] = []
+    ephemeral_container_statuses: list[ContainerStatus] = []
     observed_generation: int | None = None

@@ -64,5 +64,5 @@ def _require_known(state: PodState, name: str) -> None:
             raise NotFound(f'container "{name}" not found in pod "{state.name}"')
         return
     spec = state.pod.spec
-    if name not in {entry.name for entry in (*spec.containers, *spec.init_containers)}:
+    if name not in {entry.name for entry in (*spec.containers, *spec.init_containers, *spec.ephemeral_containers)}:
         raise NotFound(f'container "{name}" not found in pod "{state.name}"')

@@ -12,6 +12,7 @@ from pilothouse.client.client import Client
 from pilothouse.kinds.core.pod import Container, Pod, Volume, VolumeProjection
 from pilothouse.linux.mounts import EscapeError, bind_beneath, is_mount, mount_tmpfs, unmount, unmount_below
 from pilothouse.node.environment import Sources, expand
+from pilothouse.node.plan import all_containers
 from pilothouse.node.references import References
 from pilothouse.node.resources import pod_limits
 from pilothouse.node.runtime_config import BindMount
@@ -51,7 +52,7 @@ class Volumes:
 
     async def set_up(self, pod: Pod, sources: Sources) -> Mounted:
         """Sets up what the pod's containers mount. Raises VolumeError, ApiError, OSError."""
-        needed = {mount.name for c in [*pod.spec.init_containers, *pod.spec.containers] for mount in c.volume_mounts}
+        needed = {mount.name for c in all_containers(pod) for mount in c.volume_mounts}
         volumes = [volume for volume in pod.spec.volumes if volume.name in needed]
         mounted = Mounted()
         payloads: dict[str, tuple[Payload, bool]] = {}
@@ -153,9 +154,10 @@ class Volumes:
             marker.parent.mkdir(parents=True, exist_ok=True)
             marker.touch()
 
-    def knows(self, uid: str) -> bool:
-        """Whether `set_up` succeeded for the pod in this process."""
-        return uid in self._mounted
+    def knows(self, uid: str, container: Container) -> bool:
+        """Whether `set_up` succeeded in this process for what the container mounts."""
+        mounted = self._mounted.get(uid)
+        return mounted is not None and all(mount.name in mounted.paths for mount in container.volume_mounts)
 
     def intact(self, pod: Pod) -> bool:
         """Whether the volumes of a pod found running are still set up (no reboot took the memory file systems)."""
