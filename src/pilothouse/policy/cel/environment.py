@@ -1,0 +1,107 @@
+"""Compiles expressions: parsed and checked by cel-expr-python, evaluated by our own functions.
+
+Why not evaluated there: no cost limit, no deadline, and the interpreter's lock held meanwhile (docs/decisions/0025).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import orjson
+from cel_expr_python import cel
+
+from pilothouse.policy.cel import checks, library, types
+from pilothouse.policy.cel.errors import CompileError
+from pilothouse.policy.cel.program import Program
+from pilothouse.policy.cel.registry import DECLARED, OVERLOADS
+from pilothouse.policy.cel.tree import read
+from pilothouse.policy.cel.types import Type, spec
+
+_ = library.__all__  # imported to have its functions declared
+
+_REDEFINED = ("_<_", "_<=_", "_>_", "_>=_", "string")
+"""Functions that Kubernetes' CEL has for more types than plain CEL; the parser takes no second declaration of one."""
+_OPAQUE = (
+    *("kubernetes.authorization.Authorizer", "kubernetes.authorization.PathCheck"),
+    *("kubernetes.authorization.GroupCheck", "kubernetes.authorization.ResourceCheck"),
+    *("kubernetes.authorization.Decision", "kubernetes.Quantity", "kubernetes.URL", "net.IP", "net.CIDR"),
+    *("kubernetes.Semver", "kubernetes.NamedFormat"),
+)
+_WRAPPING = re.compile(r"^[A-Z_]+: (.*?)(?: \[[A-Z_]+\])?$", re.DOTALL)
+_PLACE = re.compile(r"<input>:(-?\d+):(-?\d+)")
+_FIELD = re.compile(r"undefined field '([^']*)' not found in struct '[^']*'")
+
+
+class Environment:
+    """What expressions may name. `messages` describes object types by a protobuf file (`schema.py`)."""
+
+    def __init__(self, variables: Mapping[str, Type], messages: bytes = b"") -> None:
+        self.variables = dict(variables)
+        config = cel.NewEnvConfigFromYaml(orjson.dumps(_config(self.variables)).decode())
+        self._env = cel.NewEnv(_pool(messages), config=config) if messages else cel.NewEnv(config=config)
+
+    def compile(self, expression: str, results: Sequence[Type] = ()) -> Program:
+        """The program of an expression that gives one of the types `results` (none: any). Raises CompileError."""
+        try:
+            expression.encode()
+            checked = read(self._env.compile(expression).serialize())
+        except UnicodeEncodeError as error:
+            raise CompileError(f"ERROR: <input>:1:1: not valid text: {error.reason}", 1, 1) from None
+        except RuntimeError as error:
+            raise _compile_error(str(error), expression) from None
+        checks.check(checked, expression)
+        if results and checked.result not in results and checked.result != types.DYN:
+            wanted = " or ".join(str(entry) for entry in results)
+            raise CompileError(f"must evaluate to {wanted}", 1, 1)
+        return Program(expression, checked)
+
+
+def compile(
+    expression: str, variables: Mapping[str, Type], results: Sequence[Type] = (), messages: bytes = b""
+) -> Program:
+    """Compiles one expression; environments are remembered by what they declare. Raises CompileError."""
+    return _environment(tuple(sorted(variables.items())), messages).compile(expression, results)
+
+
+@lru_cache(maxsize=64)
+def _environment(variables: tuple[tuple[str, Type], ...], messages: bytes) -> Environment:
+    return Environment(dict(variables), messages)
+
+
+def _config(variables: Mapping[str, Type]) -> dict[str, Any]:
+    declared = [{"name": name, **spec(kind)} for name, kind in variables.items()]
+    declared += [{"name": name, **spec(Type("type", (Type(name),)))} for name in _OPAQUE]
+    return {
+        "name": "kubernetes",
+        "stdlib": {"exclude_functions": [{"name": name} for name in _REDEFINED]},
+        "extensions": [{"name": "optional"}, {"name": "two-var-comprehensions"}],
+        "functions": [
+            {"name": name, "overloads": [overload.spec() for overload in OVERLOADS[name]]} for name in sorted(DECLARED)
+        ],
+        "variables": declared,
+    }
+
+
+def _pool(messages: bytes) -> Any:
+    from google.protobuf import descriptor_pool, duration_pb2, struct_pb2, timestamp_pb2
+
+    pool = descriptor_pool.DescriptorPool()
+    for known in (timestamp_pb2, struct_pb2, duration_pb2):
+        pool.AddSerializedFile(known.DESCRIPTOR.serialized_pb)
+    pool.AddSerializedFile(messages)
+    return pool
+
+
+def _compile_error(text: str, expression: str) -> CompileError:
+    """The parser's report in the form that cel-go gives it."""
+    found = _WRAPPING.match(text)
+    text = found[1] if found else text
+    text = _FIELD.sub(r"undefined field '\1'", text).replace("__dot__", ".")
+    place = _PLACE.search(text)
+    if place is None or int(place[1]) < 1:
+        reason = text.splitlines()[0].rpartition("<input>:-1:-1: ")[2] or text
+        return CompileError(f"ERROR: <input>:1:1: {reason}", 1, 1)
+    return CompileError(text, int(place[1]), int(place[2]))
