@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from functools import lru_cache
 from typing import Any
 
 from pilothouse.apiserver.accept import JSON, media_types
 from pilothouse.apiserver.call import Call
 from pilothouse.client.wire import Request
-from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.kind import published_schema
 from pilothouse.machinery.errors import BadRequest, UnsupportedMediaType
 from pilothouse.machinery.objects import Obj, Resource
-from pilothouse.machinery.schema import GroupVersionKind, Schema, UnknownKind, schema_for
+from pilothouse.machinery.schema import GroupVersionKind, Schema
 from pilothouse.machinery.strict_json import Decoded, strict_json
-from pilothouse.machinery.structural import examine, strict_error, type_error
+from pilothouse.machinery.structural import Examination, examine, strict_error, type_error
 
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
@@ -40,13 +39,9 @@ def decode_body(body: bytes, content_type: str, *, duplicates: bool) -> Decoded:
     )
 
 
-@lru_cache(maxsize=256)
-def schema_of(resource: Resource) -> Schema | None:
-    """The published schema of a kind, None when there is none."""
-    try:
-        return schema_for(resource.group, resource.version, resource.kind)
-    except UnknownKind:
-        return None
+def schema_of(call: Call, resource: Resource) -> Schema | None:
+    """The schema of the call's kind or, of another resource (a subresource's), the published one; None without."""
+    return call.kind.schema if resource == call.resource else published_schema(resource)
 
 
 def read_object(call: Call, expected: Resource | None = None) -> Obj:
@@ -83,10 +78,11 @@ def check_type(tree: Obj, resource: Resource) -> None:
 
 def in_shape(call: Call, resource: Resource, tree: Obj, duplicates: Sequence[str] = ()) -> Obj:
     """The tree as its schema wants it. Raises BadRequest for wrong types, and unknown fields if they are refused."""
-    schema = schema_of(resource)
-    if schema is None:
-        return tree
-    examination = examine(schema, tree)
+    if resource == call.resource:
+        examination = call.kind.examine(tree)
+    else:
+        schema = published_schema(resource)
+        examination = Examination(tree) if schema is None else examine(schema, tree)
     gvk = GroupVersionKind(resource.group, resource.version, resource.kind)
     if examination.causes:
         raise type_error(gvk, examination.causes)
@@ -103,19 +99,11 @@ def in_shape(call: Call, resource: Resource, tree: Obj, duplicates: Sequence[str
     return examination.tree
 
 
-def fill_in(kind: Kind, tree: Obj) -> None:
-    """Fills in the kind's defaults, in place; nulls have been dropped already where there was a schema to go by."""
-    if schema_of(kind.resource) is None:
-        kind.default(tree)
-    else:
-        kind.defaults(tree)
-
-
 def read_shape(request: Request, resource: Resource) -> Obj:
     """The object in a body that is not stored (options, a question), unknown fields dropped. Raises BadRequest."""
     decoded = decode_body(request.body, request.headers.get("content-type", ""), duplicates=False)
     tree = as_object(decoded.value)
-    schema = schema_of(resource)
+    schema = published_schema(resource)
     if schema is None:
         return tree
     examination = examine(schema, tree)

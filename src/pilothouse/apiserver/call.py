@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -11,6 +11,7 @@ from pilothouse.apiserver import codec
 from pilothouse.apiserver.chain import Chain
 from pilothouse.apiserver.node_link import NodeLink
 from pilothouse.apiserver.route import Route
+from pilothouse.apiserver.served_kinds import ServedKinds
 from pilothouse.client.wire import Request, Response, User
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import BadRequest
@@ -88,17 +89,9 @@ class Backend:
 
     store: Store
     chain: Chain
-    kinds: dict[tuple[str, str, str], Kind]
+    kinds: ServedKinds
     allocators: Mapping[tuple[str, str], Allocator] = field(default_factory=dict)
     nodes: NodeLink | None = None
 
-    def kind(self, group: str, version: str, plural: str) -> Kind | None:
-        return self.kinds.get((group, version, plural))
-
 
 Verb = Callable[[Backend, Call], Awaitable[Response]]
-
-
-def index_kinds(kinds: Iterable[Kind]) -> dict[tuple[str, str, str], Kind]:
-    """Kinds by group, version and plural."""
-    return {(kind.resource.group, kind.resource.version, kind.resource.plural): kind for kind in kinds}

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from pilothouse.apiserver import codec, refusals
-from pilothouse.apiserver.body import fill_in
 from pilothouse.apiserver.call import WRITE_RETRIES, Backend, Call
 from pilothouse.apiserver.chain import AdmissionRequest
 from pilothouse.apiserver.deletion import is_final
@@ -70,7 +69,7 @@ async def _change_once(
 ) -> Record:
     kind = call.kind
     carry_over(call, new, old)
-    fill_in(kind, new)
+    kind.fill_in(new)
     request = AdmissionRequest(
         user=call.user,
         operation="UPDATE",
@@ -98,7 +97,7 @@ async def _store(
     causes = call.kind.validate(new, old) if aspect.validated else []
     if causes:
         raise invalid_error(call.resource, call.route.name, causes)
-    new = owned(call.resource, new, old, manager)
+    new = owned(call.kind, new, old, manager)
     if new == old or (manager.settled and _same_but_for_times(new, old)):
         return record
     value = codec.encode(new)

@@ -1,13 +1,14 @@
-"""The store as a second version of a kind sees it: keys and objects converted on their way in and out.
+"""The store as a version of a kind sees it that is not the one stored: converted on its way in and out.
 
 Verbs need not know: they are handed this store for such a kind. Events are converted for each watcher, as few watch a
-version that is not the preferred one.
+version that is not the preferred one. Forms: `TwoVersions` of a built-in kind here, custom resources in `versions.py`.
 """
 
 from __future__ import annotations
 
 import builtins
 from collections.abc import Sequence
+from typing import Protocol
 
 from pilothouse.apiserver import codec
 from pilothouse.kinds.kind import StoredAs
@@ -15,7 +16,21 @@ from pilothouse.machinery.objects import Resource
 from pilothouse.store.store import Event, Record, Store, Watcher, splice
 
 
-class _Forms:
+class Forms(Protocol):
+    """Between the form that is served and the one that is stored."""
+
+    def inner_key(self, key: str) -> str:
+        """The key (or prefix, or collection) under which the store has it."""
+
+    def inward(self, value: bytes) -> bytes:
+        """Bytes to store."""
+
+    def record(self, record: Record) -> Record: ...
+
+    def event(self, event: Event) -> Event: ...
+
+
+class TwoVersions:
     """Between the two forms of one kind, keys and bytes."""
 
     def __init__(self, served: Resource, stored: StoredAs) -> None:
@@ -44,11 +59,11 @@ class _Forms:
 
 
 class ConvertedStore:
-    """A `Store` of objects of `served`, kept as `stored` says."""
+    """A `Store` of objects in the form served."""
 
-    def __init__(self, store: Store, served: Resource, stored: StoredAs) -> None:
+    def __init__(self, store: Store, forms: Forms) -> None:
         self._store = store
-        self._forms = _Forms(served, stored)
+        self._forms = forms
 
     @property
     def revision(self) -> int:
@@ -94,7 +109,7 @@ class ConvertedStore:
 
 
 class _ConvertedWatcher:
-    def __init__(self, watcher: Watcher, forms: _Forms) -> None:
+    def __init__(self, watcher: Watcher, forms: Forms) -> None:
         self._watcher = watcher
         self._forms = forms
 

@@ -13,6 +13,7 @@ import orjson
 
 from pilothouse.apiserver.chain import ReviewResource
 from pilothouse.apiserver.subresources import subresource
+from pilothouse.kinds.apiextensions.custom_kind import CustomKind
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.objects import Obj, Resource
 
@@ -38,6 +39,9 @@ class Entry(NamedTuple):
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
+    schema: bytes = b""
+    """Of a custom resource: its `openAPIV3Schema`."""
+    list_kind: str = ""
 
 
 def entries(kinds: Iterable[Kind], reviews: Iterable[ReviewResource]) -> list[Entry]:
@@ -50,6 +54,8 @@ def entries(kinds: Iterable[Kind], reviews: Iterable[ReviewResource]) -> list[En
             kind.short_names,
             kind.categories,
             tuple(_parts(kind)),
+            bytes(kind.raw_schema) if isinstance(kind, CustomKind) else b"",
+            kind.list_kind,
         )
         for kind in kinds
     ]

@@ -15,10 +15,10 @@ from pilothouse.apiserver.health import health
 from pilothouse.apiserver.measures import Measures
 from pilothouse.apiserver.openapi_documents import OpenApiDocuments
 from pilothouse.apiserver.route import Route
+from pilothouse.apiserver.served_kinds import ServedKinds
 from pilothouse.apiserver.snapshots import SNAPSHOTS, Snapshot, answer_snapshot
 from pilothouse.apiserver.version import version_document
 from pilothouse.client.wire import Request, Response
-from pilothouse.kinds.kind import Kind
 from pilothouse.store.store import Store
 
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
@@ -30,16 +30,19 @@ class Documents:
 
     def __init__(
         self,
-        kinds: Sequence[Kind],
+        kinds: ServedKinds,
         chain: Chain,
         measures: Measures,
         store: Store,
         extra: Sequence[Entry] = (),
         snapshots: Mapping[str, Snapshot] | None = None,
     ) -> None:
-        found = [*entries(kinds, chain.reviews), *extra]
-        self._discovery = Discovery(found)
-        self._openapi = OpenApiDocuments(found)
+        self._kinds = kinds
+        self._reviews = chain.reviews
+        self._extra = extra
+        self._openapi = OpenApiDocuments()
+        self._version = -1
+        self._current()
         self._public: Mapping[str, bytes] = chain.documents
         self._measures = measures
         self._store = store
@@ -56,6 +59,7 @@ class Documents:
             return _json(self._index())
         if path == "/metrics":
             return Response(200, {"content-type": _TEXT}, self._measures.text())
+        self._current()
         head = path[: path.index("/", 1)] if "/" in path[1:] else path
         if head in _HEALTH:
             return health(path, request.query, self._store)
@@ -66,6 +70,15 @@ class Documents:
         if head == "/openapi":
             return await self._openapi.answer(request, path)
         return self._discover(request, path)
+
+    def _current(self) -> None:
+        """Follows the kinds that are served."""
+        version = self._kinds.version
+        if version != self._version:
+            self._version = version
+            found = [*entries(self._kinds.all(), self._reviews), *self._extra]
+            self._discovery = Discovery(found)
+            self._openapi.describe(found)
 
     def _discover(self, request: Request, path: str) -> Response:
         if wants_aggregated_discovery(request.headers.get("accept", "")):

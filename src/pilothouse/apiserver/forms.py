@@ -50,7 +50,7 @@ class Renderer:
     def list_head(self, meta: Obj) -> bytes:
         """What goes before the items of a list; they are joined by commas and followed by `]}`."""
         if self.whole:
-            head: Obj = {"kind": f"{self.kind.resource.kind}List", "apiVersion": self.kind.resource.api_version}
+            head: Obj = {"kind": self.kind.list_kind, "apiVersion": self.kind.resource.api_version}
             head["metadata"] = meta
             return orjson.dumps(head)[:-1] + b',"items":['
         if self.form.as_kind == "Table":

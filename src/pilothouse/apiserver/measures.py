@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterator
 
 from pilothouse.apiserver.route import Route
 
@@ -14,10 +14,10 @@ _BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class Measures:
-    """Counters of one server; `resources` are the groups and plurals it serves. `sample_lag` runs beside it."""
+    """Counters of one server; `serves` says whether it serves a group and plural. `sample_lag` runs beside it."""
 
-    def __init__(self, resources: Iterable[tuple[str, str]]) -> None:
-        self._resources = frozenset(resources)
+    def __init__(self, serves: Callable[[str, str], bool]) -> None:
+        self._serves = serves
         self._requests: Counter[tuple[str, str, str, int]] = Counter()
         self._in_progress = 0
         self._lags = [0] * (len(_BUCKETS) + 1)
@@ -29,7 +29,7 @@ class Measures:
     def end(self, route: Route, code: int) -> None:
         self._in_progress -= 1
         # What does not exist is not counted apart, so that nobody can fill the memory with names.
-        known = (route.group, route.resource) in self._resources
+        known = route.is_resource and self._serves(route.group, route.resource)
         place = (route.verb, route.group, route.resource) if known else ("", "", "")
         self._requests[*place, code] += 1
 

@@ -29,9 +29,15 @@ it leave them to the server, which is sent `fieldValidation` with every item any
 class OpenApiDocuments:
     """Made when first asked for: most servers of a small cluster are asked by `kubectl apply` only."""
 
-    def __init__(self, entries: Iterable[Entry]) -> None:
-        self._entries = tuple(entries)
+    def __init__(self) -> None:
+        self._entries: tuple[Entry, ...] = ()
         self._made: OpenApi | None = None
+        self._last: OpenApi | None = None
+
+    def describe(self, entries: Iterable[Entry]) -> None:
+        """What the documents are about from now on; those of group-versions that have not changed are kept."""
+        self._entries = tuple(entries)
+        self._last, self._made = self._made or self._last, None
 
     def _documents(self) -> OpenApi:
         if self._made is None:
@@ -43,9 +49,14 @@ class OpenApiDocuments:
                     entry.resource,
                     frozenset(entry.verbs),
                     tuple(ServedSubresource(part.name, frozenset(part.verbs), _kind(part)) for part in entry.parts),
+                    entry.schema,
+                    entry.list_kind,
                 )
                 for entry in self._entries
             )
+            if self._last is not None:
+                self._made.take_over(self._last)
+                self._last = None
         return self._made
 
     async def answer(self, request: Request, path: str) -> Response:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from pilothouse.apiserver.body import schema_of
 from pilothouse.apiserver.call import Call
+from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.apply.server_side import track_update
-from pilothouse.machinery.objects import Obj, Resource, timestamp
+from pilothouse.machinery.objects import Obj, timestamp
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,9 +24,9 @@ def updating(call: Call, subresource: str = "") -> Manager:
     return Manager(call.field_manager, subresource)
 
 
-def owned(resource: Resource, new: Obj, old: Obj | None, manager: Manager) -> Obj:
+def owned(kind: Kind, new: Obj, old: Obj | None, manager: Manager) -> Obj:
     """`new` with its managed fields brought up to date; what differs from `old` belongs to the manager."""
-    schema = schema_of(resource)
+    schema = kind.schema
     if manager.settled or schema is None:
         return new
     return track_update(old, new, manager.name, manager.subresource, schema=schema, now=timestamp())

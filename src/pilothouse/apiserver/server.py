@@ -14,10 +14,11 @@ from dataclasses import replace
 import orjson
 
 from pilothouse.apiserver import refusals
+from pilothouse.apiserver.allocation.names import NameAllocator
 from pilothouse.apiserver.authorise import authorise
-from pilothouse.apiserver.call import JSON_HEADERS, Allocator, Backend, Call, Verb, index_kinds
+from pilothouse.apiserver.call import JSON_HEADERS, Allocator, Backend, Call, Verb
 from pilothouse.apiserver.chain import Chain, ReviewResource
-from pilothouse.apiserver.converted import ConvertedStore
+from pilothouse.apiserver.converted import ConvertedStore, TwoVersions
 from pilothouse.apiserver.documents import Documents
 from pilothouse.apiserver.measures import Measures
 from pilothouse.apiserver.node_link import NodeLink
@@ -25,6 +26,7 @@ from pilothouse.apiserver.resource_metrics.serve import ENTRIES as metrics_entri
 from pilothouse.apiserver.resource_metrics.serve import ResourceMetrics
 from pilothouse.apiserver.review import answer_review
 from pilothouse.apiserver.route import Route, parse
+from pilothouse.apiserver.served_kinds import ServedKinds
 from pilothouse.apiserver.snapshots import Snapshot
 from pilothouse.apiserver.subresources import subresource
 from pilothouse.apiserver.verbs.create import create
@@ -34,7 +36,10 @@ from pilothouse.apiserver.verbs.list import list_
 from pilothouse.apiserver.verbs.patch import patch
 from pilothouse.apiserver.verbs.update import update
 from pilothouse.apiserver.verbs.watch import watch
+from pilothouse.apiserver.versions import StoredVersion
 from pilothouse.client.wire import Request, Response
+from pilothouse.kinds.apiextensions.custom_kind import CustomKind
+from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import ApiError, BadRequest, InternalError
 from pilothouse.machinery.objects import Resource
@@ -74,9 +79,14 @@ class ApiServer:
         beside: Mapping[Resource, Store] | None = None,
         snapshots: Mapping[str, Snapshot] | None = None,
     ) -> None:
-        self._backend = Backend(store, chain, index_kinds(kinds), allocators or {}, nodes)
+        served = ServedKinds(kinds, store)
+        definitions = (CustomResourceDefinition.resource.group, CustomResourceDefinition.resource.plural)
+        given = {**(allocators or {}), definitions: NameAllocator(store, kinds)}
+        self._backend = Backend(store, chain, served, given, nodes)
         self._elsewhere = {
-            kind.resource: replace(self._backend, store=ConvertedStore(store, kind.resource, kind.stored_as))
+            kind.resource: replace(
+                self._backend, store=ConvertedStore(store, TwoVersions(kind.resource, kind.stored_as))
+            )
             for kind in kinds
             if kind.stored_as is not None
         }
@@ -85,9 +95,9 @@ class ApiServer:
         self._reviews: dict[tuple[str, str, str], ReviewResource] = {
             (entry.resource.group, entry.resource.version, entry.resource.plural): entry for entry in chain.reviews
         }
-        self.measures = Measures((kind.resource.group, kind.resource.plural) for kind in kinds)
+        self.measures = Measures(served.serves)
         self._metrics = ResourceMetrics(store, nodes)
-        self._documents = Documents(kinds, chain, self.measures, store, metrics_entries if nodes else (), snapshots)
+        self._documents = Documents(served, chain, self.measures, store, metrics_entries if nodes else (), snapshots)
 
     async def handle(self, request: Request) -> Response:
         """Answers a request; every failure is answered as a Status."""
@@ -119,16 +129,24 @@ class ApiServer:
             return await answer_review(review, request, route, user)
         if self._metrics.serves(route):
             return await self._metrics.answer(request, route)
-        kind = self._backend.kinds.get(place)
+        kind = self._backend.kinds.get(*place)
         if kind is None:
             raise refusals.no_such_path()
         call = Call(request, route, user, kind, dict(reversed(request.query)))
-        response = await self._verb(call)(self._elsewhere.get(kind.resource, self._backend), call)
+        if isinstance(kind, CustomKind) and kind.warning:
+            call.warnings.append(kind.warning)
+        response = await self._verb(call)(self._backend_for(kind), call)
         if call.warnings:
             response.headers["warning"] = ", ".join(
                 f'299 - "{_quotable(text)}"' for text in dict.fromkeys(call.warnings)
             )
         return response
+
+    def _backend_for(self, kind: Kind) -> Backend:
+        """What verbs work with: for some kinds, objects in another form than they are stored in."""
+        if isinstance(kind, CustomKind):
+            return replace(self._backend, store=ConvertedStore(self._backend.store, StoredVersion(kind)))
+        return self._elsewhere.get(kind.resource, self._backend)
 
     def _verb(self, call: Call) -> Verb:
         """The verb's function. Raises NotFound for what does not exist, MethodNotAllowed for a verb it lacks."""

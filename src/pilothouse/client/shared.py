@@ -50,6 +50,7 @@ class SharedInformers:
         self._client = client
         self._informers: dict[type[Object], Informer[Any]] = {}
         self._group: asyncio.TaskGroup | None = None
+        self._running: dict[type[Object], asyncio.Task[None]] = {}
 
     def of(self, cls: type[T]) -> Informer[T]:
         """The informer of that view, made at the first call."""
@@ -60,23 +61,31 @@ class SharedInformers:
                 indexers[NODE] = _node
             informer = self._informers[cls] = Informer(self._client, cls, indexers=indexers)
             if self._group is not None:
-                self._group.create_task(informer.run())
+                self._running[cls] = self._group.create_task(informer.run())
         return cast("Informer[T]", informer)
 
     def holding(self, resource: Resource) -> Informer[Any] | None:
         """An informer of that resource, if a component asked for one already, whatever its view."""
         return next((i for cls, i in self._informers.items() if cls.resource == resource), None)
 
+    def drop(self, cls: type[Object]) -> None:
+        """Forgets the informer of a view whose kind is not served any more; its subscribers hear nothing further."""
+        self._informers.pop(cls, None)
+        task = self._running.pop(cls, None)
+        if task is not None:
+            task.cancel()
+
     async def run(self) -> None:
         """Runs every informer until cancelled."""
         async with asyncio.TaskGroup() as group:
             self._group = group
             try:
-                for informer in list(self._informers.values()):
-                    group.create_task(informer.run())
+                for cls, informer in list(self._informers.items()):
+                    self._running[cls] = group.create_task(informer.run())
                 await asyncio.Event().wait()
             finally:
                 self._group = None
+                self._running.clear()
 
     async def synced(self, *classes: type[Object]) -> None:
         """Waits until the first lists of these kinds are in."""

@@ -13,6 +13,7 @@ from pilothouse.client.events import EventRecorder
 from pilothouse.client.shared import SharedInformers
 from pilothouse.controllers.context import Context
 from pilothouse.controllers.cron_job import controller as cron_job
+from pilothouse.controllers.custom_resource_definition import controller as custom_resource_definition
 from pilothouse.controllers.daemon_set import controller as daemon_set
 from pilothouse.controllers.deployment import controller as deployment
 from pilothouse.controllers.disruption import controller as disruption
@@ -98,6 +99,7 @@ def controllers(pod_range: str, node_prefix: int) -> list[Controller]:
         Controller(node_ipam.NAME, functools.partial(node_ipam.run, cluster_range=pod_range, prefix=node_prefix)),
         Controller(persistent_volume.NAME, persistent_volume.run),
         Controller(events_ttl.NAME, events_ttl.run),
+        Controller(custom_resource_definition.NAME, custom_resource_definition.run),
         Controller(garbage_collector.NAME, functools.partial(garbage_collector.run, resources=every)),
         Controller(namespace.NAME, functools.partial(namespace.run, resources=namespaced)),
     ]

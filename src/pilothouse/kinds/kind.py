@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from pilothouse.kinds.columns import AGE, NAME, Column
 from pilothouse.kinds.equality import same
@@ -17,6 +19,8 @@ from pilothouse.kinds.view import Object
 from pilothouse.machinery import names
 from pilothouse.machinery.errors import Cause
 from pilothouse.machinery.objects import Obj, Resource
+from pilothouse.machinery.schema import Schema, UnknownKind, schema_for
+from pilothouse.machinery.structural import Examination, examine
 
 ALL_VERBS = frozenset({"create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"})
 
@@ -41,6 +45,17 @@ def _no_fields(obj: Obj) -> dict[str, str]:
     return {}
 
 
+class ScalePaths(NamedTuple):
+    """Where an object has what its Scale shows; without a path of its own the selector is that of `spec`."""
+
+    replicas: str = ".spec.replicas"
+    current: str = ".status.replicas"
+    selector: str | None = None
+
+
+_WORKLOAD = ScalePaths()
+
+
 @dataclass(frozen=True)
 class Kind:
     """A served kind. The callables take JSON trees; those that change a tree do so in place.
@@ -49,7 +64,9 @@ class Kind:
     `on_create` and `on_update(new, old)` run within the common preparation; `generation_fields` are the top-level
     fields whose change raises `metadata.generation` (none: the kind has no generation); an object of a kind with
     `status_at_creation` may be created with its status, all others start without; `stored_as` is for a second version
-    of a kind, whose objects are kept as those of the first.
+    of a kind, whose objects are kept as those of the first; `on_delete` runs when an object is first marked as being
+    deleted; without `strategic_merge` the kind takes no strategic merge patches; with `bare_finalizers` those
+    need no domain.
     """
 
     view: type[Object]
@@ -67,6 +84,10 @@ class Kind:
     fields: Callable[[Obj], dict[str, str]] = _no_fields
     status_at_creation: bool = False
     stored_as: StoredAs | None = None
+    on_delete: Change = _nothing
+    strategic_merge: bool = True
+    bare_finalizers: bool = False
+    scale_paths: ScalePaths = _WORKLOAD
 
     @property
     def resource(self) -> Resource:
@@ -77,9 +98,30 @@ class Kind:
         return self.resource.kind.lower()
 
     @property
+    def list_kind(self) -> str:
+        return f"{self.resource.kind}List"
+
+    @property
+    def schema(self) -> Schema | None:
+        """The schema of the kind's objects, None when nothing is published of it."""
+        return published_schema(self.resource)
+
+    @property
     def has_status(self) -> bool:
         """Whether `status` is written through a subresource of its own."""
         return "status" in self.subresources
+
+    def examine(self, tree: Obj) -> Examination:
+        """The tree as it is stored, and what of it is wrong or unknown; the tree given may be changed."""
+        schema = self.schema
+        return Examination(tree) if schema is None else examine(schema, tree)
+
+    def fill_in(self, tree: Obj) -> None:
+        """Fills in defaults, in place; nulls have been dropped already where there was a schema to go by."""
+        if self.schema is None:
+            self.default(tree)
+        else:
+            self.defaults(tree)
 
     def default(self, obj: Obj) -> None:
         """Drops nulls (they mean "not given") and fills in the kind's defaults."""
@@ -90,7 +132,7 @@ class Kind:
         """What is wrong with a defaulted object, or with replacing `old` by it; empty when it may be stored."""
         problems = Problems()
         meta = obj.get("metadata") or {}
-        check_metadata(meta, self.resource.namespaced, self.name_rule, problems)
+        check_metadata(meta, self.resource.namespaced, self.name_rule, problems, bare_finalizers=self.bare_finalizers)
         if old is not None:
             check_metadata_update(meta, old.get("metadata") or {}, problems)
         self.rules(obj, old, problems)
@@ -144,6 +186,15 @@ class StoredAs:
     kind: Kind
     to_stored: Callable[[Obj], Obj]
     from_stored: Callable[[Obj], Obj]
+
+
+@lru_cache(maxsize=256)
+def published_schema(resource: Resource) -> Schema | None:
+    """The published schema of a built-in kind, None when there is none."""
+    try:
+        return schema_for(resource.group, resource.version, resource.kind)
+    except UnknownKind:
+        return None
 
 
 def drop_nulls(tree: Obj) -> None:

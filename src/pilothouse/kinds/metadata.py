@@ -21,8 +21,13 @@ _value_faults = lru_cache(maxsize=2048)(names.label_value)
 _FINALIZERS_WITHOUT_DOMAIN = frozenset({"orphan", "foregroundDeletion", "kubernetes"})
 
 
-def check_metadata(meta: Obj, namespaced: bool, name_rule: NameRule, problems: Problems) -> None:
-    """Name, namespace, labels, annotations, owners and finalizers of an object about to be stored."""
+def check_metadata(
+    meta: Obj, namespaced: bool, name_rule: NameRule, problems: Problems, *, bare_finalizers: bool = False
+) -> None:
+    """Name, namespace, labels, annotations, owners and finalizers of an object about to be stored.
+
+    With `bare_finalizers` those may have no domain, as upstream allows outside of its own kinds.
+    """
     name = meta.get("name") or ""
     prefix = meta.get("generateName") or ""
     if prefix:
@@ -37,7 +42,7 @@ def check_metadata(meta: Obj, namespaced: bool, name_rule: NameRule, problems: P
     if owners := meta.get("ownerReferences"):
         _check_owners(owners, problems)
     for index, finalizer in enumerate(meta.get("finalizers") or ()):
-        _check_finalizer(finalizer, f"metadata.finalizers[{index}]", problems)
+        _check_finalizer(finalizer, f"metadata.finalizers[{index}]", bare_finalizers, problems)
 
 
 def check_metadata_update(meta: Obj, old: Obj, problems: Problems) -> None:
@@ -106,8 +111,8 @@ def _check_owners(owners: list[Obj], problems: Problems) -> None:
         controller = this
 
 
-def _check_finalizer(finalizer: str, path: str, problems: Problems) -> None:
+def _check_finalizer(finalizer: str, path: str, bare: bool, problems: Problems) -> None:
     messages = names.label_key(finalizer)
-    if not messages and "/" not in finalizer and finalizer not in _FINALIZERS_WITHOUT_DOMAIN:
+    if not messages and not bare and "/" not in finalizer and finalizer not in _FINALIZERS_WITHOUT_DOMAIN:
         messages = ["name is neither a standard finalizer name nor is it fully qualified"]
     problems.invalid_each(path, finalizer, messages)

@@ -56,6 +56,7 @@ class Node:
         "nullable",
         "patch_strategy",
         "required",
+        "rest",
         "type",
     )
 
@@ -75,12 +76,19 @@ class Node:
         self.atomic = False
         """Owned as a whole by server-side apply (`x-kubernetes-map-type: atomic`)."""
         self.default: Any = None
+        self.rest: Node | None = None
+        """The shape of an object's other fields, None when there are none."""
         self.compiled: dict[str, Any] = {}
         """Where machinery that compiles a node keeps what it made of it."""
         self._properties: dict[str, Node] | None = None
         self._properties_source: dict[str, Any] | None = None
         self._items: Node | None = None
         self._items_source: dict[str, Any] | None = None
+
+    def of(self, *, properties: dict[str, Node] | None = None, items: Node | None = None) -> Node:
+        """This node with its inner shapes given, for schemas that are not published ones."""
+        self._properties, self._items = properties, items
+        return self
 
     @property
     def properties(self) -> dict[str, Node]:
@@ -134,7 +142,7 @@ def _schema(gvk: GroupVersionKind) -> Schema:
     name = _definitions().name_of(gvk)
     if name is None:
         raise UnknownKind(f"Kubernetes {KUBERNETES_VERSION} has no schema of {gvk.group}/{gvk.version} {gvk.kind}")
-    return Schema(gvk, _definition_node(name))
+    return Schema(gvk, definition_node(name))
 
 
 def definition_name(group: str, version: str, kind: str) -> str | None:
@@ -217,7 +225,8 @@ def _definitions() -> _Definitions:
 
 
 @lru_cache(maxsize=1024)
-def _definition_node(name: str) -> Node:
+def definition_node(name: str) -> Node:
+    """The shape of a published type. Raises KeyError."""
     if name == INT_OR_STRING:
         return Node("int-or-string", name)
     if name == QUANTITY:
@@ -249,7 +258,7 @@ def _node(source: dict[str, Any]) -> Node:
     ref = source.get("$ref")
     if ref is None:
         return _fill(source, "")
-    node = _definition_node(ref.removeprefix(_REF_PREFIX))
+    node = definition_node(ref.removeprefix(_REF_PREFIX))
     if _DIRECTIVES.isdisjoint(source):
         return node
     node = _copy(node)

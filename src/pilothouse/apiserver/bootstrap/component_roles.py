@@ -117,6 +117,11 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule(READ, "storage.k8s.io", "storageclasses"),
     ),
     "events-ttl-controller": (rule("list delete", "", "events"),),
+    "custom-resource-definition-controller": (
+        rule(f"{READ} {_CHANGE}", "apiextensions.k8s.io", "customresourcedefinitions"),
+        rule(_CHANGE, "apiextensions.k8s.io", "customresourcedefinitions/status"),
+        rule("list delete", "*", "*"),
+    ),
     "generic-garbage-collector": (rule(f"{READ} {_CHANGE} delete", "*", "*"),),
     "namespace-controller": (
         rule(f"{READ} delete deletecollection", "*", "*"),

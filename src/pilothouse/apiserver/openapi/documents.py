@@ -16,6 +16,8 @@ from typing import NamedTuple
 
 import orjson
 
+from pilothouse.apiserver.openapi.custom import ROOTS as CUSTOM_ROOTS
+from pilothouse.apiserver.openapi.custom import custom_definitions
 from pilothouse.apiserver.openapi.definitions import name_of, schemas
 from pilothouse.apiserver.openapi.paths import paths
 from pilothouse.apiserver.openapi.served import Served
@@ -46,6 +48,12 @@ class OpenApi:
             self._by_path[entry.group_path].append(entry)
         self._made: dict[str, Document] = {}
 
+    def take_over(self, other: OpenApi) -> None:
+        """Keeps the documents the other has made of what is the same here."""
+        for path in other._made.keys() & self._by_path.keys():
+            if self._hash(path) == other._hash(path):
+                self._made[path] = other._made[path]
+
     @cached_property
     def _sources(self) -> bytes:
         """What documents depend on besides the resources: the code that makes them."""
@@ -55,7 +63,10 @@ class OpenApi:
         return digest.digest()
 
     def _hash(self, group_path: str) -> str:
-        described = sorted(repr((e.resource, sorted(e.verbs), _subresources(e))) for e in self._by_path[group_path])
+        described = sorted(
+            repr((e.resource, sorted(e.verbs), _subresources(e), e.list_kind, hashlib.sha256(e.schema).digest()))
+            for e in self._by_path[group_path]
+        )
         return hashlib.sha256(self._sources + "\n".join(described).encode()).hexdigest().upper()
 
     def index(self) -> Document:
@@ -99,15 +110,20 @@ class OpenApi:
 
     def _tree(self, group_path: str) -> Obj:
         served = self._by_path[group_path]
-        kinds = [entry.gvk for entry in served]
+        kinds = [entry.gvk for entry in served if not entry.schema]
         kinds += [sub.kind for entry in served for sub in entry.subresources if sub.kind]
         kinds += [kind._replace(kind=f"{kind.kind}List") for kind in kinds]
         names = {name for name in map(name_of, kinds) if name}
+        own: dict[str, Obj] = {}
+        for entry in served:
+            if entry.schema:
+                own |= custom_definitions(entry.gvk, entry.list_gvk.kind, entry.schema)
+                names.update(CUSTOM_ROOTS)
         return {
             "openapi": "3.0.0",
             "info": _TITLE,
             "paths": paths(served),
-            "components": {"schemas": schemas(sorted(names))},
+            "components": {"schemas": dict(sorted({**schemas(sorted(names)), **own}.items()))},
         }
 
 

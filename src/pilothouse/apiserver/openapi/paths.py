@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from pilothouse.apiserver.openapi.definitions import META, REF, name_of
+from pilothouse.apiserver.openapi.definitions import META, REF
 from pilothouse.apiserver.openapi.served import Served, ServedSubresource
 from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.schema import GroupVersionKind
@@ -122,8 +122,8 @@ def _operation(
     scope = "Namespaced" if namespaced else ""
     kind = entry.resource.kind + (sub.name.capitalize() if sub else "")
     verb_name = {"update": "replace", "deletecollection": "deleteCollection", "get": "read"}.get(verb, verb)
-    own = name_of(gvk)
-    list_ = name_of(gvk._replace(kind=f"{gvk.kind}List"))
+    own = entry.type_name(gvk)
+    list_ = entry.type_name(entry.list_gvk if gvk == entry.gvk else gvk._replace(kind=f"{gvk.kind}List"))
     answer = {"list": list_, "delete": META + "Status", "deletecollection": META + "Status"}.get(verb, own)
     operation: Obj = {
         "description": f"{verb_name} {gvk.kind}",

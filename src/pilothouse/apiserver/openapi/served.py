@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from pilothouse.apiserver.openapi.custom import custom_name
+from pilothouse.apiserver.openapi.definitions import name_of
 from pilothouse.machinery.objects import Resource
 from pilothouse.machinery.schema import GroupVersionKind
 
@@ -24,10 +26,21 @@ class Served:
     resource: Resource
     verbs: frozenset[str]
     subresources: tuple[ServedSubresource, ...] = ()
+    schema: bytes = b""
+    """Of a custom resource: its own schema, as JSON."""
+    list_kind: str = ""
 
     @property
     def gvk(self) -> GroupVersionKind:
         return GroupVersionKind(self.resource.group, self.resource.version, self.resource.kind)
+
+    @property
+    def list_gvk(self) -> GroupVersionKind:
+        return self.gvk._replace(kind=self.list_kind or f"{self.resource.kind}List")
+
+    def type_name(self, gvk: GroupVersionKind) -> str | None:
+        """The name of the type of this kind, its list or one of its subresources; None when nothing is published."""
+        return custom_name(gvk) if self.schema and gvk in (self.gvk, self.list_gvk) else name_of(gvk)
 
     @property
     def group_path(self) -> str:

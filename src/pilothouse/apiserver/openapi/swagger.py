@@ -9,6 +9,8 @@ from pilothouse.apiserver.openapi.definitions import REF
 from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.schema import INT_OR_STRING, QUANTITY
 
+_NOT_IN_V2 = ("anyOf", "oneOf", "not", "nullable")
+"""Of custom resources; upstream leaves them out of this document as well."""
 _METHODS = ("get", "put", "post", "patch", "delete")
 
 
@@ -36,7 +38,11 @@ def _definition(name: str, definition: Obj) -> Obj:
 def _schema(schema: Obj) -> Obj:
     result: Obj = {}
     for key, value in schema.items():
+        if key in _NOT_IN_V2:
+            continue
         if key == "allOf":
+            if "$ref" not in value[0]:
+                continue
             result["$ref"] = _ref(value[0]["$ref"])
         elif key == "$ref":
             result["$ref"] = _ref(value)

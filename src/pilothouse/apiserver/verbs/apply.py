@@ -5,7 +5,7 @@ from __future__ import annotations
 from pilothouse.apiserver import refusals
 from pilothouse.apiserver.accept import media_types
 from pilothouse.apiserver.authorise import authorise
-from pilothouse.apiserver.body import as_object, in_shape, schema_of
+from pilothouse.apiserver.body import as_object, in_shape
 from pilothouse.apiserver.call import WRITE_RETRIES, Backend, Call
 from pilothouse.apiserver.change import Aspect, change
 from pilothouse.apiserver.ownership import Manager
@@ -30,7 +30,7 @@ async def apply(backend: Backend, call: Call, aspect: Aspect) -> Response:
             kind="PatchOptions",
             causes=[Cause("fieldManager", "FieldValueRequired", why)],
         )
-    schema = schema_of(call.resource)
+    schema = call.kind.schema
     if schema is None:
         raise UnsupportedMediaType(f"{call.resource.kind} has no schema to apply by; use a merge patch")
     _read(call, aspect)  # refused before anything else happens
@@ -42,6 +42,8 @@ async def apply(backend: Backend, call: Call, aspect: Aspect) -> Response:
     for _ in range(WRITE_RETRIES):
         if backend.store.get(call.key) is not None or aspect.subresource:
             return reply(call, await change(backend, call, aspect, make, settled))
+        if "create" not in call.kind.verbs:
+            raise refusals.method_not_allowed()
         await authorise(backend.chain.authorizer, call.user, call.route, "create")
         obj = _merged(call, aspect, manager, schema, None)
         if obj["metadata"].get("uid") or obj["metadata"].get("resourceVersion"):

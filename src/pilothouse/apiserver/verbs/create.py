@@ -5,7 +5,7 @@ from __future__ import annotations
 import uuid
 
 from pilothouse.apiserver import codec, refusals
-from pilothouse.apiserver.body import fill_in, read_object
+from pilothouse.apiserver.body import read_object
 from pilothouse.apiserver.call import Backend, Call
 from pilothouse.apiserver.chain import AdmissionRequest
 from pilothouse.apiserver.ownership import Manager, owned, updating
@@ -34,7 +34,7 @@ async def create_object(backend: Backend, call: Call, obj: Obj, manager: Manager
     tries = _NAME_TRIES if not (obj.get("metadata") or {}).get("name") else 1
     identify(call, obj)
     kind = call.kind
-    fill_in(kind, obj)
+    kind.fill_in(obj)
     request = AdmissionRequest(
         user=call.user,
         operation="CREATE",
@@ -46,7 +46,7 @@ async def create_object(backend: Backend, call: Call, obj: Obj, manager: Manager
         warnings=call.warnings,
     )
     await backend.chain.admission.admit(request)
-    fill_in(kind, obj)
+    kind.fill_in(obj)
     kind.prepare_create(obj)
     allocator = backend.allocators.get((call.resource.group, call.resource.plural))
     if allocator is None:
@@ -83,7 +83,7 @@ async def _store(backend: Backend, call: Call, obj: Obj, manager: Manager, tries
     causes = call.kind.validate(obj, None)
     if causes:
         raise invalid_error(call.resource, meta.get("name") or meta.get("generateName") or "", causes)
-    obj = owned(call.resource, obj, None, manager)
+    obj = owned(call.kind, obj, None, manager)
     meta = obj["metadata"]
     for left in reversed(range(tries)):
         key = codec.key(call.resource, call.namespace, meta["name"])

@@ -124,6 +124,8 @@ def _check_preconditions(call: Call, obj: Obj, name: str, options: Options) -> N
 
 
 async def _delete_once(backend: Backend, call: Call, record: Record, obj: Obj, options: Options) -> Outcome:
+    if not obj["metadata"].get("deletionTimestamp"):
+        call.kind.on_delete(obj)
     changed = mark(call.resource, obj, options, dt.datetime.now(dt.UTC))
     final = is_final(obj)
     if options.dry_run:

@@ -59,11 +59,12 @@ def patch_type(call: Call) -> str:
 def patcher(call: Call, resource: Resource) -> Callable[[Obj], Obj]:
     """A function that applies the call's patch to a tree of `resource`. Raises UnsupportedMediaType, BadRequest."""
     kind, body = patch_type(call), call.request.body
-    schema = schema_of(resource)
-    if kind not in (MERGE, STRATEGIC, JSON_PATCH) or (kind == STRATEGIC and schema is None):
+    schema = schema_of(call, resource)
+    strategic = schema is not None and (resource != call.resource or call.kind.strategic_merge)
+    if kind not in (MERGE, STRATEGIC, JSON_PATCH) or (kind == STRATEGIC and not strategic):
         raise UnsupportedMediaType(
             f"the body of the request was in an unknown format - accepted media types include: {JSON_PATCH}, {MERGE},"
-            f" {STRATEGIC}, {', '.join(sorted(APPLY))} (it was sent as {kind or 'nothing'})"
+            f" {f'{STRATEGIC}, ' if strategic else ''}{', '.join(sorted(APPLY))} (it was sent as {kind or 'nothing'})"
         )
     duplicates = strict_json(body).duplicates if kind != JSON_PATCH else ()
 

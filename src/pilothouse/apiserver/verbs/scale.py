@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 import orjson
 
 from pilothouse.apiserver import codec, refusals
@@ -12,9 +14,11 @@ from pilothouse.apiserver.ownership import updating
 from pilothouse.apiserver.verbs.patch import patcher
 from pilothouse.client.wire import Response
 from pilothouse.kinds.columns import pairs, selector_text
+from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import BadRequest, Cause, Invalid
 from pilothouse.machinery.objects import Obj, Resource
 
+_T = TypeVar("_T")
 SCALE = Resource("autoscaling", "v1", "Scale", "scales", True)
 _ASPECT = Aspect("scale", lambda kind, new, old: kind.prepare_update(new, old))
 _META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
@@ -24,7 +28,7 @@ async def get_scale(backend: Backend, call: Call) -> Response:
     record = backend.store.get(call.key)
     if record is None:
         raise refusals.not_found(call.resource, call.route.name)
-    return _respond(codec.decode(record.value))
+    return _respond(call.kind, codec.decode(record.value))
 
 
 async def update_scale(backend: Backend, call: Call) -> Response:
@@ -38,16 +42,16 @@ async def patch_scale(backend: Backend, call: Call) -> Response:
 
 async def _write(backend: Backend, call: Call, make_scale: Make) -> Response:
     def make(current: Obj) -> Obj:
-        scale = make_scale(scale_of(current))
+        scale = make_scale(scale_of(call.kind, current))
         meta = scale.get("metadata") or {}
         if meta.get("name", call.route.name) != call.route.name:
             raise BadRequest(f"the name of the object ({meta['name']}) does not match the name on the URL")
         current["metadata"]["resourceVersion"] = meta.get("resourceVersion", "")
-        current["spec"]["replicas"] = _replicas(scale, call.route.name)
+        _put(current, call.kind.scale_paths.replicas, _replicas(scale, call.route.name))
         return current
 
     record = await change(backend, call, _ASPECT, make, updating(call, "scale"))
-    return _respond(codec.decode(record.value))
+    return _respond(call.kind, codec.decode(record.value))
 
 
 def _replicas(scale: Obj, name: str) -> int:
@@ -64,15 +68,23 @@ def _replicas(scale: Obj, name: str) -> int:
     return replicas
 
 
-def scale_of(obj: Obj) -> Obj:
-    """The Scale of a workload."""
-    spec, status = obj.get("spec") or {}, obj.get("status") or {}
+def scale_of(kind: Kind, obj: Obj) -> Obj:
+    """The Scale of a workload. Raises BadRequest when a custom resource lacks the field that says how many."""
+    paths = kind.scale_paths
+    replicas = _value(obj, paths.replicas, int)
+    if replicas is None and paths.selector is not None:
+        raise BadRequest(f'the spec replicas field "{paths.replicas}" does not exist')
+    status: Obj = {"replicas": _value(obj, paths.current, int) or 0}
+    if paths.selector is None:
+        status["selector"] = _selector((obj.get("spec") or {}).get("selector") or {})
+    elif paths.selector:
+        status["selector"] = _value(obj, paths.selector, str) or ""
     return {
         "kind": SCALE.kind,
         "apiVersion": SCALE.api_version,
         "metadata": {field: obj["metadata"][field] for field in _META if field in obj["metadata"]},
-        "spec": {"replicas": spec.get("replicas", 1)},
-        "status": {"replicas": status.get("replicas", 0), "selector": _selector(spec.get("selector") or {})},
+        "spec": {"replicas": 1 if replicas is None else replicas},
+        "status": status,
     }
 
 
@@ -81,5 +93,23 @@ def _selector(selector: Obj) -> str:
     return selector_text(selector) if {"matchLabels", "matchExpressions"} & selector.keys() else pairs(selector)
 
 
-def _respond(obj: Obj) -> Response:
-    return Response(200, dict(JSON_HEADERS), orjson.dumps(scale_of(obj)))
+def _value(obj: Obj, path: str, type_: type[_T]) -> _T | None:
+    """The value at a path of dots and fields, None when there is none of that type."""
+    found: object = obj
+    for name in path[1:].split("."):
+        found = found.get(name) if isinstance(found, dict) else None
+    return found if isinstance(found, type_) else None
+
+
+def _put(obj: Obj, path: str, replicas: int) -> None:
+    *parents, last = path[1:].split(".")
+    for name in parents:
+        inner = obj.get(name)
+        if not isinstance(inner, dict):
+            inner = obj[name] = {}
+        obj = inner
+    obj[last] = replicas
+
+
+def _respond(kind: Kind, obj: Obj) -> Response:
+    return Response(200, dict(JSON_HEADERS), orjson.dumps(scale_of(kind, obj)))

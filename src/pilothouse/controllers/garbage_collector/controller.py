@@ -7,9 +7,11 @@ from collections.abc import Sequence
 
 from pilothouse.client.informer import Subscriber
 from pilothouse.controllers.context import Context
+from pilothouse.controllers.custom_resources import follow
 from pilothouse.controllers.garbage_collector.decide import Action, Delete, DropFinalizer, DropOwners, Owner, decide
 from pilothouse.controllers.garbage_collector.graph import Graph, Node
 from pilothouse.controllers.metadata import NOT_COLLECTED, MetadataInformers, metadata_view
+from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
 from pilothouse.kinds.view import Object, OwnerReference, to_tree
 from pilothouse.machinery.errors import Conflict, NotFound
 from pilothouse.machinery.objects import Resource
@@ -21,13 +23,24 @@ log = logging.getLogger(__name__)
 
 
 async def run(context: Context, resources: Sequence[Resource]) -> None:
-    """Collects over `resources` until cancelled."""
+    """Collects over `resources` and custom resources until cancelled."""
     watched = [resource for resource in resources if (resource.group, resource.plural) not in NOT_COLLECTED]
     informers = MetadataInformers(context.informers, watched)
     await informers.synced()
+    await context.informers.synced(CustomResourceDefinition)
     collector = Collector(context, {(r.group, r.kind): r for r in resources})
     for resource, informer in informers.items():
         informer.subscribe(collector.subscriber(resource))
+
+    def comes(resource: Resource) -> None:
+        collector.know(resource)
+        context.informers.of(metadata_view(resource)).subscribe(collector.subscriber(resource))
+
+    def goes(resource: Resource) -> None:
+        context.informers.drop(metadata_view(resource))
+        collector.forget(resource)
+
+    follow(context.informers, comes, goes)
     collector.start()
     await work(NAME, collector.queue, collector.reconcile, workers=WORKERS)
 
@@ -46,6 +59,16 @@ class Collector:
         for node in self._graph.nodes():
             if any(self._absent(owner) for owner in node.owners):
                 self.queue.add(node.uid)
+
+    def know(self, resource: Resource) -> None:
+        self._by_kind[(resource.group, resource.kind)] = resource
+
+    def forget(self, resource: Resource) -> None:
+        """A kind is served no more: its objects own nothing."""
+        if self._by_kind.get((resource.group, resource.kind)) == resource:
+            del self._by_kind[(resource.group, resource.kind)]
+        for node in [node for node in self._graph.nodes() if node.resource == resource]:
+            self._gone(node.uid)
 
     def subscriber(self, resource: Resource) -> Subscriber[Object]:
         def changed(key: str, old: Object | None, new: Object | None) -> None:

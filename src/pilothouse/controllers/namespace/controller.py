@@ -8,8 +8,10 @@ from collections.abc import Sequence
 from pilothouse.client.informer import Subscriber
 from pilothouse.controllers.conditions import conditions_tree
 from pilothouse.controllers.context import Context
+from pilothouse.controllers.custom_resources import follow
 from pilothouse.controllers.metadata import NOT_COLLECTED, MetadataInformers, metadata_view
 from pilothouse.controllers.namespace.decide import FINALIZER, Content, conditions
+from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.view import Object, to_tree
 from pilothouse.machinery.errors import ApiError, Conflict, NotFound
@@ -25,14 +27,25 @@ _RETRY_SECONDS = 5.0
 
 
 async def run(context: Context, resources: Sequence[Resource]) -> None:
-    """Finishes namespaces until cancelled; `resources` are the namespaced kinds that can be listed and deleted."""
+    """Finishes namespaces until cancelled; `resources` are the built-in kinds in namespaces that can be deleted."""
     controller = Controller(context, resources)
     watched = [resource for resource in resources if (resource.group, resource.plural) not in NOT_COLLECTED]
     informers = MetadataInformers(context.informers, watched)
-    await context.informers.synced(Namespace)
+    await context.informers.synced(Namespace, CustomResourceDefinition)
     context.informers.of(Namespace).subscribe(controller.changed)
     for _, informer in informers.items():
         informer.subscribe(controller.content_subscriber())
+
+    def comes(resource: Resource) -> None:
+        if resource.namespaced:
+            controller.know(resource)
+            context.informers.of(metadata_view(resource)).subscribe(controller.content_subscriber())
+
+    def goes(resource: Resource) -> None:
+        context.informers.drop(metadata_view(resource))
+        controller.forget(resource)
+
+    follow(context.informers, comes, goes)
     await work(NAME, controller.queue, controller.reconcile, workers=2)
 
 
@@ -45,7 +58,14 @@ class Controller:
         # while they stop.
         first = {plural: rank for rank, plural in enumerate(_FIRST)}
         self._resources = sorted(resources, key=lambda r: (first.get(r.plural, len(first)), r))
+        self._custom: set[Resource] = set()
         self.queue = KeyedQueue()
+
+    def know(self, resource: Resource) -> None:
+        self._custom.add(resource)
+
+    def forget(self, resource: Resource) -> None:
+        self._custom.discard(resource)
 
     def changed(self, key: str, old: Namespace | None, new: Namespace | None) -> None:
         if new is not None and new.metadata.deletion_timestamp is not None:
@@ -83,7 +103,7 @@ class Controller:
         remaining: dict[Resource, int] = {}
         finalizers: Counter[str] = Counter()
         errors: list[str] = []
-        for resource in self._resources:
+        for resource in [*sorted(self._custom), *self._resources]:
             view = metadata_view(resource)
             try:
                 left = (await self._client.list(view, namespace)).items
@@ -91,6 +111,8 @@ class Controller:
                     for obj in fresh:
                         await self._delete(view, obj)
                     left = (await self._client.list(view, namespace)).items
+            except NotFound:
+                continue  # the kind has just gone
             except ApiError as error:
                 errors.append(f"{resource.plural}: {error.message}")
                 continue

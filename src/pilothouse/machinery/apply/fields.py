@@ -19,7 +19,7 @@ _ANY = Node("any")
 def child(node: Node, name: str) -> Node:
     """The shape of a field of an object or of a value of a map."""
     if node.type == "object":
-        return node.properties.get(name) or _ANY
+        return node.properties.get(name) or node.rest or _ANY
     return node.items if node.type == "map" else _ANY
 
 
@@ -90,7 +90,7 @@ def field_set(node: Node, value: Obj, *, containers: bool = False, strict: bool 
     for name, item in value.items():
         kind = type(item)
         if kind is dict or kind is list:
-            shape = node.items if properties is None else properties.get(name, _ANY)
+            shape = node.items if properties is None else properties.get(name) or node.rest or _ANY
             inner = value_set(shape, item, containers, strict)
             if inner is not None:
                 found["f:" + name] = inner

@@ -1,0 +1,107 @@
+"""Which kinds are served: those built in, and those that CustomResourceDefinitions make while the server runs.
+
+Nothing has to be told about a definition: what is asked for is derived from the definitions as the store has them, and
+kept until one of them changes. So a kind is there with the answer to the write that established it, and at once after
+a restart.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import msgspec
+
+from pilothouse.apiserver import codec
+from pilothouse.kinds.apiextensions.custom_kind import CustomKind, api_order, kinds_of
+from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition, schemas_of
+from pilothouse.kinds.kind import Kind
+from pilothouse.store.store import Record, Store
+
+_COLLECTION = codec.collection(CustomResourceDefinition.resource)
+_DECODER = msgspec.json.Decoder(CustomResourceDefinition)
+
+
+class _Made:
+    """The kinds of one definition, and what they were made from."""
+
+    __slots__ = ("essence", "kinds", "revision")
+
+    def __init__(self, revision: int, essence: tuple[object, ...], kinds: list[CustomKind]) -> None:
+        self.revision = revision
+        self.essence = essence
+        self.kinds = kinds
+
+
+class ServedKinds:
+    """All kinds, by group, version and plural."""
+
+    def __init__(self, builtin: Sequence[Kind], store: Store) -> None:
+        self.builtin = tuple(builtin)
+        self._store = store
+        self._fixed = {_place(kind): kind for kind in builtin}
+        self._fixed_resources = {(kind.resource.group, kind.resource.plural) for kind in builtin}
+        self._made: dict[str, _Made] = {}
+        self._custom: dict[tuple[str, str, str], CustomKind] = {}
+        self._custom_resources: set[tuple[str, str]] = set()
+        self._seen = 0
+        self._version = 0
+
+    @property
+    def version(self) -> int:
+        """Rises whenever other kinds are served than before, or in another form."""
+        self._refresh()
+        return self._version
+
+    def get(self, group: str, version: str, plural: str) -> Kind | None:
+        place = (group, version, plural)
+        found = self._fixed.get(place)
+        if found is not None:
+            return found
+        self._refresh()
+        return self._custom.get(place)
+
+    def serves(self, group: str, plural: str) -> bool:
+        """Whether a resource is served in any version."""
+        return (group, plural) in self._fixed_resources or (group, plural) in self._custom_resources
+
+    def all(self) -> list[Kind]:
+        """Every kind in the order of discovery: built-in ones, then groups by name, versions by preference."""
+        self._refresh()
+        order = {name: rank for rank, name in enumerate(api_order(list({place[1] for place in self._custom})))}
+        custom = sorted(
+            self._custom.values(), key=lambda k: (k.resource.group, order[k.resource.version], k.resource.plural)
+        )
+        return [*self.builtin, *custom]
+
+    def _refresh(self) -> None:
+        changed = self._store.changed(_COLLECTION)
+        if changed == self._seen:
+            return
+        self._seen = changed
+        made: dict[str, _Made] = {}
+        for record in self._store.list(_COLLECTION):
+            old = self._made.get(record.key)
+            made[record.key] = old if old is not None and old.revision == record.revision else _make(record, old)
+        custom = {_place(kind): kind for entry in made.values() for kind in entry.kinds}
+        if {place: id(kind) for place, kind in custom.items()} != {p: id(k) for p, k in self._custom.items()}:
+            self._version += 1
+        self._made, self._custom = made, custom
+        self._custom_resources = {(group, plural) for group, _, plural in custom}
+
+
+def _make(record: Record, old: _Made | None) -> _Made:
+    definition = _DECODER.decode(record.value)
+    essence = (
+        definition.metadata.uid,
+        definition.metadata.generation,
+        definition.status.accepted_names,
+        definition.has("Established"),
+        definition.metadata.deletion_timestamp is not None,
+    )
+    if old is not None and old.essence == essence:
+        return _Made(record.revision, essence, old.kinds)
+    return _Made(record.revision, essence, kinds_of(definition, schemas_of(record.value), record.revision))
+
+
+def _place(kind: Kind) -> tuple[str, str, str]:
+    return (kind.resource.group, kind.resource.version, kind.resource.plural)

@@ -1,0 +1,1 @@
+"""The API of custom resources: their definitions, and the kinds made from them."""
