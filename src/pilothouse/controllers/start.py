@@ -18,6 +18,8 @@ from pilothouse.controllers.daemon_set import controller as daemon_set
 from pilothouse.controllers.deployment import controller as deployment
 from pilothouse.controllers.disruption import controller as disruption
 from pilothouse.controllers.endpoint_slice import controller as endpoint_slice
+from pilothouse.controllers.endpoint_slice_mirroring import controller as endpoint_slice_mirroring
+from pilothouse.controllers.endpoints import controller as endpoints
 from pilothouse.controllers.ephemeral_volume import controller as ephemeral_volume
 from pilothouse.controllers.events_ttl import controller as events_ttl
 from pilothouse.controllers.garbage_collector import controller as garbage_collector
@@ -30,6 +32,7 @@ from pilothouse.controllers.node_lifecycle import controller as node_lifecycle
 from pilothouse.controllers.persistent_volume import controller as persistent_volume
 from pilothouse.controllers.pod_gc import controller as pod_gc
 from pilothouse.controllers.replica_set import controller as replica_set
+from pilothouse.controllers.replica_set import replication
 from pilothouse.controllers.runtime_class import controller as runtime_class
 from pilothouse.controllers.service_account import controller as service_account
 from pilothouse.controllers.stateful_set import controller as stateful_set
@@ -58,39 +61,46 @@ async def run_controllers(
     pod_range: str,
     node_prefix: int = 24,
     informers: SharedInformers | None = None,
+    autoscaling_period: float = horizontal_pod_autoscaler.PERIOD_SECONDS,
     extra: Sequence[Controller] = (),
 ) -> None:
     """Runs all controllers until cancelled.
 
     `client_for(name)` gives the client of one identity. `pod_range` is the cluster's pod range, of which each node gets
     a `/node_prefix`. `informers` are given when they are shared with other components (the scheduler), whose owner
-    then runs them. `extra` is the seam for controllers made elsewhere (certificates, bootstrap tokens, root CA): they
-    run and are restarted like these.
+    then runs them. Autoscalers look at their metrics every `autoscaling_period` seconds. `extra` is the seam for
+    controllers made elsewhere (certificates, bootstrap tokens, root CA): they run and are restarted like these.
     """
     shared = informers or SharedInformers(client_for(INFORMERS))
     async with asyncio.TaskGroup() as group:
-        for controller in (*controllers(pod_range, node_prefix), *extra):
+        for controller in (*controllers(pod_range, node_prefix, autoscaling_period), *extra):
             group.create_task(supervise(controller, client_for(controller.name), shared), name=controller.name)
         if informers is None:
             group.create_task(shared.run(), name=INFORMERS)
 
 
-def controllers(pod_range: str, node_prefix: int) -> list[Controller]:
+def controllers(
+    pod_range: str, node_prefix: int, autoscaling_period: float = horizontal_pod_autoscaler.PERIOD_SECONDS
+) -> list[Controller]:
     """The controllers of this room. The collector and the namespace controller come last: they look at every kind, and
     use the informers that others asked for."""
     every, namespaced = _resources()
+    autoscale = functools.partial(horizontal_pod_autoscaler.run, period=autoscaling_period)
     return [
         Controller(deployment.NAME, deployment.run),
         Controller(replica_set.NAME, replica_set.run),
+        Controller(replication.NAME, replication.run),
         Controller(stateful_set.NAME, stateful_set.run),
         Controller(daemon_set.NAME, daemon_set.run),
         Controller(disruption.NAME, disruption.run),
-        Controller(horizontal_pod_autoscaler.NAME, horizontal_pod_autoscaler.run),
+        Controller(horizontal_pod_autoscaler.NAME, autoscale),
         Controller(ephemeral_volume.NAME, ephemeral_volume.run),
         Controller(job.NAME, job.run),
         Controller(cron_job.NAME, cron_job.run),
         Controller(ttl_after_finished.NAME, ttl_after_finished.run),
         Controller(endpoint_slice.NAME, endpoint_slice.run),
+        Controller(endpoint_slice_mirroring.NAME, endpoint_slice_mirroring.run),
+        Controller(endpoints.NAME, endpoints.run),
         Controller(load_balancer.NAME, load_balancer.run),
         Controller(service_account.NAME, service_account.run),
         Controller(runtime_class.NAME, runtime_class.run),

@@ -20,6 +20,7 @@ from pilothouse.kinds.apps.stateful_set import StatefulSet
 from pilothouse.kinds.autoscaling.horizontal_pod_autoscaler import HorizontalPodAutoscaler
 from pilothouse.kinds.batch.cron_job import CronJob
 from pilothouse.kinds.batch.job import Job
+from pilothouse.kinds.core.endpoints import Endpoints
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
@@ -41,6 +42,7 @@ _WATCHED: tuple[type[Object], ...] = (
     CronJob,
     DaemonSet,
     Deployment,
+    Endpoints,
     EndpointSlice,
     HorizontalPodAutoscaler,
     Job,
@@ -99,6 +101,7 @@ class Cluster:
             lambda name: self.plane.client(User(f"system:controller:{name}")),
             pod_range="10.244.0.0/16",
             informers=self.informers,
+            autoscaling_period=0.05,
         )
 
     async def run_pod(self, pod: Pod) -> None:
@@ -142,6 +145,8 @@ class Cluster:
             "capacity": amounts,
             "allocatable": amounts,
             "conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}],
+            "addresses": [{"type": "InternalIP", "address": "192.0.2.1"}],
+            "daemonEndpoints": {"kubeletEndpoint": {"Port": 10250}},
         }
         await self.client.patch(Node, name, None, {"status": status}, subresource="status")
 

@@ -44,6 +44,11 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule(_CHANGE, "apps", "replicasets/status replicasets/finalizers"),
         rule(f"{READ} create delete patch", "", "pods"),
     ),
+    "replication-controller": (
+        rule(f"{READ} {_CHANGE}", "", "replicationcontrollers"),
+        rule(_CHANGE, "", "replicationcontrollers/status replicationcontrollers/finalizers"),
+        rule(f"{READ} create delete patch", "", "pods"),
+    ),
     "statefulset-controller": (
         rule(f"{READ} {_CHANGE}", "apps", "statefulsets"),
         rule(_CHANGE, "apps", "statefulsets/status statefulsets/finalizers"),
@@ -96,6 +101,16 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule(f"{READ} {_CHANGE} create delete", "discovery.k8s.io", "endpointslices"),
     ),
     "service-controller": (rule("patch", "", "services/status"),),
+    "endpointslicemirroring-controller": (
+        rule(READ, "", "services endpoints"),
+        rule("update", "", "endpoints/finalizers"),
+        rule(f"{READ} {_CHANGE} create delete", "discovery.k8s.io", "endpointslices"),
+    ),
+    "endpoint-controller": (
+        rule(READ, "", "services"),
+        rule(f"{READ} {_CHANGE} create delete", "", "endpoints"),
+        rule(READ, "discovery.k8s.io", "endpointslices"),
+    ),
     "service-account-controller": (rule("create get", "", "serviceaccounts"), rule("get", "", "namespaces")),
     "pod-garbage-collector": (
         rule(f"{READ} delete", "", "pods"),

@@ -15,6 +15,7 @@ from pilothouse.apiserver.bootstrap.objects import (
     Cluster,
     cluster_info,
     kubernetes_endpoints,
+    kubernetes_legacy_endpoints,
     kubernetes_service,
     priority_classes,
     storage_class,
@@ -22,6 +23,7 @@ from pilothouse.apiserver.bootstrap.objects import (
 from pilothouse.apiserver.chain import ObjectReader
 from pilothouse.client.client import Client
 from pilothouse.kinds.core.config_map import ConfigMap
+from pilothouse.kinds.core.endpoints import Endpoints
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
@@ -72,6 +74,7 @@ def _everything_else(cluster: Cluster) -> Iterator[_Wanted]:
     # Its address cannot change once given, and its ports lead where the endpoints say.
     yield _Wanted(Service.resource, kubernetes_service(cluster), _leave)
     yield _Wanted(EndpointSlice.resource, kubernetes_endpoints(cluster), field_patch)
+    yield _Wanted(Endpoints.resource, kubernetes_legacy_endpoints(cluster), field_patch)
     yield _Wanted(ConfigMap.resource, cluster_info(cluster), field_patch)
 
 

@@ -83,6 +83,23 @@ def kubernetes_endpoints(cluster: Cluster) -> Obj:
     }
 
 
+def kubernetes_legacy_endpoints(cluster: Cluster) -> Obj:
+    """The same for clients that read Endpoints; the slice above is not made of it."""
+    return {
+        "metadata": {
+            "name": "kubernetes",
+            "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"},
+        },
+        "subsets": [
+            {
+                "addresses": [{"ip": cluster.api_address}],
+                "ports": [{"name": "https", "protocol": "TCP", "port": cluster.api_port}],
+            }
+        ],
+    }
+
+
 def cluster_info(cluster: Cluster) -> Obj:
     """The cluster's introduction to joining nodes, readable by everybody: where it is and who vouches for it."""
     import base64

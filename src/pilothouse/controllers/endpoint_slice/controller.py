@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from pilothouse.client.shared import NAMESPACE
 from pilothouse.controllers.context import Context
-from pilothouse.controllers.endpoint_slice.decide import MANAGED_BY, MANAGER, SERVICE_NAME, New, Update, decide
+from pilothouse.controllers.endpoint_slice.decide import New, Update, decide
 from pilothouse.controllers.names import random_suffix
 from pilothouse.controllers.node_loss import lost_nodes
+from pilothouse.controllers.slices import FROM_PODS, MANAGED_BY, SERVICE_NAME
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
@@ -82,7 +83,7 @@ class Controller:
         slices = [
             s
             for s in self._slices.by_index(NAMESPACE, namespace)
-            if s.metadata.labels.get(SERVICE_NAME) == name and s.metadata.labels.get(MANAGED_BY) == MANAGER
+            if s.metadata.labels.get(SERVICE_NAME) == name and s.metadata.labels.get(MANAGED_BY) == FROM_PODS
         ]
         if self._made.get(key):
             return None

@@ -9,6 +9,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from pilothouse.controllers.pods import is_ready, is_terminal
+from pilothouse.controllers.slices import FROM_PODS, HEADLESS, MANAGED_BY, SERVICE_NAME
 from pilothouse.kinds.core.object_reference import ObjectReference
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service, ServicePort
@@ -16,10 +17,6 @@ from pilothouse.kinds.discovery.endpoint_slice import Endpoint, EndpointConditio
 
 MOST = 100
 """Endpoints in one slice."""
-SERVICE_NAME = "kubernetes.io/service-name"
-MANAGED_BY = "endpointslice.kubernetes.io/managed-by"
-MANAGER = "endpointslice-controller.k8s.io"
-_HEADLESS = "service.kubernetes.io/headless"
 
 Ports = tuple[tuple[str, str, int, str | None], ...]
 """Name, protocol, number and appProtocol of each port: pods with the same numbers share slices."""
@@ -100,9 +97,9 @@ def _fill(
 
 
 def _labels(service: Service) -> dict[str, str]:
-    labels = {**service.metadata.labels, SERVICE_NAME: service.name, MANAGED_BY: MANAGER}
+    labels = {**service.metadata.labels, SERVICE_NAME: service.name, MANAGED_BY: FROM_PODS}
     if service.spec.cluster_ip == "None":
-        labels[_HEADLESS] = ""
+        labels[HEADLESS] = ""
     return labels
 
 

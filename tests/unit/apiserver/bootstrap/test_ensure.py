@@ -82,7 +82,7 @@ async def test_the_api_service_leads_to_this_machine_even_after_a_move(world: Wo
     service = await world.admin.get(Service, "kubernetes", "default")
     assert service.spec.cluster_ip == "10.96.0.1"
     moved = Cluster("10.96.0.1", "192.0.2.8", 6443, "https://192.0.2.8:6443", CLUSTER.ca_pem, *NETWORK)
-    assert await world.ensure(moved) == 2
+    assert await world.ensure(moved) == 3
     slice_ = await world.admin.get(EndpointSlice, "kubernetes", "default")
     assert slice_.endpoints[0].addresses == ["192.0.2.8"]
 

@@ -1,0 +1,1 @@
+"""EndpointSlices for the Endpoints that people write: of Services without a selector."""

@@ -1,0 +1,1 @@
+"""Endpoints: what came before EndpointSlices, for clients that still read them."""
