@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pilothouse.client.client import Client
 from pilothouse.client.events import EventRecorder
 from pilothouse.client.shared import SharedInformers
+from pilothouse.controllers.cluster_role_aggregation import controller as cluster_role_aggregation
 from pilothouse.controllers.context import Context
 from pilothouse.controllers.cron_job import controller as cron_job
 from pilothouse.controllers.custom_resource_definition import controller as custom_resource_definition
@@ -104,6 +105,7 @@ def controllers(
         Controller(load_balancer.NAME, load_balancer.run),
         Controller(service_account.NAME, service_account.run),
         Controller(runtime_class.NAME, runtime_class.run),
+        Controller(cluster_role_aggregation.NAME, cluster_role_aggregation.run),
         Controller(pod_gc.NAME, pod_gc.run),
         Controller(node_lifecycle.NAME, node_lifecycle.run),
         Controller(node_ipam.NAME, functools.partial(node_ipam.run, cluster_range=pod_range, prefix=node_prefix)),

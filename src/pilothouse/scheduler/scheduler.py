@@ -19,6 +19,7 @@ from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
 from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.kinds.view import Object
 from pilothouse.machinery.errors import ApiError, Conflict, NotFound
@@ -45,6 +46,7 @@ async def run_scheduler(client: Client, *, informers: SharedInformers, name: str
     events = EventRecorder(client, name)
     scheduler = Scheduler(client, informers, events, name, seed)
     await informers.synced(Node, Pod, Namespace, PersistentVolume, PersistentVolumeClaim, StorageClass)
+    await informers.synced(PodDisruptionBudget)
     scheduler.subscribe()
     async with asyncio.TaskGroup() as group:
         group.create_task(events.run())
@@ -65,6 +67,7 @@ class Scheduler:
         self._claims = informers.of(PersistentVolumeClaim)
         self._volumes = informers.of(PersistentVolume)
         self._classes = informers.of(StorageClass)
+        self._budgets = informers.of(PodDisruptionBudget)
         self._queue = SchedulingQueue(time.monotonic)
         self._wake = asyncio.Event()
         self._storage_waiters: set[asyncio.Event] = set()
@@ -80,6 +83,7 @@ class Scheduler:
         self._claims.subscribe(self._storage_changed)
         self._volumes.subscribe(self._storage_changed)
         self._classes.subscribe(self._storage_changed)
+        self._budgets.subscribe(self._budget_changed)
 
     def _happened(self, change: Change) -> None:
         self._queue.happened(change)
@@ -111,6 +115,9 @@ class Scheduler:
         self._happened(Change.STORAGE)
         for waiter in self._storage_waiters:
             waiter.set()
+
+    def _budget_changed(self, key: str, old: PodDisruptionBudget | None, new: PodDisruptionBudget | None) -> None:
+        self.snapshot.budgets = tuple(self._budgets)
 
     def _pod_changed(self, key: str, old: Pod | None, new: Pod | None) -> None:
         if new is None or new.status.phase in ("Succeeded", "Failed"):

@@ -7,12 +7,13 @@ that are being bound are counted already (assumed), so that many decisions in a 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
+from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
 from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.scheduler.pod_info import Amounts, PodInfo, amounts
 
@@ -67,7 +68,7 @@ class Storage:
 
 
 class Snapshot:
-    """`namespaces` holds each namespace's labels; `storage` is replaced by whoever reads claims and volumes."""
+    """`namespaces` holds each namespace's labels; `storage` and `budgets` are replaced by whoever reads them."""
 
     def __init__(self) -> None:
         self._nodes: dict[str, NodeInfo] = {}
@@ -76,6 +77,7 @@ class Snapshot:
         self._nominated: dict[str, tuple[PodInfo, str]] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.storage = Storage()
+        self.budgets: Sequence[PodDisruptionBudget] = ()
         self.repelling: dict[str, PodInfo] = {}
         """Placed pods with required anti-affinity, whose terms bind those that come later."""
 

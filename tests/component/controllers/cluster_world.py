@@ -31,6 +31,7 @@ from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
 from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
+from pilothouse.kinds.rbac.role import ClusterRole
 from pilothouse.kinds.view import Object
 from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.objects import Obj, timestamp
@@ -38,6 +39,7 @@ from pilothouse.scheduler.scheduler import run_scheduler
 from pilothouse.testing.control_plane import ControlPlane
 
 _WATCHED: tuple[type[Object], ...] = (
+    ClusterRole,
     ControllerRevision,
     CronJob,
     DaemonSet,

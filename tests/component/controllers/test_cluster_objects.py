@@ -14,6 +14,7 @@ from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.discovery.endpoint_slice import Endpoint, EndpointSlice
+from pilothouse.kinds.rbac.role import ClusterRole
 from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.machinery.objects import Obj
 
@@ -170,3 +171,21 @@ async def test_a_static_volume_is_bound_to_the_claim_it_fits(cluster: Cluster) -
     assert bound.spec.volume_name == "fitting"
     await cluster.client.delete(PersistentVolumeClaim, "data", "shop")
     await cluster.until(lambda: cluster.get(PersistentVolume, "fitting").status.phase == "Released")
+
+
+async def test_a_cluster_role_shows_the_rules_it_gathers(cluster: Cluster) -> None:
+    selector = {"matchLabels": {"to": "all"}}
+    gather = {"metadata": {"name": "all"}, "aggregationRule": {"clusterRoleSelectors": [selector]}, "rules": []}
+    await cluster.client.create_tree(ClusterRole.resource, gather, None)
+    for name, plural in (("b", "pods"), ("a", "secrets"), ("c", "pods")):
+        rules = [{"apiGroups": [""], "resources": [plural], "verbs": ["get"]}]
+        part = {"metadata": {"name": name, "labels": {"to": "all"}}, "rules": rules}
+        await cluster.client.create_tree(ClusterRole.resource, part, None)
+
+    def shown() -> list[str]:
+        role = cluster.get(ClusterRole, "all")
+        return [plural for rule in role.rules for plural in rule.resources] if role is not None else []
+
+    await cluster.until(lambda: shown() == ["secrets", "pods"])
+    await cluster.client.delete(ClusterRole, "a")
+    await cluster.until(lambda: shown() == ["pods"])

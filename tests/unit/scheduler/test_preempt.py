@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import msgspec
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import node, pod, snapshot
 
+from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
 from pilothouse.scheduler.decide import Placement, Unschedulable, schedule
+from pilothouse.scheduler.pod_info import PodInfo
 from pilothouse.scheduler.preempt import Preemption
 from pilothouse.scheduler.snapshot import Snapshot
 
@@ -53,6 +57,49 @@ def test_room_is_kept_from_the_less_important() -> None:
     assert isinstance(schedule(pod("q", cpu="1", priority=2), world), Unschedulable)
     assert schedule(nominated, world) == Placement("b")
     assert schedule(pod("r", cpu="1", priority=60), world) == Placement("b")
+
+
+def budget(allowed: int, *disrupted: str) -> PodDisruptionBudget:
+    tree = {
+        "metadata": {"name": "b", "namespace": "shop"},
+        "spec": {"selector": {"matchLabels": {"kept": "yes"}}},
+        "status": {"disruptionsAllowed": allowed, "disruptedPods": dict.fromkeys(disrupted, "2026-01-01T00:00:00Z")},
+    }
+    return msgspec.convert(tree, PodDisruptionBudget)
+
+
+def kept(name: str, priority: int) -> PodInfo:
+    return pod(name, cpu="1", priority=priority, labels={"kept": "yes"})
+
+
+@pytest.mark.parametrize(
+    ("budgets", "node_name", "victim"),
+    [
+        ([], "a", "humble"),
+        ([budget(0)], "b", "other"),  # rather a more important pod than a broken budget
+        ([budget(1)], "a", "humble"),
+        ([budget(0, "humble")], "a", "humble"),  # it is going anyway
+    ],
+)
+def test_budgets_are_kept_where_that_is_possible(
+    budgets: list[PodDisruptionBudget], node_name: str, victim: str
+) -> None:
+    world = snapshot(node("a", cpu="1"), node("b", cpu="1"))
+    world.put_pod(kept("humble", 1), "a")
+    world.put_pod(pod("other", cpu="1", priority=9), "b")
+    world.budgets = budgets
+    found = room(schedule(pod("p", cpu="1", priority=50), world))
+    assert found is not None
+    assert (found.node, names(found)) == (node_name, [victim])
+
+
+def test_on_one_node_the_covered_are_spared_and_none_if_there_is_no_other_way() -> None:
+    world = snapshot(node("a", cpu="2"))
+    world.put_pod(kept("humble", 1), "a")
+    world.put_pod(pod("other", cpu="1", priority=9), "a")
+    world.budgets = [budget(0)]
+    assert names(room(schedule(pod("p", cpu="1", priority=50), world))) == ["other"]
+    assert sorted(names(room(schedule(pod("p", cpu="2", priority=50), world)))) == ["humble", "other"]
 
 
 @settings(max_examples=60, deadline=None)

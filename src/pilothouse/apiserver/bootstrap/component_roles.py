@@ -142,6 +142,9 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule(f"{READ} delete deletecollection", "*", "*"),
         rule(_CHANGE, "", "namespaces namespaces/finalize namespaces/status"),
     ),
+    "clusterrole-aggregation-controller": (
+        rule(f"escalate {READ} {_CHANGE}", "rbac.authorization.k8s.io", "clusterroles"),
+    ),
     "runtime-class-controller": (rule("create delete get", "node.k8s.io", "runtimeclasses"),),
     "root-ca-cert-publisher": (
         rule("create", "", "configmaps"),

@@ -1,0 +1,1 @@
+"""ClusterRoles that gather the rules of others: so that people see what they give."""
