@@ -14,6 +14,7 @@ from pilothouse.apiserver.call import WRITE_RETRIES, Backend, Call
 from pilothouse.apiserver.chain import AdmissionRequest
 from pilothouse.apiserver.deletion import is_final
 from pilothouse.apiserver.ownership import Manager, owned
+from pilothouse.apiserver.validation import causes_of
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import invalid_error
 from pilothouse.machinery.errors import BadRequest
@@ -94,7 +95,7 @@ async def _change_once(
 async def _store(
     backend: Backend, call: Call, aspect: Aspect, record: Record, new: Obj, old: Obj, manager: Manager
 ) -> Record:
-    causes = call.kind.validate(new, old) if aspect.validated else []
+    causes = await causes_of(call.kind, new, old) if aspect.validated else []
     if causes:
         raise invalid_error(call.resource, call.route.name, causes)
     new = owned(call.kind, new, old, manager)

@@ -39,7 +39,7 @@ class Entry(NamedTuple):
     short_names: tuple[str, ...] = ()
     categories: tuple[str, ...] = ()
     parts: tuple[Part, ...] = ()
-    schema: bytes = b""
+    schema: memoryview | None = None
     """Of a custom resource: its `openAPIV3Schema`."""
     list_kind: str = ""
 
@@ -54,7 +54,7 @@ def entries(kinds: Iterable[Kind], reviews: Iterable[ReviewResource]) -> list[En
             kind.short_names,
             kind.categories,
             tuple(_parts(kind)),
-            bytes(kind.raw_schema) if isinstance(kind, CustomKind) else b"",
+            memoryview(kind.raw_schema) if isinstance(kind, CustomKind) else None,
             kind.list_kind,
         )
         for kind in kinds

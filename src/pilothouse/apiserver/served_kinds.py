@@ -8,6 +8,7 @@ a restart.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import msgspec
 
@@ -15,6 +16,9 @@ from pilothouse.apiserver import codec
 from pilothouse.kinds.apiextensions.custom_kind import CustomKind, api_order, kinds_of
 from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition, schemas_of
 from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.problems import Problems
+from pilothouse.machinery.objects import Obj
+from pilothouse.machinery.structural_schema import Structural
 from pilothouse.store.store import Record, Store
 
 _COLLECTION = codec.collection(CustomResourceDefinition.resource)
@@ -36,9 +40,9 @@ class ServedKinds:
     """All kinds, by group, version and plural."""
 
     def __init__(self, builtin: Sequence[Kind], store: Store) -> None:
-        self.builtin = tuple(builtin)
+        self.builtin = tuple(_with_rules(kind) for kind in builtin)
         self._store = store
-        self._fixed = {_place(kind): kind for kind in builtin}
+        self._fixed = {_place(kind): kind for kind in self.builtin}
         self._fixed_resources = {(kind.resource.group, kind.resource.plural) for kind in builtin}
         self._made: dict[str, _Made] = {}
         self._custom: dict[tuple[str, str, str], CustomKind] = {}
@@ -100,7 +104,30 @@ def _make(record: Record, old: _Made | None) -> _Made:
     )
     if old is not None and old.essence == essence:
         return _Made(record.revision, essence, old.kinds)
-    return _Made(record.revision, essence, kinds_of(definition, schemas_of(record.value), record.revision))
+    kinds = kinds_of(definition, schemas_of(record.value), record.revision, _check_object)
+    return _Made(record.revision, essence, kinds)
+
+
+def _with_rules(kind: Kind) -> Kind:
+    """Definitions are also asked whether the rules of their schemas compile."""
+    if kind.view is not CustomResourceDefinition:
+        return kind
+
+    def rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
+        before = len(problems)
+        kind.rules(obj, old, problems)
+        if len(problems) == before:
+            from pilothouse.apiserver.custom_rules.definition import check_definition_rules
+
+            check_definition_rules(obj, old, problems)
+
+    return replace(kind, rules=rules)
+
+
+def _check_object(schema: Structural, obj: Obj, old: Obj | None, problems: Problems) -> None:
+    from pilothouse.apiserver.custom_rules.run import check_object  # late: CEL takes its time to import
+
+    check_object(schema, obj, old, problems)
 
 
 def _place(kind: Kind) -> tuple[str, str, str]:

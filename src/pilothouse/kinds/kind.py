@@ -66,7 +66,7 @@ class Kind:
     `status_at_creation` may be created with its status, all others start without; `stored_as` is for a second version
     of a kind, whose objects are kept as those of the first; `on_delete` runs when an object is first marked as being
     deleted; without `strategic_merge` the kind takes no strategic merge patches; with `bare_finalizers` those
-    need no domain.
+    need no domain; what is `slow` is validated off the event loop.
     """
 
     view: type[Object]
@@ -87,6 +87,7 @@ class Kind:
     on_delete: Change = _nothing
     strategic_merge: bool = True
     bare_finalizers: bool = False
+    slow: bool = False
     scale_paths: ScalePaths = _WORKLOAD
 
     @property

@@ -62,6 +62,7 @@ class Structural:
         "properties",
         "required",
         "rules",
+        "source",
         "type",
         "validated",
         "validations",
@@ -81,6 +82,8 @@ class Structural:
         self.default: Any = source.get("default", ABSENT)
         self.required = tuple(source.get("required") or ())
         self.rules: Obj = {key: source[key] for key in _RULES & source.keys()}
+        self.source = source if source.get("x-kubernetes-validations") else {}
+        """What it was read from, kept where rules need the types of all below."""
         self.validations: tuple[Obj, ...] = tuple(source.get("x-kubernetes-validations") or ())
         self.properties = {
             name: Structural(child, depth + 1) for name, child in (source.get("properties") or {}).items()

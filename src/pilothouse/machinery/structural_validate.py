@@ -6,6 +6,7 @@ Source of rules and wording: `k8s.io/kube-openapi/pkg/validation` and how apiext
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 from collections.abc import Iterator
 from typing import Any, Final
@@ -15,7 +16,7 @@ import orjson
 from pilothouse.machinery.errors import Cause
 from pilothouse.machinery.patterns import BUDGET, InvalidPattern, cost, found_in
 from pilothouse.machinery.structural_formats import fits
-from pilothouse.machinery.structural_schema import Structural
+from pilothouse.machinery.structural_schema import ABSENT, Structural
 
 _MOST: Final = 100
 """Causes after which a walk ends: a list of a million wrong entries is told about by its first."""
@@ -27,11 +28,17 @@ class _Enough(Exception):
     """There are as many causes as anybody reads."""
 
 
-def validate(schema: Structural, value: Any, path: str = "", *, budget: list[int] | None = None) -> list[Cause]:
-    """What is wrong with a value; empty when nothing is. `budget` holds what patterns may still take."""
+def validate(
+    schema: Structural, value: Any, path: str = "", *, old: Any = ABSENT, budget: list[int] | None = None
+) -> list[Cause]:
+    """What is wrong with a value; empty when nothing is. `budget` holds what patterns may still take.
+
+    What is as in `old` is not judged anew, so that objects from before a rule can still be changed elsewhere. Source:
+    Kubernetes documentation, "Validation ratcheting".
+    """
     walk = _Validation([BUDGET] if budget is None else budget)
     with contextlib.suppress(_Enough):
-        walk.visit(schema, value, path)
+        walk.visit(schema, value, path, old)
     return walk.causes
 
 
@@ -40,8 +47,10 @@ class _Validation:
         self.causes: list[Cause] = []
         self._budget = budget
 
-    def visit(self, schema: Structural, value: Any, path: str) -> None:
+    def visit(self, schema: Structural, value: Any, path: str, old: Any) -> None:
         if value is None and schema.nullable:
+            return
+        if old is not ABSENT and equal(value, old):
             return
         if not self._has_type(schema, value, path):
             return
@@ -49,9 +58,9 @@ class _Validation:
             self._rules(schema, value, path)
         kind = type(value)
         if kind is dict:
-            self._object(schema, value, path)
+            self._object(schema, value, path, old)
         elif kind is list:
-            self._array(schema, value, path)
+            self._array(schema, value, path, old)
         if schema.junctors or schema.negated is not None:
             self._junctors(schema, value, path)
 
@@ -131,7 +140,7 @@ class _Validation:
         if count < least:
             self._invalid(path, count, f"should have at least {least} {what}")
 
-    def _object(self, schema: Structural, value: dict[str, Any], path: str) -> None:
+    def _object(self, schema: Structural, value: dict[str, Any], path: str, old: Any) -> None:
         prefix = f"{path}." if path else ""
         for name in schema.required:
             if name not in value:
@@ -140,12 +149,13 @@ class _Validation:
         for name, item in value.items():
             child = properties.get(name) or additional
             if child is not None:
-                self.visit(child, item, prefix + name)
+                before = old.get(name, ABSENT) if isinstance(old, dict) else ABSENT
+                self.visit(child, item, prefix + name, before)
 
-    def _array(self, schema: Structural, value: list[Any], path: str) -> None:
+    def _array(self, schema: Structural, value: list[Any], path: str, old: Any) -> None:
         if schema.items is not None:
-            for index, item in enumerate(value):
-                self.visit(schema.items, item, f"{path}[{index}]")
+            for index, (item, before) in enumerate(zip(value, correlated(schema, value, old))):
+                self.visit(schema.items, item, f"{path}[{index}]", before)
         if schema.list_type in ("set", "map"):
             seen: set[bytes] = set()
             for index, identity in enumerate(_identities(schema, value)):
@@ -212,6 +222,16 @@ _TYPES: Final = {
 def equal(one: Any, other: Any) -> bool:
     """Equality of JSON values: true is not 1."""
     return bool(one == other) and isinstance(one, bool) == isinstance(other, bool)
+
+
+def correlated(schema: Structural, value: list[Any], old: Any) -> Iterator[Any]:
+    """For each entry of a keyed list the one of before with the same keys; ABSENT where there is none to be had."""
+    if schema.list_type != "map" or not isinstance(old, list):
+        yield from itertools.repeat(ABSENT, len(value))
+        return
+    before = dict(zip(_identities(schema, old), old))
+    for identity in _identities(schema, value):
+        yield before.get(identity, ABSENT)
 
 
 def _identities(schema: Structural, value: list[Any]) -> Iterator[bytes]:

@@ -33,7 +33,7 @@ def custom_name(gvk: GroupVersionKind) -> str:
     return ".".join([*reversed(gvk.group.split(".")), gvk.version, gvk.kind])
 
 
-def custom_definitions(gvk: GroupVersionKind, list_kind: str, schema: bytes) -> dict[str, Obj]:
+def custom_definitions(gvk: GroupVersionKind, list_kind: str, schema: memoryview) -> dict[str, Obj]:
     """The types of a kind and of its list, by name."""
     source: Obj = orjson.loads(schema)
     own, list_ = custom_name(gvk), custom_name(gvk._replace(kind=list_kind))

@@ -64,7 +64,7 @@ class OpenApi:
 
     def _hash(self, group_path: str) -> str:
         described = sorted(
-            repr((e.resource, sorted(e.verbs), _subresources(e), e.list_kind, hashlib.sha256(e.schema).digest()))
+            repr((e.resource, sorted(e.verbs), _subresources(e), e.list_kind, hashlib.sha256(e.schema or b"").digest()))
             for e in self._by_path[group_path]
         )
         return hashlib.sha256(self._sources + "\n".join(described).encode()).hexdigest().upper()

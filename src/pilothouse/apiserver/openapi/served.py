@@ -26,7 +26,7 @@ class Served:
     resource: Resource
     verbs: frozenset[str]
     subresources: tuple[ServedSubresource, ...] = ()
-    schema: bytes = b""
+    schema: memoryview | None = None
     """Of a custom resource: its own schema, as JSON."""
     list_kind: str = ""
 

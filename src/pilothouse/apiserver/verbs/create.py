@@ -9,6 +9,7 @@ from pilothouse.apiserver.body import read_object
 from pilothouse.apiserver.call import Backend, Call
 from pilothouse.apiserver.chain import AdmissionRequest
 from pilothouse.apiserver.ownership import Manager, owned, updating
+from pilothouse.apiserver.validation import causes_of
 from pilothouse.apiserver.verbs.reply import reply
 from pilothouse.client.wire import Response
 from pilothouse.kinds.problems import invalid_error
@@ -80,7 +81,7 @@ def identify(call: Call, obj: Obj) -> None:
 
 async def _store(backend: Backend, call: Call, obj: Obj, manager: Manager, tries: int) -> Record:
     meta = obj["metadata"]
-    causes = call.kind.validate(obj, None)
+    causes = await causes_of(call.kind, obj, None)
     if causes:
         raise invalid_error(call.resource, meta.get("name") or meta.get("generateName") or "", causes)
     obj = owned(call.kind, obj, None, manager)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
@@ -30,11 +30,31 @@ from pilothouse.machinery.objects import Obj, Resource, parse_timestamp
 from pilothouse.machinery.schema import GroupVersionKind, Schema
 from pilothouse.machinery.structural import Examination
 from pilothouse.machinery.structural_prune import fill_in, shape
-from pilothouse.machinery.structural_schema import Structural, apply_node
-from pilothouse.machinery.structural_validate import validate
+from pilothouse.machinery.structural_schema import ABSENT, Structural, apply_node
+from pilothouse.machinery.structural_validate import ROOT, validate
 
 _VERSION = re.compile(r"v(\d{1,6})(?:(alpha|beta)(\d{1,6}))?")
+_RULES = b"x-kubernetes-validations"
 _META_KEYS = frozenset({"apiVersion", "kind", "metadata"})
+
+
+CheckRules = Callable[[Structural, Obj, Obj | None, Problems], None]
+"""Reports the CEL rules of a schema that an object, or replacing an old one by it, breaks."""
+_BLOCKING = frozenset(
+    {
+        "FieldValueNotSupported",
+        "FieldValueRequired",
+        "FieldValueTooLong",
+        "FieldValueTooMany",
+        "FieldValueTypeInvalid",
+    }
+)
+_NOT_CHECKED = Cause(
+    ROOT,
+    "FieldValueInvalid",
+    'Invalid value: "null": some validation rules were not checked because the object was invalid;'
+    " correct the existing errors to complete validation",
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,6 +64,7 @@ class CustomKind(Kind):
 
     singular_name: str = ""
     list_kind_name: str = ""
+    check_rules: CheckRules | None = None
     raw_schema: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(b"{}"))
     selectable_paths: tuple[str, ...] = ()
     storage_version: str = ""
@@ -62,7 +83,7 @@ class CustomKind(Kind):
 
     @cached_property
     def structural(self) -> Structural:
-        return Structural(orjson.loads(bytes(self.raw_schema)))
+        return Structural(orjson.loads(memoryview(self.raw_schema)))
 
     @cached_property
     def schema(self) -> Schema | None:
@@ -86,8 +107,15 @@ class CustomKind(Kind):
 
     def validate(self, obj: Obj, old: Obj | None = None) -> list[Cause]:
         problems = Problems(super().validate(obj, old))
-        problems += validate(self.structural, obj)
+        found = validate(self.structural, obj, old=ABSENT if old is None else old)
+        problems += found
         check_embedded(self.structural, obj, "", problems)
+        if not self.structural.validated:
+            return problems
+        if any(cause.reason in _BLOCKING for cause in found):
+            problems.append(_NOT_CHECKED)
+        elif self.check_rules is not None:
+            self.check_rules(self.structural, obj, old, problems)
         return problems
 
     def prepare_create(self, obj: Obj) -> None:
@@ -132,7 +160,10 @@ def _text(value: Any) -> str:
 
 
 def kinds_of(
-    definition: CustomResourceDefinition, schemas: Mapping[str, msgspec.Raw], revision: int
+    definition: CustomResourceDefinition,
+    schemas: Mapping[str, msgspec.Raw],
+    revision: int,
+    check_rules: CheckRules | None = None,
 ) -> list[CustomKind]:
     """The kinds a definition makes, one for each served version; none before its names are accepted.
 
@@ -142,7 +173,8 @@ def kinds_of(
         return []
     going = definition.metadata.deletion_timestamp is not None
     served = [version for version in definition.spec.versions if version.served or (going and version.storage)]
-    return [_kind(definition, version, schemas[version.name], revision) for version in served]
+    kinds = [_kind(definition, version, schemas[version.name], revision) for version in served]
+    return [replace(kind, check_rules=check_rules, slow=_RULES in bytes(kind.raw_schema)) for kind in kinds]
 
 
 def _kind(

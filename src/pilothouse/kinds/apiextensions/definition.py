@@ -187,4 +187,5 @@ KIND = Kind(
     on_update=_on_update,
     on_delete=_on_delete,
     bare_finalizers=True,
+    slow=True,
 )

@@ -1,0 +1,215 @@
+"""CEL rules of custom resources: compiled with their definition, run within a budget at every write."""
+
+import asyncio
+from typing import Any
+
+import pytest
+from custom_things import DEFINITIONS, GROUP, MERGE, call, cron_tab, definition, path, version
+
+from pilothouse.client.client import Client
+from pilothouse.machinery.errors import Invalid
+from pilothouse.machinery.objects import Obj
+from pilothouse.testing.control_plane import ControlPlane
+
+
+@pytest.fixture
+async def client(plane: ControlPlane) -> Client:
+    client = plane.client()
+    await call(client, "POST", "/api/v1/namespaces", {"metadata": {"name": "ns"}})
+    return client
+
+
+def rule(text: str, **more: Any) -> Obj:
+    return {"rule": text, **more}
+
+
+def ruled(*rules: Obj, at: Obj | None = None, **properties: Any) -> Obj:
+    """A definition whose spec has these rules and fields; `at` is more of the schema's root."""
+    fields = {
+        "cronSpec": {"type": "string"},
+        "least": {"type": "integer"},
+        "most": {"type": "integer"},
+        "text": {"type": "string"},
+        **properties,
+    }
+    spec = {"type": "object", "properties": fields, "x-kubernetes-validations": list(rules)}
+    tree = definition(version("v1", storage=True))
+    schema = {"type": "object", "properties": {"spec": spec}, **(at or {})}
+    tree["spec"]["versions"][0]["schema"] = {"openAPIV3Schema": schema}
+    return tree
+
+
+async def refused(client: Client, tree: Obj, method: str = "POST", url: str = "") -> list[tuple[str, str, str]]:
+    with pytest.raises(Invalid) as error:
+        await call(client, method, url or path(), tree)
+    return [tuple(cause) for cause in error.value.causes]
+
+
+@pytest.mark.parametrize(
+    ("given", "cause"),
+    [
+        (
+            rule("self.least <= self.most"),
+            ("spec", "FieldValueInvalid", 'Invalid value: "object": failed rule: self.least <= self.most'),
+        ),
+        (
+            rule("self.least <= self.most", message="least is above most"),
+            ("spec", "FieldValueInvalid", 'Invalid value: "object": least is above most'),
+        ),
+        (
+            rule("self.least <= self.most", messageExpression="'%d is above %d'.format([self.least, self.most])"),
+            ("spec", "FieldValueInvalid", 'Invalid value: "object": 5 is above 2'),
+        ),
+        (
+            rule("self.least <= self.most", messageExpression="'x' + string(1/0)", message="otherwise"),
+            ("spec", "FieldValueInvalid", 'Invalid value: "object": otherwise'),
+        ),
+        (
+            rule("self.least <= self.most", reason="FieldValueForbidden", fieldPath=".least", message="no"),
+            ("spec.least", "FieldValueForbidden", "Forbidden: no"),
+        ),
+        (
+            rule("self.text == 'x'"),
+            (
+                "spec",
+                "FieldValueInvalid",
+                """Invalid value: "object": no such key: text evaluating rule: self.text == 'x'""",
+            ),
+        ),
+    ],
+)
+async def test_a_rule_that_does_not_hold_refuses(client: Client, given: Obj, cause: tuple[str, str, str]) -> None:
+    await call(client, "POST", DEFINITIONS, ruled(given))
+    assert await refused(client, cron_tab(least=5, most=2)) == [cause]
+
+
+async def test_rules_stand_anywhere_and_name_the_place(client: Client) -> None:
+    entry = {
+        "type": "object",
+        "required": ["name"],
+        "properties": {"name": {"type": "string"}, "port": {"type": "integer"}},
+        "x-kubernetes-validations": [rule("self.port > 0", message="no port")],
+    }
+    keyed = {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["name"], "items": entry}
+    mapped = {
+        "type": "object",
+        "additionalProperties": {"type": "string", "x-kubernetes-validations": [rule("self != 'x'")]},
+    }
+    at = {"x-kubernetes-validations": [rule("self.metadata.name.startsWith('m')", message="not an m")]}
+    await call(client, "POST", DEFINITIONS, ruled(at=at, list=keyed, map=mapped))
+    found = await refused(
+        client, cron_tab("other", list=[{"name": "a", "port": 1}, {"name": "b", "port": 0}], map={"k": "x"})
+    )
+    assert [(field, message) for field, _, message in found] == [
+        ("<nil>", 'Invalid value: "object": not an m'),
+        ("spec.list[1]", 'Invalid value: "object": no port'),
+        ("spec.map[k]", "Invalid value: \"string\": failed rule: self != 'x'"),
+    ]
+
+
+async def test_rules_about_a_change(client: Client) -> None:
+    fixed = rule("self.least == oldSelf.least", message="least stays")
+    born = rule("oldSelf.hasValue() || self.most == 9", optionalOldSelf=True, message="is born with nine")
+    await call(client, "POST", DEFINITIONS, ruled(fixed, born))
+    assert [m for *_, m in await refused(client, cron_tab(least=1, most=2))] == [
+        'Invalid value: "object": is born with nine'
+    ]
+    await call(client, "POST", path(), cron_tab(least=1, most=9))
+    await call(client, "PATCH", path(name="mine"), {"spec": {"most": 2}}, type=MERGE)
+    with pytest.raises(Invalid, match="least stays"):
+        await call(client, "PATCH", path(name="mine"), {"spec": {"least": 2}}, type=MERGE)
+
+
+async def test_what_has_not_changed_is_not_judged_anew(client: Client) -> None:
+    await call(client, "POST", DEFINITIONS, ruled(list={"type": "array", "items": {"type": "string"}}))
+    await call(client, "POST", path(), cron_tab(text="old", list=["a", "b"]))
+    tree = ruled(list={"type": "array", "items": {"type": "string"}, "maxItems": 1})
+    text = tree["spec"]["versions"][0]["schema"]["openAPIV3Schema"]["properties"]["spec"]["properties"]["text"]
+    text["maxLength"] = 2
+    text["x-kubernetes-validations"] = [rule("self != 'old'")]
+    current = await call(client, "GET", f"{DEFINITIONS}/crontabs.{GROUP}")
+    await call(
+        client, "PUT", f"{DEFINITIONS}/crontabs.{GROUP}", {**current, "spec": {**current["spec"], **tree["spec"]}}
+    )
+    changed = await call(client, "PATCH", path(name="mine"), {"spec": {"most": 7}}, type=MERGE)
+    assert changed["spec"]["text"] == "old"
+    with pytest.raises(Invalid, match="Too long"):
+        await call(client, "PATCH", path(name="mine"), {"spec": {"text": "older"}}, type=MERGE)
+    with pytest.raises(Invalid, match="Too many"):
+        await call(client, "PATCH", path(name="mine"), {"spec": {"list": ["a", "c"]}}, type=MERGE)
+
+
+async def test_rules_wait_until_the_types_are_right(client: Client) -> None:
+    await call(client, "POST", DEFINITIONS, ruled(rule("self.least <= self.most")))
+    found = await refused(client, cron_tab(least="5", most=2))
+    assert [field for field, *_ in found] == ["spec.least", "<nil>"]
+    assert "some validation rules were not checked because the object was invalid" in found[1][2]
+
+
+@pytest.mark.parametrize(
+    ("given", "part", "why"),
+    [
+        (rule("self.nothing > 1"), "rule", "undefined field 'nothing'"),
+        (rule("self.least > 'a'"), "rule", "found no matching overload"),
+        (rule("self.least +"), "rule", "compilation failed"),
+        (rule("self.least"), "rule", "cel expression must evaluate to a bool"),
+        (rule(""), "rule", "rule is not specified"),
+        (rule("true", messageExpression="1"), "messageExpression", "messageExpression must evaluate to a string"),
+        (rule("true", optionalOldSelf=True), "rule", "optionalOldSelf may not be set if oldSelf is not used"),
+        (rule("true", fieldPath=".nothing"), "fieldPath", "fieldPath must be a valid path"),
+        (rule("true", reason="Because"), "reason", "supported values"),
+        (rule("true", message="a\nb"), "message", "message must not contain line breaks"),
+        (rule("object.x"), "rule", "undeclared reference to 'object"),
+    ],
+)
+async def test_a_rule_that_is_none_refuses_its_definition(client: Client, given: Obj, part: str, why: str) -> None:
+    place = f"spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].{part}"
+    ((field, _, message),) = await refused(client, ruled(given), url=DEFINITIONS)
+    assert field == place
+    assert why in message
+
+
+async def test_the_entries_of_a_plain_list_have_no_past(client: Client) -> None:
+    items = {"type": "string", "x-kubernetes-validations": [rule("self == oldSelf")]}
+    ((field, _, message),) = await refused(client, ruled(list={"type": "array", "items": items}), url=DEFINITIONS)
+    assert field.endswith("items.x-kubernetes-validations[0].rule")
+    assert "oldSelf cannot be used on the uncorrelatable portion of the schema within" in message
+
+
+async def test_a_rule_that_costs_too_much_refuses_and_the_server_goes_on(client: Client) -> None:
+    dear = rule("self.list.all(a, self.list.all(b, self.list.all(c, a + b + c != 'x')))", message="dear")
+    await call(client, "POST", DEFINITIONS, ruled(dear, list={"type": "array", "items": {"type": "string"}}))
+    lags: list[float] = []
+
+    async def beat() -> None:
+        loop = asyncio.get_running_loop()
+        while True:
+            before = loop.time()
+            await asyncio.sleep(0.001)
+            lags.append(loop.time() - before)
+
+    beating = asyncio.create_task(beat())
+    ((field, _, message),) = await refused(client, cron_tab(list=["abc"] * 3000))
+    beating.cancel()
+    assert field == "spec"
+    assert "no further validation rules will be run" in message
+    # It ran beside the event loop, which had its turns meanwhile.
+    assert len(lags) > 5
+
+
+async def test_dates_quantities_and_numbers_or_texts(client: Client) -> None:
+    rules = [
+        rule("self.until > timestamp('2026-01-01T00:00:00Z')"),
+        rule("quantity(self.size).isLessThan(quantity('2Gi'))"),
+        rule("type(self.port) == int ? self.port > 0 : self.port.endsWith('%')"),
+    ]
+    properties = {
+        "until": {"type": "string", "format": "date-time"},
+        "size": {"type": "string"},
+        "port": {"x-kubernetes-int-or-string": True},
+    }
+    await call(client, "POST", DEFINITIONS, ruled(*rules, **properties))
+    good = {"until": "2026-05-01T00:00:00Z", "size": "1Gi", "port": "5%"}
+    await call(client, "POST", path(), cron_tab(**good))
+    found = await refused(client, cron_tab("b", until="2025-01-01T00:00:00Z", size="3Gi", port=0))
+    assert len(found) == 3
