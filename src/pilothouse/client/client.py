@@ -76,6 +76,8 @@ class Client:
         if decoder is None:
             decoder = self._decoders[cls] = msgspec.json.Decoder(cls)
         result: T = decoder.decode(data)
+        if cls.whole:
+            result.received(bytes(data))
         return result
 
     async def send(

@@ -51,6 +51,11 @@ class Informer(Generic[T]):
         self._synced = asyncio.Event()
         self.resource_version = ""
 
+    @property
+    def view(self) -> type[T]:
+        """The view objects are held in."""
+        return self._cls
+
     def __len__(self) -> int:
         return len(self._objects)
 

@@ -31,23 +31,22 @@ def effective(trees: Iterable[Obj], namespace: str) -> list[Obj]:
     """The trees as they would be in a cluster; `namespace` is that of objects which name none."""
     found = [without_nulls(tree) for tree in trees]
     defaults = _limit_ranges(found, namespace)
-    accounts = {
-        (_namespace(tree, namespace), str(value_at(tree, "metadata.name"))): tree["automountServiceAccountToken"]
-        for tree in found
-        if tree.get("kind") == "ServiceAccount" and isinstance(tree.get("automountServiceAccountToken"), bool)
-    }
-    return [_completed(tree, namespace, defaults, accounts) for tree in found]
+    mounts: dict[str, dict[str, bool]] = {}
+    for tree in found:
+        if tree.get("kind") == "ServiceAccount" and isinstance(tree.get("automountServiceAccountToken"), bool):
+            name = str(value_at(tree, "metadata.name"))
+            mounts.setdefault(_namespace(tree, namespace), {})[name] = tree["automountServiceAccountToken"]
+    places = [_namespace(tree, namespace) for tree in found]
+    return [completed(tree, defaults.get(of, []), mounts.get(of, {})) for tree, of in zip(found, places)]
 
 
-def _completed(
-    tree: Obj, namespace: str, defaults: Mapping[str, list[Obj]], accounts: Mapping[tuple[str, str], bool]
-) -> Obj:
+def completed(tree: Obj, limits: list[Obj], mounts: Mapping[str, bool]) -> Obj:
+    """A tree with what its namespace adds: `limits` are the entries of LimitRanges for containers, `mounts` is what
+    service accounts have as automountServiceAccountToken. The same tree when that is nothing."""
     pod = pod_spec(tree)
     if pod is None:
         return tree
-    limits = defaults.get(_namespace(tree, namespace), [])
-    account = str(pod.spec.get("serviceAccountName") or pod.spec.get("serviceAccount") or "default")
-    mounted = accounts.get((_namespace(tree, namespace), account))
+    mounted = mounts.get(str(pod.spec.get("serviceAccountName") or pod.spec.get("serviceAccount") or "default"))
     takes_mount = mounted is not None and "automountServiceAccountToken" not in pod.spec
     if not limits and not takes_mount and not _lacks_requests(pod):
         return tree
@@ -92,11 +91,16 @@ def _fill(container: Obj, defaults: list[Obj]) -> None:
 def _limit_ranges(trees: Iterable[Obj], namespace: str) -> dict[str, list[Obj]]:
     found: dict[str, list[Obj]] = {}
     for tree in trees:
-        entries = value_at(tree, "spec.limits") if tree.get("kind") == "LimitRange" else None
-        for entry in entries if isinstance(entries, list) else ():
-            if isinstance(entry, dict) and entry.get("type") == "Container":
-                found.setdefault(_namespace(tree, namespace), []).append(entry)
+        if tree.get("kind") == "LimitRange":
+            found.setdefault(_namespace(tree, namespace), []).extend(container_limits(tree))
     return found
+
+
+def container_limits(limit_range: Obj) -> list[Obj]:
+    """The entries of a LimitRange that are about containers."""
+    entries = value_at(limit_range, "spec.limits")
+    listed = entries if isinstance(entries, list) else []
+    return [entry for entry in listed if isinstance(entry, dict) and entry.get("type") == "Container"]
 
 
 def _mapping(entry: Obj, name: str) -> Obj:

@@ -87,6 +87,15 @@ def judge(items: Sequence[Item], options: Options | None = None) -> Report:
     return work.report()
 
 
+def judge_one(tree: Obj, complete: Obj, labels: Mapping[str, str] | None, options: Options | None = None) -> Report:
+    """The verdict of the checks of one object: `complete` is the tree with what its namespace adds, `labels` are those
+    of the namespace."""
+    work = _Work([Item(tree)], options or Options())
+    work.check_form(0)
+    work.check_object(0, complete, labels)
+    return work.report()
+
+
 class _Work:
     """Gathers what is found, object by object."""
 

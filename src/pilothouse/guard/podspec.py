@@ -18,6 +18,8 @@ _TEMPLATE = {
     "Job": "spec.template",
     "Rollout": "spec.template",
 }
+WORKLOADS = frozenset(_TEMPLATE) - {"PodTemplate"}
+"""Kinds that run pods."""
 CONTAINER_FIELDS = ("containers", "initContainers", "ephemeralContainers")
 
 

@@ -16,15 +16,36 @@ from pilothouse.machinery.selectors import Operator, Selector, from_label_select
 SYSTEM_NAMESPACES = frozenset(("kube-system", "kube-public", "kube-node-lease"))
 
 
-@dataclass(frozen=True, slots=True)
 class Entry:
     """One object of the snapshot; `namespace` is where it goes, also when it names none."""
 
-    tree: Obj
-    index: int
-    ref: Ref
-    namespace: str
-    pod: PodSpec | None
+    __slots__ = ("index", "namespace", "ref")
+
+    def __init__(self, index: int, ref: Ref, namespace: str) -> None:
+        self.index = index
+        self.ref = ref
+        self.namespace = namespace
+
+    @property
+    def tree(self) -> Obj:
+        """The object."""
+        raise NotImplementedError
+
+    @property
+    def pod(self) -> PodSpec | None:
+        """The pod it is or makes."""
+        raise NotImplementedError
+
+    @property
+    def pod_labels(self) -> Mapping[str, str]:
+        """The labels of its pods."""
+        return labels_of(self.pod.labels if self.pod else None)
+
+    @property
+    def account(self) -> str:
+        """The service account of its pods; "" for what runs none."""
+        pod = self.pod
+        return account_of(pod) if pod is not None else ""
 
     @property
     def name(self) -> str:
@@ -40,8 +61,28 @@ class Entry:
         return [entry for entry in value if isinstance(entry, dict)] if isinstance(value, list) else []
 
 
-def _entry(tree: Obj, index: int, namespace: str) -> Entry:
-    return Entry(tree, index, ref_of(tree), str(value_at(tree, "metadata.namespace") or namespace), pod_spec(tree))
+class TreeEntry(Entry):
+    """An entry that holds its object."""
+
+    __slots__ = ("_pod", "_tree")
+
+    def __init__(self, tree: Obj, index: int, namespace: str) -> None:
+        super().__init__(index, ref_of(tree), str(value_at(tree, "metadata.namespace") or namespace))
+        self._tree = tree
+        self._pod = pod_spec(tree)
+
+    @property
+    def tree(self) -> Obj:
+        return self._tree
+
+    @property
+    def pod(self) -> PodSpec | None:
+        return self._pod
+
+
+def account_of(pod: PodSpec) -> str:
+    """The service account a pod runs as."""
+    return str(pod.spec.get("serviceAccountName") or pod.spec.get("serviceAccount") or "default")
 
 
 def _bare(tree: Obj) -> Obj:
@@ -70,8 +111,9 @@ class Snapshot:
     def __init__(
         self, trees: Iterable[Obj], namespace: str = "default", unsound: Collection[int] = frozenset()
     ) -> None:
-        self.entries = [
-            _entry(tree if index not in unsound else _bare(tree), index, namespace) for index, tree in enumerate(trees)
+        self.entries: list[Entry] = [
+            TreeEntry(tree if index not in unsound else _bare(tree), index, namespace)
+            for index, tree in enumerate(trees)
         ]
         self._kinds: dict[str, list[Entry]] = defaultdict(list)
         for entry in self.entries:
@@ -98,7 +140,7 @@ class Snapshot:
             if requirement.operator is Operator.IN and len(requirement.values) == 1:
                 candidates = self._labelled.get((namespace, requirement.key, *requirement.values), [])
                 break
-        return [entry for entry in candidates if entry.pod and selector.matches(entry.pod.labels)]
+        return [entry for entry in candidates if selector.matches(entry.pod_labels)]
 
     def serving(self, service: Entry) -> list[Entry]:
         """The workloads behind a Service; none for one without a selector."""
@@ -106,11 +148,16 @@ class Snapshot:
         return self.selected(service.namespace, from_labels(labels)) if labels else []
 
     @cached_property
+    def accounts(self) -> Collection[tuple[str, str]]:
+        """The service accounts (namespace, name) that something runs as."""
+        return {(entry.namespace, entry.account) for entry in self._all_workloads}
+
+    @cached_property
     def _labelled(self) -> dict[tuple[str, ...], list[Entry]]:
         """Workloads by namespace and each label of their pods, so that a selector need not look at all."""
         found: dict[tuple[str, ...], list[Entry]] = defaultdict(list)
         for entry in self._all_workloads:
-            for key, value in labels_of(entry.pod.labels if entry.pod else None).items():
+            for key, value in entry.pod_labels.items():
                 found[entry.namespace, key, value].append(entry)
         return found
 

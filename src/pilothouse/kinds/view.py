@@ -95,10 +95,15 @@ class Object(View):
     """Base of a view of a whole object; subclasses set `resource`."""
 
     resource: ClassVar[Resource]
+    whole: ClassVar[bool] = False
+    """Whether `received` is called."""
 
     api_version: str = ""
     kind: str = ""
     metadata: ObjectMeta = msgspec.field(default_factory=ObjectMeta)
+
+    def received(self, document: bytes) -> None:
+        """Given the whole document that the view was decoded from, for components that read more than views name."""
 
     @property
     def key(self) -> str:

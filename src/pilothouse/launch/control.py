@@ -32,6 +32,7 @@ from pilothouse.controllers.certificates import controller as certificates
 from pilothouse.controllers.root_ca import controller as root_ca
 from pilothouse.controllers.start import INFORMERS, Controller, run_controllers
 from pilothouse.guard.findings.findings import Findings
+from pilothouse.guard.live.run import Live
 from pilothouse.kinds.catalogue import KINDS
 from pilothouse.kinds.guard.finding import FINDINGS
 from pilothouse.launch import listeners, process
@@ -47,6 +48,7 @@ from pilothouse.store.sqlite import SqliteStore
 log = logging.getLogger(__name__)
 _LONGEST_SLEEP = 3600.0
 _OWN_TOKEN_SECONDS = 3600.0
+_GUARD_RESTART_SECONDS = 60.0
 
 
 async def control(config: Config) -> None:
@@ -99,6 +101,7 @@ async def control(config: Config) -> None:
             tasks.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers))
             tasks.create_task(informers.run())
             tasks.create_task(findings.run())
+            tasks.create_task(guarded(findings, informers, config.path("owners.yaml")))
             tasks.create_task(keep_renewed(pki, context, nodes))
             tasks.create_task(api.measures.sample_lag())
             tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
@@ -107,6 +110,17 @@ async def control(config: Config) -> None:
         await nodes.close()
         await findings.close()
         await store.close()
+
+
+async def guarded(findings: Findings, informers: SharedInformers, mapping: Path) -> None:
+    """Runs the live checks: when they fail that is logged, and they begin anew after a while."""
+    live = Live(findings, mapping=mapping)
+    while True:
+        try:
+            await live.run(informers)
+        except Exception:
+            log.exception("the live checks failed")
+        await asyncio.sleep(_GUARD_RESTART_SECONDS)
 
 
 def _certified(pki: ClusterPki) -> list[Controller]:

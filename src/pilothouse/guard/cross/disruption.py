@@ -32,13 +32,13 @@ def cannot_be_met(snapshot: Snapshot) -> Iterator[Hit]:
 
 
 def above_autoscaler(snapshot: Snapshot) -> Iterator[Hit]:
-    scaled = {}
+    scaled: dict[tuple[str, object, object], list[Entry]] = {}
     for autoscaler in snapshot.of("HorizontalPodAutoscaler"):
         target = autoscaler.at("spec.scaleTargetRef") or {}
-        scaled[autoscaler.namespace, target.get("kind"), target.get("name")] = autoscaler
+        scaled.setdefault((autoscaler.namespace, target.get("kind"), target.get("name")), []).append(autoscaler)
     for budget in snapshot.of("PodDisruptionBudget"):
         about = _about(snapshot, budget)
-        for autoscaler in filter(None, (scaled.get((e.namespace, e.ref.kind, e.name)) for e in about)):
+        for autoscaler in (found for e in about for found in scaled.get((e.namespace, e.ref.kind, e.name), ())):
             fewest = autoscaler.at("spec.minReplicas") or 1
             least = _count(budget.at("spec.minAvailable"), fewest) if isinstance(fewest, int) else None
             if least is not None and least >= fewest:

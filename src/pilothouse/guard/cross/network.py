@@ -18,7 +18,7 @@ def _types(policy: Entry) -> set[str]:
 
 def _selects(policy: Entry, pod: Entry) -> bool:
     selector = selector_of(policy.at("spec.podSelector"))
-    return selector is not None and pod.pod is not None and selector.matches(pod.pod.labels)
+    return selector is not None and selector.matches(pod.pod_labels)
 
 
 def selects_nothing(snapshot: Snapshot) -> Iterator[Hit]:

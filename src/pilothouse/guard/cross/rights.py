@@ -13,21 +13,16 @@ _READS = frozenset(("get", "list", "watch", "*"))
 _RUNS = frozenset(("pods/exec", "pods/attach", "pods/*", "*"))
 
 
-def _account(workload: Entry) -> str:
-    assert workload.pod is not None
-    return str(workload.pod.spec.get("serviceAccountName") or workload.pod.spec.get("serviceAccount") or "default")
-
-
 def missing_account(snapshot: Snapshot) -> Iterator[Hit]:
     for workload in snapshot.workloads():
-        name = _account(workload)
+        name = workload.account
         if name != "default" and snapshot.find("ServiceAccount", workload.namespace, name) is None:
             assert workload.pod is not None
             yield Hit(workload, f"ServiceAccount {name} does not exist", f"{workload.pod.path}.serviceAccountName")
 
 
 def unused_account(snapshot: Snapshot) -> Iterator[Hit]:
-    used = {(workload.namespace, _account(workload)) for workload in snapshot.workloads()}
+    used = snapshot.accounts
     bound = {key for _, _, subjects in _bindings(snapshot) for key in subjects}
     for account in snapshot.of("ServiceAccount"):
         key = account.namespace, account.name
@@ -53,7 +48,7 @@ def unbound_role(snapshot: Snapshot) -> Iterator[Hit]:
 
 
 def subject_without_use(snapshot: Snapshot) -> Iterator[Hit]:
-    used = {(workload.namespace, _account(workload)) for workload in snapshot.workloads()}
+    used = snapshot.accounts
     for binding, _, subjects in _bindings(snapshot):
         for namespace, name in subjects:
             if (namespace, name) not in used and snapshot.find("ServiceAccount", namespace, name) is None:
@@ -85,12 +80,14 @@ def _reaching(snapshot: Snapshot, allows: _Allows, what: str) -> Iterator[Hit]:
     for binding, role, subjects in _bindings(snapshot):
         admin = binding.at("roleRef.name") == "cluster-admin"
         if admin or (role is not None and any(allows(rule) for rule in role.entries("rules"))):
-            granted.update(dict.fromkeys(subjects, f"{binding.ref.kind} {binding.name}"))
+            by = f"{binding.ref.kind} {binding.name}"
+            # Of several the first by name, so that the same objects in another order say the same.
+            granted.update({key: min(by, granted.get(key, by)) for key in subjects})
     for workload in snapshot.workloads():
-        by = granted.get((workload.namespace, _account(workload)))
+        by = granted.get((workload.namespace, workload.account))
         if by and workload.pod is not None and workload.pod.spec.get("automountServiceAccountToken") is not False:
             field = f"{workload.pod.path}.serviceAccountName"
-            yield Hit(workload, f"its service account {_account(workload)} {what}, by {by}", field)
+            yield Hit(workload, f"its service account {workload.account} {what}, by {by}", field)
 
 
 class _Allows:

@@ -15,7 +15,7 @@ from pathlib import Path
 from pilothouse.guard.finding import Check, Finding, Ref, Severity
 from pilothouse.guard.findings.database import Batch, Change, FindingDatabase, Point
 from pilothouse.guard.findings.diff import changes, reconsidered
-from pilothouse.guard.findings.model import Basis, Found, Report, Row, Unknown, World
+from pilothouse.guard.findings.model import NO_BASIS, PREFIX, Basis, Found, Report, Row, Unknown, World
 from pilothouse.guard.findings.state import FindingState
 from pilothouse.kinds.guard.finding import OPEN, RESOLVED
 from pilothouse.machinery.errors import ServiceUnavailable
@@ -80,13 +80,16 @@ class Findings:
             known = {subject for kept, subject in (*self._subjects, *self._bases) if kept == source}
             gone = [Report(source, subject, ()) for subject in sorted(known - set(subjects))]
             for start in range(0, len(gone), _SLICE):
-                batch = gone[start : start + _SLICE]
-                await self._take(batch, forget=True)
+                await self._take(gone[start : start + _SLICE])
 
-    async def reconsider(self, about: Callable[[Row], bool] = lambda row: True) -> None:
-        """Asks for owner and exemption of such findings again."""
+    def basis(self, source: str, subject: str) -> Basis | None:
+        """What the last report on a subject rested on, None when there was none."""
+        return self._bases.get((source, subject))
+
+    async def reconsider(self, namespace: str | None = None) -> None:
+        """Asks for owners and exemptions again, of the findings of a namespace or of all."""
         async with self._lock:
-            rows = [row for row in self.state.rows.values() if about(row)]
+            rows = self.state.select(f"{PREFIX}{namespace}/" if namespace else PREFIX)
             for start in range(0, len(rows), _SLICE):
                 await self._apply(list(reconsidered(rows[start : start + _SLICE], self.world)))
                 await asyncio.sleep(0)
@@ -137,17 +140,23 @@ class Findings:
         """Bytes of the database."""
         return self._database.size()
 
-    async def _take(self, reports: Sequence[Report], *, forget: bool = False) -> None:
+    async def _take(self, reports: Sequence[Report]) -> None:
         now = self._now()
         stale = timestamp(now - _SEEN_ANEW)
         changed: list[Row] = []
-        for report in reports:
+        fresh: list[tuple[str, str, Basis]] = []
+        forgotten: list[tuple[str, str]] = []
+        # One subject may be reported several times at once: the last word counts.
+        for report in {(report.source, report.subject): report for report in reports}.values():
             place = (report.source, report.subject)
+            known = self._bases.get(place)
             kept = {key: self.state.rows[key] for key in self._subjects.get(place, ())}
-            changed += changes(kept, report, self._bases.get(place), self.world, timestamp(now), stale)
-        places = [(report.source, report.subject) for report in reports]
-        fresh = [] if forget else [(*p, r.basis) for p, r in zip(places, reports) if self._bases.get(p) != r.basis]
-        await self._apply(self._bounded(changed), bases=fresh, forgotten=places if forget else ())
+            changed += changes(kept, report, known, self.world, timestamp(now), stale)
+            if not report.found and report.basis == NO_BASIS:
+                forgotten += [place] if known is not None else []
+            elif known != report.basis:
+                fresh.append((*place, report.basis))
+        await self._apply(self._bounded(changed), bases=fresh, forgotten=forgotten)
 
     def _overflow(self) -> Report:
         """A finding about findings that were left out since the process began."""

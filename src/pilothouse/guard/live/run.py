@@ -1,0 +1,167 @@
+"""Keeps the findings of the configuration checks true to what runs: informers in, judgements, reports out.
+
+Judging holds the event loop for about a millisecond at a time (one object, or one check in one namespace); between two
+judgements everything else gets its turn.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+from pilothouse.client.informer import Informer
+from pilothouse.client.shared import SharedInformers
+from pilothouse.guard.finding import Finding, Ref
+from pilothouse.guard.findings.findings import Findings
+from pilothouse.guard.findings.model import Report
+from pilothouse.guard.findings.owners import BadMapping, Entry, owner_of, parse_mapping
+from pilothouse.guard.judge import shipped_evaluator
+from pilothouse.guard.live.checks import SOURCE, LiveChecks
+from pilothouse.guard.live.documents import Whole, trimmed, whole_view
+from pilothouse.guard.live.kinds import checked_kinds
+from pilothouse.guard.live.world import Place, World
+from pilothouse.machinery.errors import ApiError
+from pilothouse.machinery.objects import Resource
+
+log = logging.getLogger(__name__)
+
+NAME = "live-checks"
+_BATCH = 64
+_TAKEN_AT_ONCE = 16
+_RETRY_SECONDS = 5.0
+_MAPPING_SECONDS = 30.0
+
+
+class Owners:
+    """Who owns what, by the world and a mapping file, which is read again when it changes."""
+
+    def __init__(self, world: World, file: Path | None = None) -> None:
+        self._world = world
+        self._file = file
+        self._stamp: object = None
+        self._mapping: list[Entry] = []
+
+    def __call__(self, ref: Ref) -> str:
+        return owner_of(ref, self._world.known, self._mapping)
+
+    def refresh(self) -> bool:
+        """Reads the mapping file when it is another one than before. Whether it was; a mistake in it is logged, and the
+        last good one stays in force."""
+        if self._file is None:
+            return False
+        try:
+            status = self._file.stat()
+            stamp: object = (status.st_mtime_ns, status.st_size)
+        except FileNotFoundError:
+            stamp = None
+        if stamp == self._stamp:
+            return False
+        self._stamp = stamp
+        try:
+            self._mapping = parse_mapping(self._file.read_text(), str(self._file)) if stamp else []
+        except (BadMapping, OSError, UnicodeDecodeError) as error:
+            log.error("owners: %s", error)
+            return False
+        return True
+
+
+class Live:
+    """The live checks of one cluster; it is what findings ask for owners and exemptions."""
+
+    def __init__(self, findings: Findings, *, mapping: Path | None = None) -> None:
+        self._findings = findings
+        self.world = World()
+        self.owners = Owners(self.world, mapping)
+        self.checks = LiveChecks(self.world, self.owner)
+        self._woken = asyncio.Event()
+        self._incoming: dict[Place, bytes] = {}
+        self._touched: set[str] = set()
+        self._followed: list[Informer[Whole]] = []
+
+    def owner(self, ref: Ref) -> str:
+        return self.owners(ref)
+
+    def exemption(self, finding: Finding) -> str:
+        return ""
+
+    async def run(self, informers: SharedInformers, resources: tuple[Resource, ...] | None = None) -> None:
+        """Runs until cancelled; may be run again."""
+        await asyncio.to_thread(shipped_evaluator)
+        if not self._followed:
+            self._followed = [informers.of(whole_view(resource)) for resource in resources or checked_kinds()]
+            for informer in self._followed:
+                informer.subscribe(self._follower(informer.view.resource))
+        for informer in self._followed:
+            await informer.synced()
+        await self._begin()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._watch_mapping())
+            while True:
+                await self._woken.wait()
+                self._woken.clear()
+                await self.settle()
+
+    async def settle(self) -> None:
+        """Judges until nothing is marked."""
+        while self._incoming or len(self.checks) or self._touched:
+            await self._take_in()
+            touched, self._touched = self._touched, set()
+            batch: list[Report] = []
+            while len(self.checks) and len(batch) < _BATCH:
+                batch.append(self.checks.step())
+                await asyncio.sleep(0)
+            if batch:
+                await self._report(batch)
+            for space in touched:
+                await self._findings.reconsider(space)
+
+    async def _take_in(self) -> None:
+        """Puts what informers told in its place, a few objects at a time."""
+        while self._incoming:
+            for place in list(self._incoming)[:_TAKEN_AT_ONCE]:
+                document = self._incoming.pop(place)
+                if not document:
+                    self.checks.remove(place)
+                elif self.checks.put(trimmed(document)):
+                    self._touched.add(place[2] if place[0] == "Namespace" else place[1])
+            await asyncio.sleep(0)
+
+    async def _begin(self) -> None:
+        """Judges what changed while nobody looked, and forgets what is no more."""
+        self._findings.world = self
+        self.owners.refresh()
+        await self._take_in()
+        self._touched.clear()
+        self.checks.mark_all(lambda subject: self._findings.basis(SOURCE, subject))
+        await self.settle()
+        await self._findings.retain(SOURCE, self.checks.subjects())
+        await self._findings.reconsider()
+
+    async def _report(self, batch: list[Report]) -> None:
+        """Tries until it is kept: what is marked no more must not be lost."""
+        while True:
+            try:
+                return await self._findings.report(batch)
+            except ApiError as error:
+                log.warning("%s", error.message)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    def _follower(self, resource: Resource) -> Callable[[str, Whole | None, Whole | None], None]:
+        def follow(key: str, old: Whole | None, new: Whole | None) -> None:
+            namespace, _, name = key.rpartition("/")
+            gone = new is None or new.metadata.deletion_timestamp
+            self._incoming[resource.kind, namespace, name] = b"" if gone or new is None else new.take()
+            self._woken.set()
+
+        return follow
+
+    async def _watch_mapping(self) -> None:
+        while True:
+            await asyncio.sleep(_MAPPING_SECONDS)
+            if self.owners.refresh():
+                for _, space in list(self.world.spaces):
+                    self.checks.mark_owners(space)
+                await self._findings.reconsider()
+                self._woken.set()
