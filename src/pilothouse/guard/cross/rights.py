@@ -80,9 +80,9 @@ def _reaching(snapshot: Snapshot, allows: _Allows, what: str) -> Iterator[Hit]:
     for binding, role, subjects in _bindings(snapshot):
         admin = binding.at("roleRef.name") == "cluster-admin"
         if admin or (role is not None and any(allows(rule) for rule in role.entries("rules"))):
-            by = f"{binding.ref.kind} {binding.name}"
+            grant = f"{binding.ref.kind} {binding.name}"
             # Of several the first by name, so that the same objects in another order say the same.
-            granted.update({key: min(by, granted.get(key, by)) for key in subjects})
+            granted.update({key: min(grant, granted.get(key, grant)) for key in subjects})
     for workload in snapshot.workloads():
         by = granted.get((workload.namespace, workload.account))
         if by and workload.pod is not None and workload.pod.spec.get("automountServiceAccountToken") is not False:
