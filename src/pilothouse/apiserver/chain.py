@@ -7,6 +7,7 @@ The API server is handed these as objects; who decides lives in the folders `aut
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
@@ -83,6 +84,10 @@ class Admission(Protocol):
 
     async def admit(self, request: AdmissionRequest) -> None:
         """First whatever mutates, then whatever validates. Raises `Forbidden`, `Invalid` or another `ApiError`."""
+
+    def reserved(self, request: AdmissionRequest) -> AbstractAsyncContextManager[None]:
+        """What is scarce is held for a write that passed everything else, until the context ends: by then it is stored
+        or has failed. Entering raises `Forbidden`."""
 
 
 class TokenIssuer(Protocol):

@@ -87,27 +87,31 @@ async def _change_once(
     aspect.prepare(kind, new, old)
     allocator = backend.allocators.get((call.resource.group, call.resource.plural))
     if allocator is None or aspect.subresource:
-        return await _store(backend, call, aspect, record, new, old, manager)
+        return await _store(backend, call, aspect, record, request, manager)
     async with allocator.allocated(new, old, call.dry_run):
-        return await _store(backend, call, aspect, record, new, old, manager)
+        return await _store(backend, call, aspect, record, request, manager)
 
 
 async def _store(
-    backend: Backend, call: Call, aspect: Aspect, record: Record, new: Obj, old: Obj, manager: Manager
+    backend: Backend, call: Call, aspect: Aspect, record: Record, request: AdmissionRequest, manager: Manager
 ) -> Record:
+    new, old = request.object, request.old_object
+    assert new is not None
+    assert old is not None
     causes = await causes_of(call.kind, new, old) if aspect.validated else []
     if causes:
         raise invalid_error(call.resource, call.route.name, causes)
     new = owned(call.kind, new, old, manager)
     if new == old or (manager.settled and _same_but_for_times(new, old)):
         return record
-    value = codec.encode(new)
-    if call.dry_run:
-        return codec.preview(record.key, value, record.revision)
-    if is_final(new):
-        await backend.store.delete(record.key, record.revision)
-        return codec.preview(record.key, value, record.revision)
-    return await backend.store.update(record.key, value, record.revision)
+    async with backend.chain.admission.reserved(request):
+        value = codec.encode(new)
+        if call.dry_run:
+            return codec.preview(record.key, value, record.revision)
+        if is_final(new):
+            await backend.store.delete(record.key, record.revision)
+            return codec.preview(record.key, value, record.revision)
+        return await backend.store.update(record.key, value, record.revision)
 
 
 def _same_but_for_times(new: Obj, old: Obj) -> bool:

@@ -25,6 +25,7 @@ from pilothouse.cli.workloads import BY_KIND, progress_of, ready_for_good
 from pilothouse.client.client import Client
 from pilothouse.client.informer import Informer
 from pilothouse.kinds.apps.replica_set import ReplicaSet
+from pilothouse.kinds.core.event import Event
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import Object
 from pilothouse.machinery.errors import ApiError, ServiceUnavailable
@@ -148,7 +149,9 @@ async def _wait(client: Client, workloads: list[Workload], timeout: float, quiet
     watched: dict[str, _Watched] = {}
     for namespace in namespaces:
         kinds = {BY_KIND[workload.kind] for workload in workloads if workload.namespace == namespace}
-        informers: _Watched = {cls: Informer(client, cls, namespace=namespace) for cls in (*kinds, ReplicaSet, Pod)}
+        informers: _Watched = {
+            cls: Informer(client, cls, namespace=namespace) for cls in (*kinds, ReplicaSet, Pod, Event)
+        }
         for informer in informers.values():
             informer.subscribe(lambda *_: changed.set())
         watched[namespace] = informers
@@ -205,7 +208,8 @@ async def _follow(
 def _look(workload: Workload, watched: _Watched, now: float) -> None:
     live = watched[BY_KIND[workload.kind]].get(f"{workload.namespace}/{workload.name}")
     if live is not None:
-        workload.update(progress_of(live, watched[ReplicaSet], watched[Pod]), ready_for_good(live), now)
+        progress = progress_of(live, watched[ReplicaSet], watched[Pod], watched[Event])
+        workload.update(progress, ready_for_good(live), now)
 
 
 class _Screen:

@@ -11,6 +11,7 @@ from pilothouse.kinds.apps.daemon_set import DaemonSet
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.apps.stateful_set import StatefulSet
+from pilothouse.kinds.core.event import Event
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.pod_status import ContainerStatus
 from pilothouse.kinds.view import Condition
@@ -25,6 +26,8 @@ _DETAIL = re.compile(r": failed to (pull and unpack|resolve|do request).*?(?=; c
 """The runtime's chain of errors, whose gist stands before it."""
 REVISION = "deployment.kubernetes.io/revision"
 _HASH = "controller-revision-hash"
+_FAILED_CREATE = "FailedCreate"
+_CREATION = (_FAILED_CREATE, "SuccessfulCreate")
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,6 +164,18 @@ def _in_the_way(trouble: Trouble) -> Trouble:
     """An ordered update does not pass over a broken pod of an older revision; upstream's neither."""
     hint = f"{trouble.message}; it is of an older revision and holds up the update: `kubectl delete pod {trouble.pod}`"
     return replace(trouble, message=hint)
+
+
+def with_refusal(progress: Progress, uid: str, events: Iterable[Event]) -> Progress:
+    """The progress of a workload that waits for pods which the API refuses (a quota, an admission policy): of the kinds
+    whose status has no condition for it, only events tell. The newest counts, by its version."""
+    made = [event for event in events if event.involved_object.uid == uid and event.reason in _CREATION]
+    newest = max(made, key=lambda event: int(event.metadata.resource_version or 0), default=None)
+    if progress.state != "waiting" or newest is None or newest.reason != _FAILED_CREATE:
+        return progress
+    trouble = Trouble(_FAILED_CREATE, newest.message, lasting=True)
+    troubles = (trouble, *progress.troubles)
+    return replace(progress, state="failed", text=_summary(list(troubles)), troubles=troubles)
 
 
 def proves_itself(workload: Deployment | StatefulSet | DaemonSet) -> bool:

@@ -6,12 +6,13 @@ from collections.abc import Iterable
 from typing import TypeAlias
 
 from pilothouse.cli.job_progress import of_job
-from pilothouse.cli.progress import Progress, of_daemon_set, of_deployment, of_stateful_set, proves_itself
+from pilothouse.cli.progress import Progress, of_daemon_set, of_deployment, of_stateful_set, proves_itself, with_refusal
 from pilothouse.kinds.apps.daemon_set import DaemonSet
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.apps.stateful_set import StatefulSet
 from pilothouse.kinds.batch.job import Job
+from pilothouse.kinds.core.event import Event
 from pilothouse.kinds.core.pod import Pod
 
 Live: TypeAlias = Deployment | StatefulSet | DaemonSet | Job
@@ -19,17 +20,20 @@ WORKLOADS: tuple[type[Live], ...] = (Deployment, StatefulSet, DaemonSet, Job)
 BY_KIND = {cls.resource.kind: cls for cls in WORKLOADS}
 
 
-def progress_of(live: Live, replica_sets: Iterable[ReplicaSet], pods: Iterable[Pod]) -> Progress:
-    """How far a workload is; `replica_sets` and `pods` are those of its namespace."""
+def progress_of(
+    live: Live, replica_sets: Iterable[ReplicaSet], pods: Iterable[Pod], events: Iterable[Event] = ()
+) -> Progress:
+    """How far a workload is; `replica_sets`, `pods` and `events` are those of its namespace."""
     match live:
         case Deployment():
             return of_deployment(live, replica_sets, pods)
         case StatefulSet():
-            return of_stateful_set(live, pods)
+            progress = of_stateful_set(live, pods)
         case DaemonSet():
-            return of_daemon_set(live, pods)
+            progress = of_daemon_set(live, pods)
         case Job():
-            return of_job(live, pods)
+            progress = of_job(live, pods)
+    return with_refusal(progress, live.metadata.uid, events)
 
 
 def ready_for_good(live: Live) -> bool:

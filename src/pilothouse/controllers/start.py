@@ -34,6 +34,7 @@ from pilothouse.controllers.persistent_volume import controller as persistent_vo
 from pilothouse.controllers.pod_gc import controller as pod_gc
 from pilothouse.controllers.replica_set import controller as replica_set
 from pilothouse.controllers.replica_set import replication
+from pilothouse.controllers.resource_quota import controller as resource_quota
 from pilothouse.controllers.runtime_class import controller as runtime_class
 from pilothouse.controllers.service_account import controller as service_account
 from pilothouse.controllers.stateful_set import controller as stateful_set
@@ -112,6 +113,7 @@ def controllers(
         Controller(persistent_volume.NAME, persistent_volume.run),
         Controller(events_ttl.NAME, events_ttl.run),
         Controller(custom_resource_definition.NAME, custom_resource_definition.run),
+        Controller(resource_quota.NAME, functools.partial(resource_quota.run, resources=namespaced)),
         Controller(garbage_collector.NAME, functools.partial(garbage_collector.run, resources=every)),
         Controller(namespace.NAME, functools.partial(namespace.run, resources=namespaced)),
     ]

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from contextlib import AbstractAsyncContextManager, nullcontext
 from types import TracebackType
 
+from pilothouse.apiserver.admission.steps import standard_chain
 from pilothouse.apiserver.allocation import service_allocators
+from pilothouse.apiserver.authorization.index import RbacIndex
 from pilothouse.apiserver.chain import AdmissionRequest, Attributes, Chain, Decision
 from pilothouse.apiserver.node_link import NodeLink
+from pilothouse.apiserver.reader import StoreReader
 from pilothouse.apiserver.server import ApiServer
 from pilothouse.client.client import Client
 from pilothouse.client.wire import HandlerTransport, Request, User
@@ -35,11 +39,20 @@ class AllowAll:
     async def admit(self, request: AdmissionRequest) -> None:
         return None
 
+    def reserved(self, request: AdmissionRequest) -> AbstractAsyncContextManager[None]:
+        return nullcontext()
+
 
 def allow_all() -> Chain:
     """A chain that lets everything through."""
     everything = AllowAll()
     return Chain(everything, everything, everything)
+
+
+def admitting(store: Store) -> Chain:
+    """A chain that lets everybody in, and admits as every server does."""
+    everything = AllowAll()
+    return Chain(everything, everything, standard_chain(store, StoreReader(store), everything, RbacIndex(store)))
 
 
 class ControlPlane:

@@ -21,12 +21,14 @@ from pilothouse.kinds.autoscaling.horizontal_pod_autoscaler import HorizontalPod
 from pilothouse.kinds.batch.cron_job import CronJob
 from pilothouse.kinds.batch.job import Job
 from pilothouse.kinds.core.endpoints import Endpoints
+from pilothouse.kinds.core.event import Event
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.replication_controller import ReplicationController
+from pilothouse.kinds.core.resource_quota import ResourceQuota
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
@@ -47,6 +49,7 @@ _WATCHED: tuple[type[Object], ...] = (
     Endpoints,
     EndpointSlice,
     HorizontalPodAutoscaler,
+    Event,
     Job,
     Namespace,
     Node,
@@ -56,6 +59,7 @@ _WATCHED: tuple[type[Object], ...] = (
     PodDisruptionBudget,
     ReplicaSet,
     ReplicationController,
+    ResourceQuota,
     Service,
     ServiceAccount,
     StatefulSet,

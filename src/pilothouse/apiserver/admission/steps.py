@@ -1,16 +1,20 @@
-"""The visible list of admission steps, and the chain that runs them: first all that change, then all that check."""
+"""The visible list of admission steps, and the chain that runs them: first all that change, then all that check, and
+last (when the kind's own rules have passed too) those that hold something for the write."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from typing import Protocol
 
 from pilothouse.apiserver.admission.certificates import CertificateRequester, CertificateRights
 from pilothouse.apiserver.admission.external_addresses import ExternalAddresses
+from pilothouse.apiserver.admission.limit_ranger import LimitRanger
 from pilothouse.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from pilothouse.apiserver.admission.node_restriction import NodeRestriction
 from pilothouse.apiserver.admission.pod_security.step import PodSecurity
 from pilothouse.apiserver.admission.priority import Priority
+from pilothouse.apiserver.admission.resource_quota.step import ResourceQuotaStep
 from pilothouse.apiserver.admission.runtime_class import RuntimeClassStep
 from pilothouse.apiserver.admission.service_account import ServiceAccountStep
 from pilothouse.apiserver.admission.storage_class import DefaultStorageClass
@@ -18,6 +22,7 @@ from pilothouse.apiserver.admission.toleration_seconds import DefaultTolerationS
 from pilothouse.apiserver.authorization.escalation import Escalation
 from pilothouse.apiserver.authorization.index import RbacIndex
 from pilothouse.apiserver.chain import AdmissionRequest, Authorizer, ObjectReader
+from pilothouse.store.store import Store
 
 
 class Mutator(Protocol):
@@ -32,12 +37,22 @@ class Validator(Protocol):
     async def validate(self, request: AdmissionRequest) -> None: ...
 
 
+class Reserver(Protocol):
+    """The last step: holds what a write takes of something scarce while it is stored."""
+
+    def reserved(self, request: AdmissionRequest) -> AbstractAsyncContextManager[None]:
+        """Entering raises an `ApiError` to refuse."""
+
+
 class AdmissionChain:
     """The chain's `Admission`."""
 
-    def __init__(self, mutators: Sequence[Mutator], validators: Sequence[Validator]) -> None:
+    def __init__(
+        self, mutators: Sequence[Mutator], validators: Sequence[Validator], reservers: Sequence[Reserver] = ()
+    ) -> None:
         self._mutators = mutators
         self._validators = validators
+        self._reservers = reservers
 
     async def admit(self, request: AdmissionRequest) -> None:
         for mutator in self._mutators:
@@ -45,13 +60,22 @@ class AdmissionChain:
         for validator in self._validators:
             await validator.validate(request)
 
+    @asynccontextmanager
+    async def reserved(self, request: AdmissionRequest) -> AsyncIterator[None]:
+        async with AsyncExitStack() as stack:
+            for reserver in self._reservers:
+                await stack.enter_async_context(reserver.reserved(request))
+            yield
 
-def standard_chain(objects: ObjectReader, authorizer: Authorizer, index: RbacIndex) -> AdmissionChain:
+
+def standard_chain(store: Store, objects: ObjectReader, authorizer: Authorizer, index: RbacIndex) -> AdmissionChain:
     """The steps every API server runs, in order. NamespaceLifecycle comes first: nothing else matters in a namespace
     that is going away."""
     lifecycle, priority, runtime_class = NamespaceLifecycle(objects), Priority(objects), RuntimeClassStep(objects)
+    limit_ranger = LimitRanger(objects)
     mutators: list[Mutator] = [
         lifecycle,
+        limit_ranger,
         ServiceAccountStep(objects),
         priority,
         DefaultTolerationSeconds(),
@@ -66,5 +90,6 @@ def standard_chain(objects: ObjectReader, authorizer: Authorizer, index: RbacInd
         CertificateRights(authorizer),
         ExternalAddresses(objects),
         priority,
+        limit_ranger,
     ]
-    return AdmissionChain(mutators, validators)
+    return AdmissionChain(mutators, validators, [ResourceQuotaStep(store)])

@@ -31,7 +31,7 @@ def build_chain(store: Store, service_account_key: bytes, issuer: str) -> Chain:
     return Chain(
         authenticator=authenticator,
         authorizer=authorizer,
-        admission=standard_chain(objects, authorizer, index),
+        admission=standard_chain(store, objects, authorizer, index),
         token_issuer=tokens,
         reviews=Reviews(authorizer, index, authenticator, tokens).resources(),
         documents=documents(issuer, key),

@@ -131,6 +131,7 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule(READ, "", "pods nodes"),
         rule(READ, "storage.k8s.io", "storageclasses"),
     ),
+    "resourcequota-controller": (rule(READ, "", "resourcequotas"), rule(_CHANGE, "", "resourcequotas/status")),
     "events-ttl-controller": (rule("list delete", "", "events"),),
     "custom-resource-definition-controller": (
         rule(f"{READ} {_CHANGE}", "apiextensions.k8s.io", "customresourcedefinitions"),

@@ -51,9 +51,9 @@ async def create_object(backend: Backend, call: Call, obj: Obj, manager: Manager
     kind.prepare_create(obj)
     allocator = backend.allocators.get((call.resource.group, call.resource.plural))
     if allocator is None:
-        return await _store(backend, call, obj, manager, tries)
+        return await _check_and_store(backend, call, request, manager, tries)
     async with allocator.allocated(obj, None, call.dry_run):
-        return await _store(backend, call, obj, manager, tries)
+        return await _check_and_store(backend, call, request, manager, tries)
 
 
 def identify(call: Call, obj: Obj) -> None:
@@ -79,11 +79,20 @@ def identify(call: Call, obj: Obj) -> None:
     meta["creationTimestamp"] = timestamp()
 
 
-async def _store(backend: Backend, call: Call, obj: Obj, manager: Manager, tries: int) -> Record:
-    meta = obj["metadata"]
+async def _check_and_store(
+    backend: Backend, call: Call, request: AdmissionRequest, manager: Manager, tries: int
+) -> Record:
+    obj = request.object
+    assert obj is not None
     causes = await causes_of(call.kind, obj, None)
     if causes:
+        meta = obj["metadata"]
         raise invalid_error(call.resource, meta.get("name") or meta.get("generateName") or "", causes)
+    async with backend.chain.admission.reserved(request):
+        return await _store(backend, call, obj, manager, tries)
+
+
+async def _store(backend: Backend, call: Call, obj: Obj, manager: Manager, tries: int) -> Record:
     obj = owned(call.kind, obj, None, manager)
     meta = obj["metadata"]
     for left in reversed(range(tries)):

@@ -33,6 +33,7 @@ class PersistentVolumeClaimSpec(View):
     volume_name: str = ""
     storage_class_name: str | None = None
     volume_mode: str | None = None
+    volume_attributes_class_name: str | None = None
     data_source: TypedLocalObjectReference | None = None
 
 
@@ -40,6 +41,7 @@ class PersistentVolumeClaimStatus(View):
     phase: str = ""
     access_modes: list[str] = []
     capacity: dict[str, str] = {}
+    allocated_resources: dict[str, str] = {}
     conditions: list[Condition] = []
 
 

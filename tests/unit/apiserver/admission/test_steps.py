@@ -68,13 +68,14 @@ async def admit(
     sub: str = "",
     name: str = "",
 ) -> AdmissionRequest:
-    index = RbacIndex(MemoryStore())
+    store = MemoryStore()
+    index = RbacIndex(store)
     if obj is not None:
         obj.setdefault("metadata", {}).setdefault("name", name or "x")
     name = name or (obj or {}).get("metadata", {}).get("name", "x")
     where = namespace if resource.namespaced else ""
     request = AdmissionRequest(user, operation, resource, where, name, sub, obj, old)
-    await standard_chain(objects, FirstAllowing([]), index).admit(request)
+    await standard_chain(store, objects, FirstAllowing([]), index).admit(request)
     return request
 
 

@@ -1,0 +1,1 @@
+"""ResourceQuota: no write makes a namespace use more than its quotas allow."""

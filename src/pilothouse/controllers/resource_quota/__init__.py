@@ -1,0 +1,1 @@
+"""Keeps the status of ResourceQuotas: what there is, and what is used of it."""
