@@ -21,6 +21,7 @@ from pilothouse.apiserver.chain import Chain, ReviewResource
 from pilothouse.apiserver.converted import ConvertedStore, TwoVersions
 from pilothouse.apiserver.documents import Documents
 from pilothouse.apiserver.measures import Measures
+from pilothouse.apiserver.network_records.serve import NetworkRecords
 from pilothouse.apiserver.node_link import NodeLink
 from pilothouse.apiserver.resource_metrics.serve import ENTRIES as metrics_entries
 from pilothouse.apiserver.resource_metrics.serve import ResourceMetrics
@@ -98,6 +99,7 @@ class ApiServer:
         self.measures = Measures(served.serves)
         self._metrics = ResourceMetrics(store, nodes)
         self._documents = Documents(served, chain, self.measures, store, metrics_entries if nodes else (), snapshots)
+        self._network = NetworkRecords(store, nodes)
 
     async def handle(self, request: Request) -> Response:
         """Answers a request; every failure is answered as a Status."""
@@ -129,6 +131,8 @@ class ApiServer:
             return await answer_review(review, request, route, user)
         if self._metrics.serves(route):
             return await self._metrics.answer(request, route)
+        if self._network.serves(route):
+            return await self._network.answer(request, route)
         kind = self._backend.kinds.get(*place)
         if kind is None:
             raise refusals.no_such_path()

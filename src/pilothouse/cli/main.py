@@ -21,6 +21,10 @@ node = typer.Typer(help="More machines: join one, make a token for one.", no_arg
 app.add_typer(node, name="node")
 encryption = typer.Typer(help="The keys that seal Secrets in the database.", no_args_is_help=True)
 app.add_typer(encryption, name="encryption")
+network = typer.Typer(
+    help="Connections: seen, denied, and the policies that would allow no more.", no_args_is_help=True
+)
+app.add_typer(network, name="network")
 
 
 @app.command()
@@ -236,6 +240,51 @@ def node_token(
     from pilothouse.cli.node import run_token
 
     run_token(data_dir, ttl)
+
+
+@network.command("flows")
+def network_flows(
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Only flows with an end there.")] = None,
+    output: options.Output = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """Who talks to whom: connections of pods that were seen on any node, the latest first."""
+    from pilothouse.cli.network import run_flows
+
+    raise typer.Exit(run_flows("flows", namespace, output, data_dir, kubeconfig))
+
+
+@network.command("denied")
+def network_denied(
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Only flows with an end there.")] = None,
+    output: options.Output = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """Connections that network policies denied, with the policies, and how often each policy denied."""
+    from pilothouse.cli.network import run_flows
+
+    raise typer.Exit(run_flows("deniedflows", namespace, output, data_dir, kubeconfig))
+
+
+@network.command("advise")
+def network_advise(
+    namespace: Annotated[str, typer.Argument(help="The namespace to isolate.")],
+    replay: Annotated[
+        str | None, typer.Option(metavar="FILE|-", help="Name the recorded flows that these policies would cut.")
+    ] = None,
+    output: options.Output = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """Writes the least network policies that keep what was seen working (YAML), and what was allowed in vain.
+
+    With --replay: exit code 1 when a recorded flow would be cut.
+    """
+    from pilothouse.cli.network import run_advise
+
+    raise typer.Exit(run_advise(namespace, replay, output, data_dir, kubeconfig))
 
 
 def main() -> None:

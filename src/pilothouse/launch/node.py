@@ -75,7 +75,7 @@ async def node(config: Config) -> None:
             tasks.create_task(recorder.run())
             tasks.create_task(net_recorder.run())
             tasks.create_task(worker.run())
-            tasks.create_task(serve_api(config, identity, transport, client, worker))
+            tasks.create_task(serve_api(config, identity, transport, client, worker, network))
             tasks.create_task(feed.run())
             tasks.create_task(tell_ready(worker, config))
             tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
@@ -98,7 +98,7 @@ async def own_identity(config: Config) -> Identity:
 
 
 async def serve_api(
-    config: Config, identity: Identity, transport: HttpsTransport, client: Client, worker: Node
+    config: Config, identity: Identity, transport: HttpsTransport, client: Client, worker: Node, network: Network
 ) -> None:
     """The node's own API, once its certificate is granted, which needs the Node to be registered."""
     addresses = [config.node_address]
@@ -120,6 +120,7 @@ async def serve_api(
         directory=config.path("run", "streams"),
         cgroup_root=config.cgroup_root,
         rotation=RotationLimits(to_bytes(config.node.container_log_max_size), config.node.container_log_max_files),
+        flows=network.recorder.answer,
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(api.run())

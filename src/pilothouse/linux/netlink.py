@@ -75,6 +75,11 @@ class NetlinkSocket:
         self._socket.bind((0, 0))
         self._sequence = 0
 
+    @property
+    def socket(self) -> socket.socket:
+        """For messages that come unasked."""
+        return self._socket
+
     def close(self) -> None:
         self._socket.close()
 

@@ -85,7 +85,7 @@ class Table:
         fixed = base.chains(self._facts)
         for item in self._nftables.read(f"list table ip {self.name}") or []:
             listed = item.get("set") or item.get("map")
-            if listed and listed["name"] != "affinity":
+            if listed and listed["name"] not in base.KERNEL_FILLED:
                 elements.update(elements_of(listed))
                 if listed["name"] not in base.SETS:
                     sets.append(listed["name"])

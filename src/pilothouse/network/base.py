@@ -32,7 +32,18 @@ SETS: dict[str, str] = {
 }
 """The sets whose elements follow the cluster's objects."""
 
-_KERNEL_FILLED = (f"map affinity {{ type ipv4_addr . {_KEY} : mark; size 65536; flags dynamic,timeout; timeout 3h; }}",)
+_SEEN = f"ip saddr . {FRONTEND}"
+LOG_GROUP = 20552
+"""The nfnetlink_log group of new and of denied flows; the prefix tells which: `seen`, `ingress` or `egress`."""
+
+_KERNEL_FILLED = (
+    f"set seen {{ type ipv4_addr . {_KEY}; size 65536; flags dynamic,timeout; timeout 60s; }}",
+    f"map affinity {{ type ipv4_addr . {_KEY} : mark; size 65536; flags dynamic,timeout; timeout 3h; }}",
+    "limit denied { rate 500/second burst 1000 packets; }",
+)
+
+KERNEL_FILLED = ("seen", "affinity")
+"""The sets that packets fill."""
 
 _NOT_SYN = "ct state new tcp flags & (fin | syn | rst | ack) != syn"
 
@@ -47,6 +58,21 @@ def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
         f"{FRONTEND} @refused goto refuse",
     )
     return {
+        # Each pair of addresses and port is told once a minute, denied packets at a bounded rate.
+        "note": (
+            "",
+            f"meta l4proto {{ tcp, udp, sctp }} ct state new {_SEEN} != @seen add @seen {{ {_SEEN} timeout 60s }}"
+            f' log prefix "seen" group {LOG_GROUP} snaplen 64',
+        ),
+        **{
+            f"deny_{direction}": (
+                "",
+                "counter",
+                f'limit name "denied" log prefix "{direction}" group {LOG_GROUP} snaplen 64',
+                "drop",
+            )
+            for direction in ("ingress", "egress")
+        },
         "refuse": ("", "meta l4proto tcp reject with tcp reset", "reject with icmp port-unreachable"),
         # route_localnet lets 127.0.0.1:NODEPORT work; packets from outside must not profit from it.
         "guard": (
@@ -81,6 +107,8 @@ def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
             f"{_NOT_SYN} ip daddr @isolated drop",
             "ip saddr vmap @egress",
             "ip daddr vmap @ingress",
+            f"ip saddr {pods} goto note",
+            f"ip daddr {pods} goto note",
         ),
         # A pod may always reach its own node, except that cluster DNS counts as a pod.
         "input": (
@@ -88,6 +116,7 @@ def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
             f"ip daddr != {dns} accept",
             "ct state established,related accept",
             "ip saddr vmap @egress",
+            f"ip saddr {pods} goto note",
         ),
     }
 

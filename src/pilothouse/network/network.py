@@ -10,7 +10,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
-from collections.abc import Callable
+from collections import ChainMap
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
 from typing import Any
@@ -35,7 +36,9 @@ from pilothouse.network.facts import NOTHING, Check
 from pilothouse.network.health import HealthChecks
 from pilothouse.network.isolation import Isolation, Start
 from pilothouse.network.pods import PodFacts, Pods, pod_facts
+from pilothouse.network.policy import Plan
 from pilothouse.network.ports import PORTS_IN_USE, PortGuard
+from pilothouse.network.recorder import FlowRecorder
 from pilothouse.network.rules import health_check, host_port_rules, outside_ports, service_rules
 from pilothouse.network.verdict import allowed
 from pilothouse.network.views import NodeView, PodView
@@ -64,6 +67,7 @@ class Network:
         self._reported: dict[str, str] | None = None
         self._checks: dict[str, tuple[int, Check]] = {}
         self._health = HealthChecks(str(config.node_address))
+        self.recorder = FlowRecorder(config.state_dir / "flows.json", self._known)
         self.services: Informer[Service] = Informer(client, Service)
         self.slices: Informer[EndpointSlice] = Informer(client, EndpointSlice, indexers={"service": service_keys})
         self._nodes: Informer[NodeView] = Informer(client, NodeView)
@@ -157,6 +161,7 @@ class Network:
             tasks.create_task(self._follow())
             tasks.create_task(self._cutter.run())
             tasks.create_task(self._watch_ports())
+            tasks.create_task(self.recorder.run())
 
     async def _follow(self) -> None:
         wait = _RETRY_FIRST
@@ -262,6 +267,7 @@ class Network:
         while self._dirty_policies:
             self._dirty_policies = False
             await self._isolation.follow(self._policies, self._start)
+            self.recorder.record.keep_policies(policy.key for policy in self._policies)
             self._table.desired.put("policies", self._isolation.shared_rules())
             self._put_pods({pod.key for pod in self._pods} | {_DNS_POD})
 
@@ -281,9 +287,9 @@ class Network:
 
     def _forbidden(self) -> Callable[[Flow], bool]:
         """Tells the established flows of this node's pods that policies no longer allow."""
-        plan, namespaces = self._isolation.plan, self._isolation.namespaces()
-        pods = dict(self._pods.by_address)
-        pods[self._facts.dns_address] = self._dns_pod()
+        namespaces = self._isolation.namespaces()
+        known, plan = self._known()
+        pods = dict(known)  # a thread reads it
         own = host.own_addresses() - {self._facts.dns_address}
 
         def forbidden(flow: Flow) -> bool:
@@ -293,6 +299,10 @@ class Network:
             return not allowed(plan, pods, namespaces, attempt)
 
         return forbidden
+
+    def _known(self) -> tuple[Mapping[str, PodFacts], Plan]:
+        """The pods by address, cluster DNS among them, and the policies."""
+        return ChainMap(self._pods.by_address, {self._facts.dns_address: self._dns_pod()}), self._isolation.plan
 
     def _facts_of(self, key: str) -> PodFacts | None:
         pod = self._local_pods.get(key) or self._isolation.pods.get(key)

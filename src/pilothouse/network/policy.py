@@ -1,7 +1,7 @@
 """NetworkPolicies as chains and sets: what each pod adds to the table, given the policies. Pure.
 
 A pod that policies select in a direction has an element in `ingress` or `egress` that jumps to a chain with all
-rules of those policies; a rule that matches returns, the chain's end drops. Pods with the same policies (and the same
+rules of those policies; a rule that matches returns, the chain's end denies. Pods with the same policies (and the same
 numbers for named ports) share a chain, named after its content. A peer selector is a set named after the selector,
 whose elements are the addresses of the pods it matches, so that a pod that comes or goes changes elements only.
 """
@@ -165,7 +165,7 @@ def chain(policies: Sequence[Policy], direction: Direction, ports: Mapping[tuple
                     line = _line(direction, peer, port, ports)
                     if line is not None:
                         lines[line] = None
-    return (*lines, "counter drop")
+    return (*lines, f"goto deny_{direction}")
 
 
 def peer_set(peer: PodPeer) -> str:

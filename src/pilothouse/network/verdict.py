@@ -10,7 +10,7 @@ from ipaddress import IPv4Address, IPv4Network
 from typing import NamedTuple
 
 from pilothouse.network.pods import PodFacts
-from pilothouse.network.policy import BlockPeer, Direction, Peer, Plan, Port
+from pilothouse.network.policy import BlockPeer, Direction, Peer, Plan, Port, Rule
 
 
 class Attempt(NamedTuple):
@@ -27,22 +27,31 @@ def allowed(
 ) -> bool:
     """Whether this node's pods' policies let the flow pass; `pods` are those of the cluster by address."""
     source, destination = pods.get(attempt.source), pods.get(attempt.destination)
-    sides: tuple[tuple[Direction, PodFacts | None, PodFacts | None], ...] = (
-        ("egress", source, destination),
-        ("ingress", destination, source),
-    )
-    for direction, subject, peer in sides:
+    sides: tuple[tuple[Direction, PodFacts | None], ...] = (("egress", source), ("ingress", destination))
+    for direction, subject in sides:
         if subject is None or not subject.local:
             continue
         policies = plan.selecting(subject, direction)
-        other = attempt.destination if direction == "egress" else attempt.source
         if policies and not any(
-            _peer_matches(rule.peers, peer, other, namespaces) and _port_matches(rule.ports, destination, attempt)
+            rule_matches(rule, direction, attempt, pods, namespaces)
             for policy in policies
             for rule in policy.rules[direction]
         ):
             return False
     return True
+
+
+def rule_matches(
+    rule: Rule,
+    direction: Direction,
+    attempt: Attempt,
+    pods: Mapping[str, PodFacts],
+    namespaces: Mapping[str, Mapping[str, str]],
+) -> bool:
+    """Whether one rule allows the flow."""
+    other = attempt.destination if direction == "egress" else attempt.source
+    peer_matches = _peer_matches(rule.peers, pods.get(other), other, namespaces)
+    return peer_matches and _port_matches(rule.ports, pods.get(attempt.destination), attempt)
 
 
 def _peer_matches(

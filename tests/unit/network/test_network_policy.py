@@ -105,7 +105,7 @@ def chain_passes(rules: tuple[str, ...], everything: Contribution, attempt: Atte
     for rule in rules:
         rest = rule
         holds = True
-        while rest not in ("return", "counter drop"):
+        while rest not in ("return", "goto deny_ingress", "goto deny_egress"):
             field = max((name for name in values if rest.startswith(name + " ")), key=len)
             rest = rest.removeprefix(field + " ")
             negative = rest.startswith("!= ")

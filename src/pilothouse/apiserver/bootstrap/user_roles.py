@@ -42,6 +42,7 @@ CLUSTER_ROLES = (
         rule(READ, "networking.k8s.io", f"{_NETWORK} ingresses/status"),
         rule(READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
         rule("get list", "metrics.k8s.io", "pods"),
+        rule("list", "network.pilothouse.dev", "flows deniedflows"),
         rule(READ, "guard.pilothouse.dev", "findings"),
         labels={_AGGREGATE + "view": "true"},
     ),

@@ -42,7 +42,7 @@ class NodeApi:
     """Serves logs, exec, attach, port-forward and statistics of this node's pods, and rotates their logs.
 
     `directory` is a folder of its own (emptied at start) for the FIFOs of exec sessions; `cgroup_root` is what the
-    control groups of all pods lie below.
+    control groups of all pods lie below; `flows` gives the network's record of flows as JSON.
     """
 
     def __init__(
@@ -58,6 +58,7 @@ class NodeApi:
         cgroup_root: str,
         allowed: frozenset[str] = frozenset({API_SERVER}),
         rotation: RotationLimits | None = None,
+        flows: Callable[[], bytes] | None = None,
     ) -> None:
         self._pods = pods
         self._runtime = runtime
@@ -67,6 +68,7 @@ class NodeApi:
         self._directory = directory
         self._allowed = allowed
         self._rotation = rotation or RotationLimits()
+        self._flows = flows
         self._statistics = Statistics(pods, node_name, cgroup_root, directory.parent)
         self.listening = asyncio.Event()
         """Set once requests are answered; `port` is then the real one when 0 was asked for."""
@@ -110,10 +112,16 @@ class NodeApi:
             add(f"/{verb}/{{namespace}}/{{pod}}/{{uid}}/{{container}}", handler, allow_head=False)
         add("/portForward/{namespace}/{pod}", sessions.port_forward, allow_head=False)
         add("/portForward/{namespace}/{pod}/{uid}", sessions.port_forward, allow_head=False)
+        if self._flows is not None:
+            add("/network/flows", self._network_flows, allow_head=False)
         add("/stats/summary", self._statistics.summary, allow_head=False)
         add("/metrics/resource", self._statistics.resource, allow_head=False)
         add("/metrics/cadvisor", self._statistics.cadvisor, allow_head=False)
         return application
+
+    async def _network_flows(self, request: web.Request) -> web.Response:
+        assert self._flows is not None
+        return web.Response(body=self._flows(), content_type="application/json")
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
