@@ -5,9 +5,11 @@ from __future__ import annotations
 import dataclasses
 import zlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pilothouse.scheduler import inter_pod, scores, spread, volumes
+from pilothouse.scheduler.arrays import LEAST_NODES
 from pilothouse.scheduler.filters import FILTERS
 from pilothouse.scheduler.pod_info import PodInfo
 from pilothouse.scheduler.preempt import HELPED, Preemption, may_preempt, preempt
@@ -50,42 +52,54 @@ class Unschedulable:
 
 def schedule(pod: PodInfo, snapshot: Snapshot, *, seed: int = 0) -> Placement | Unschedulable:
     """The best node by filters and scores. The same pod, snapshot and seed give the same answer."""
-    nodes = snapshot.nodes()
     claims = volumes.claims_of(pod, snapshot.storage)
+    nodes = snapshot.nodes()
     if claims.problem:
         return Unschedulable(len(nodes), filters=frozenset({"VolumeBinding"}), general=claims.problem)
     with snapshot.with_nominated(pod):
-        feasible, refused = _filter(pod, nodes, snapshot, claims)
-    if not feasible:
-        if not refused.filters & HELPED or not may_preempt(pod, snapshot):
-            return refused
-        room = preempt(pod, snapshot, lambda one, info: bool(_filter(one, [info], snapshot, claims)[0]))
-        return dataclasses.replace(refused, preemption=room)
-    waiting = tuple(claim.key for claim in claims.waiting)
-    if len(feasible) == 1:
-        return Placement(feasible[0].name, waiting)
+        best, refused = (_best_of_many if len(nodes) >= LEAST_NODES else _best_of_few)(pod, snapshot, claims)
+    if best:
+        chosen = best[zlib.crc32(f"{seed}/{pod.key}".encode()) % len(best)]
+        return Placement(chosen, tuple(claim.key for claim in claims.waiting))
+    if not refused.filters & HELPED or not may_preempt(pod, snapshot):
+        return refused
+    room = preempt(pod, snapshot, lambda one, info: bool(filter_nodes(one, [info], snapshot, claims)[0]))
+    return dataclasses.replace(refused, preemption=room)
+
+
+def _best_of_few(pod: PodInfo, snapshot: Snapshot, claims: volumes.Claims) -> tuple[Sequence[str], Unschedulable]:
+    """The nodes that are equally best, by name, or why there are none."""
+    feasible, refused = filter_nodes(pod, snapshot.nodes(), snapshot, claims)
+    if len(feasible) < 2:
+        return [info.name for info in feasible], refused
     totals = scores.total(pod, feasible, snapshot)
-    best = max(totals.values())
-    equal = [name for name, total in totals.items() if best - total < 1e-9]
-    return Placement(min(equal, key=lambda name: zlib.crc32(f"{seed}/{pod.key}/{name}".encode())), waiting)
+    most = max(totals.values())
+    return [name for name, total in totals.items() if most - total < scores.EQUAL], refused
 
 
-def _filter(
+def _best_of_many(pod: PodInfo, snapshot: Snapshot, claims: volumes.Claims) -> tuple[Sequence[str], Unschedulable]:
+    """As `_best_of_few`, by arrays."""
+    from pilothouse.scheduler.arrays.choose import Arrays  # late: NumPy takes 20 MB, which few clusters have a use for
+
+    if not isinstance(snapshot.follower, Arrays):
+        snapshot.follower = Arrays(snapshot)
+    arrays = snapshot.follower
+    verdict = arrays.examine(pod, claims)
+    refused = Unschedulable(len(snapshot.nodes()), verdict.reasons, verdict.objecting)
+    return arrays.best(verdict) if verdict.rows.any() else [], refused
+
+
+def filter_nodes(
     pod: PodInfo, nodes: list[NodeInfo], snapshot: Snapshot, claims: volumes.Claims
 ) -> tuple[list[NodeInfo], Unschedulable]:
+    """The nodes that would do, and what the filters say of the others."""
     affinity = inter_pod.examine(pod, snapshot)
     spreads = spread.examine(pod, snapshot, hard=True) if pod.pod.spec.topology_spread_constraints else []
     feasible: list[NodeInfo] = []
     reasons: Counter[str] = Counter()
     objecting: set[str] = set()
     for info in nodes:
-        name, found = _objections(pod, info)
-        if not found and (claims.bound or claims.waiting):
-            name, found = "VolumeBinding", volumes.objections(claims, info, snapshot.storage)
-        if not found and spreads:
-            name, found = "PodTopologySpread", spread.objections(spreads, info)
-        if not found:
-            name, found = "InterPodAffinity", inter_pod.objections(affinity, info)
+        name, found = _objections(pod, info, claims, snapshot, spreads, affinity)
         if found:
             reasons.update(found)
             objecting.add(name)
@@ -94,8 +108,20 @@ def _filter(
     return feasible, Unschedulable(len(nodes), reasons, frozenset(objecting))
 
 
-def _objections(pod: PodInfo, info: NodeInfo) -> tuple[str, list[str]]:
+def _objections(
+    pod: PodInfo,
+    info: NodeInfo,
+    claims: volumes.Claims,
+    snapshot: Snapshot,
+    spreads: list[spread.Spread],
+    affinity: inter_pod.InterPod,
+) -> tuple[str, list[str]]:
+    """The first filter that objects, and its reasons."""
     for name, check in FILTERS:
         if found := check(pod, info):
             return name, found
-    return "", []
+    if (claims.bound or claims.waiting) and (found := volumes.objections(claims, info, snapshot.storage)):
+        return "VolumeBinding", found
+    if spreads and (found := spread.objections(spreads, info)):
+        return "PodTopologySpread", found
+    return "InterPodAffinity", inter_pod.objections(affinity, info)

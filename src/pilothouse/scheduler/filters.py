@@ -57,6 +57,12 @@ def ports(pod: PodInfo, info: NodeInfo) -> list[str]:
     return []
 
 
+def fits(pod: PodInfo, info: NodeInfo) -> bool:
+    """Whether `resources` has nothing to say."""
+    free, taken = info.allocatable, info.requested
+    return all(not wanted or wanted <= free.get(name, 0) - taken.get(name, 0) for name, wanted in pod.requests.items())
+
+
 def resources(pod: PodInfo, info: NodeInfo) -> list[str]:
     """Requests against what is allocatable and not yet requested; every resource that is short is named."""
     reasons = []
@@ -74,3 +80,5 @@ FILTERS: tuple[tuple[str, Filter], ...] = (
     ("NodeResourcesFit", resources),
 )
 """In order; the first that objects ends the check of a node."""
+OF_THE_NODE = (unschedulable, taints, node_affinity)
+"""Those that look at the node alone, whatever runs on it."""

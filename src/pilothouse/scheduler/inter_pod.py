@@ -11,6 +11,10 @@ from pilothouse.scheduler.snapshot import NodeInfo, Snapshot
 Domain = tuple[str, str]
 """A topology key and one of its values."""
 
+AFFINITY = "node(s) didn't match pod affinity rules"
+ANTI_AFFINITY = "node(s) didn't match pod anti-affinity rules"
+REPELLED = "node(s) didn't satisfy existing pods anti-affinity rules"
+
 
 @dataclass(frozen=True, slots=True)
 class InterPod:
@@ -59,13 +63,13 @@ def objections(state: InterPod, info: NodeInfo) -> list[str]:
     for term, count in zip(state.pod.affinity, state.near, strict=True):
         value = labels.get(term.topology_key)
         if value is None or not (count[term.topology_key, value] or state.first_of_its_kind):
-            return ["node(s) didn't match pod affinity rules"]
+            return [AFFINITY]
     for term, count in zip(state.pod.anti_affinity, state.away, strict=True):
         value = labels.get(term.topology_key)
         if value is not None and count[term.topology_key, value]:
-            return ["node(s) didn't match pod anti-affinity rules"]
+            return [ANTI_AFFINITY]
     if any(labels.get(key) == value for key, value in state.repelled):
-        return ["node(s) didn't satisfy existing pods anti-affinity rules"]
+        return [REPELLED]
     return []
 
 
@@ -76,10 +80,12 @@ def preferences(pod: PodInfo, nodes: list[NodeInfo], snapshot: Snapshot) -> dict
         if not pod.preferred and not other.preferred:
             continue
         for term in pod.preferred:
-            if (value := info.labels.get(term.topology_key)) and term.matches(other, snapshot.namespaces):
+            value = info.labels.get(term.topology_key)
+            if value is not None and term.matches(other, snapshot.namespaces):
                 weights[term.topology_key, value] += term.weight
         for term in other.preferred:
-            if (value := info.labels.get(term.topology_key)) and term.matches(pod, snapshot.namespaces):
+            value = info.labels.get(term.topology_key)
+            if value is not None and term.matches(pod, snapshot.namespaces):
                 weights[term.topology_key, value] += term.weight
     if not weights:
         return {}

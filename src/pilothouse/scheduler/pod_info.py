@@ -10,6 +10,7 @@ from pilothouse.kinds.core.pod import Container, Pod, PodAffinityTerm, ResourceR
 from pilothouse.kinds.view import LabelSelector
 from pilothouse.machinery.quantity import cpu_millis, to_bytes
 from pilothouse.machinery.selectors import Operator, Requirement, Selector, from_label_selector
+from pilothouse.scheduler.profile import Profile, profile_of
 
 Amounts = dict[str, int]
 """Resources by name: `cpu` in thousandths of a core, all others in bytes or pieces."""
@@ -53,9 +54,16 @@ class PodInfo:
     preferred: tuple[Term, ...] = ()
     """Preferred terms, those of anti-affinity with negative weight."""
 
+    identity: tuple[str, frozenset[tuple[str, str]]] = ("", frozenset())
+    """Namespace and labels: what selectors of other pods go by."""
+
     @property
     def key(self) -> str:
         return self.pod.key
+
+    @property
+    def profile(self) -> Profile:
+        return profile_of(self.pod.spec.scheduler_name)
 
     @property
     def priority(self) -> int:
@@ -79,6 +87,7 @@ class PodInfo:
             _terms(pod, attract.required_during_scheduling_ignored_during_execution if attract else ()),
             _terms(pod, repel.required_during_scheduling_ignored_during_execution if repel else ()),
             tuple(preferred),
+            (pod.metadata.namespace, frozenset(pod.metadata.labels.items())),
         )
 
 

@@ -63,6 +63,9 @@ class SchedulingQueue:
         self._in_active: set[str] = set()
         self._backoff: list[tuple[float, int, str]] = []
         self._parked: dict[str, _Entry] = {}
+        """In the order in which they were parked, so that those who waited longest come first."""
+        self._by_filters: dict[frozenset[str], dict[str, _Entry]] = {}
+        """The same by what objected: an event that helps nobody costs no look at each."""
 
     def __len__(self) -> int:
         return len(self._entries)
@@ -77,13 +80,13 @@ class SchedulingQueue:
         if entry is None:
             entry = self._entries[key] = _Entry(key, priority)
         entry.priority = priority
-        self._parked.pop(key, None)
+        self._unpark(key)
         self._activate(entry)
 
     def remove(self, key: str) -> None:
         """The pod is gone, bound, or no longer to be placed."""
         self._entries.pop(key, None)
-        self._parked.pop(key, None)
+        self._unpark(key)
         self._in_active.discard(key)
 
     def pop(self) -> str | None:
@@ -103,9 +106,19 @@ class SchedulingQueue:
         entry = self._entries.get(key)
         if entry is None or key in self._in_active:
             return
+        self._unpark(key)
         entry.filters = filters
         entry.parked_at = self._clock()
         self._parked[key] = entry
+        self._by_filters.setdefault(filters, {})[key] = entry
+
+    def _unpark(self, key: str) -> None:
+        entry = self._parked.pop(key, None)
+        if entry is not None:
+            alike = self._by_filters[entry.filters]
+            del alike[key]
+            if not alike:
+                del self._by_filters[entry.filters]
 
     def failed(self, key: str) -> None:
         """An error, not a decision: tried again after a while."""
@@ -116,15 +129,16 @@ class SchedulingQueue:
 
     def happened(self, change: Change) -> None:
         """Takes up again the pods that this change may help."""
-        for entry in list(self._parked.values()):
-            if not entry.filters or any(change in HELPED_BY.get(name, _ALL) for name in entry.filters):
-                del self._parked[entry.key]
-                self._back_off(entry)
+        for filters in list(self._by_filters):
+            if not filters or any(change in HELPED_BY.get(name, _ALL) for name in filters):
+                for entry in list(self._by_filters[filters].values()):
+                    self._unpark(entry.key)
+                    self._back_off(entry)
 
     def next_due(self) -> float | None:
         """The moment (by the clock) when `pop` may have something without any event; None: never."""
         due = [self._backoff[0][0]] if self._backoff else []
-        due += [entry.parked_at + PATIENCE_SECONDS for entry in self._parked.values()]
+        due += [entry.parked_at + PATIENCE_SECONDS for entry in itertools.islice(self._parked.values(), 1)]
         return min(due, default=None)
 
     def _back_off(self, entry: _Entry) -> None:
@@ -149,6 +163,9 @@ class SchedulingQueue:
             entry = self._entries.get(key)
             if entry is not None and entry.ready_at == at and key not in self._parked:
                 self._activate(entry)
-        for entry in [e for e in self._parked.values() if e.parked_at + PATIENCE_SECONDS <= now]:
-            del self._parked[entry.key]
+        while self._parked:
+            entry = next(iter(self._parked.values()))
+            if entry.parked_at + PATIENCE_SECONDS > now:
+                break
+            self._unpark(entry.key)
             self._activate(entry)

@@ -29,6 +29,7 @@ from pilothouse.scheduler.bind import bind, evict, nominate, report, select_node
 from pilothouse.scheduler.decide import Placement, Unschedulable, schedule
 from pilothouse.scheduler.pod_info import PodInfo
 from pilothouse.scheduler.preempt import Preemption
+from pilothouse.scheduler.profile import SCHEDULERS
 from pilothouse.scheduler.queue import Change, SchedulingQueue
 from pilothouse.scheduler.snapshot import Snapshot, Storage
 
@@ -42,7 +43,10 @@ log = logging.getLogger(__name__)
 
 
 async def run_scheduler(client: Client, *, informers: SharedInformers, name: str = NAME, seed: int = 0) -> None:
-    """Schedules the pods whose `schedulerName` is `name` until cancelled. Whoever owns `informers` runs them."""
+    """Schedules the pods whose `schedulerName` is one of SCHEDULERS until cancelled; `name` is its own, in events.
+
+    Whoever owns `informers` runs them.
+    """
     events = EventRecorder(client, name)
     scheduler = Scheduler(client, informers, events, name, seed)
     await informers.synced(Node, Pod, Namespace, PersistentVolume, PersistentVolumeClaim, StorageClass)
@@ -90,10 +94,8 @@ class Scheduler:
         self._wake.set()
 
     def _namespace_changed(self, key: str, old: Namespace | None, new: Namespace | None) -> None:
-        if new is None:
-            self.snapshot.namespaces.pop(key, None)
-        else:
-            self.snapshot.namespaces[key] = new.metadata.labels
+        if old is None or new is None or old.metadata.labels != new.metadata.labels:
+            self.snapshot.put_namespace(key, new.metadata.labels if new is not None else None)
 
     def _node_changed(self, key: str, old: Node | None, new: Node | None) -> None:
         if new is None:
@@ -138,7 +140,7 @@ class Scheduler:
         self._unplaced_pod_changed(key, old, new)
 
     def _unplaced_pod_changed(self, key: str, old: Pod | None, new: Pod) -> None:
-        if new.spec.scheduler_name != self._name:
+        if new.spec.scheduler_name not in SCHEDULERS:
             return
         if new.metadata.deletion_timestamp is not None:
             self._queue.remove(key)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Protocol
 
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
@@ -67,10 +68,27 @@ class Storage:
     classes: Mapping[str, StorageClass] = field(default_factory=dict)
 
 
+class Follower(Protocol):
+    """What is told of changes as they are made, to keep something of its own in step."""
+
+    def pod_changed(self, node: str, pod: PodInfo, sign: int) -> None:
+        """A pod came to a node (1) or went from it (-1)."""
+
+    def node_changed(self, node: str) -> None:
+        """A node's labels, taints, capacity or images are others."""
+
+    def nodes_changed(self) -> None:
+        """A node came or went."""
+
+    def namespaces_changed(self) -> None: ...
+
+
 class Snapshot:
     """`namespaces` holds each namespace's labels; `storage` and `budgets` are replaced by whoever reads them."""
 
     def __init__(self) -> None:
+        self.follower: Follower | None = None
+        self._sorted: list[NodeInfo] | None = None
         self._nodes: dict[str, NodeInfo] = {}
         self._where: dict[str, str] = {}
         self._assumed: set[str] = set()
@@ -80,10 +98,14 @@ class Snapshot:
         self.budgets: Sequence[PodDisruptionBudget] = ()
         self.repelling: dict[str, PodInfo] = {}
         """Placed pods with required anti-affinity, whose terms bind those that come later."""
+        self.preferring: dict[str, PodInfo] = {}
+        """Placed pods with preferred terms, which draw or push those that come later."""
 
     def nodes(self) -> list[NodeInfo]:
-        """The nodes that exist, by name."""
-        return [info for _, info in sorted(self._nodes.items()) if info.node is not None]
+        """The nodes that exist, by name. Not to be changed by the caller."""
+        if self._sorted is None:
+            self._sorted = [info for _, info in sorted(self._nodes.items()) if info.node is not None]
+        return self._sorted
 
     def node(self, name: str) -> NodeInfo | None:
         info = self._nodes.get(name)
@@ -100,13 +122,34 @@ class Snapshot:
                 yield info, pod
 
     def put_node(self, node: Node) -> None:
-        self._info(node.name).update(node)
+        info = self._info(node.name)
+        before = info.node
+        info.update(node)
+        if before is None:
+            self._node_came_or_went()
+        elif self.follower is not None and _matters(before) != _matters(node):
+            self.follower.node_changed(node.name)
 
     def remove_node(self, name: str) -> None:
         info = self._nodes.get(name)
         if info is not None:
             info.update(None)
             self._drop_if_empty(info)
+            self._node_came_or_went()
+
+    def _node_came_or_went(self) -> None:
+        self._sorted = None
+        if self.follower is not None:
+            self.follower.nodes_changed()
+
+    def put_namespace(self, name: str, labels: Mapping[str, str] | None) -> None:
+        """The labels of a namespace; None when it is gone."""
+        if labels is None:
+            self.namespaces.pop(name, None)
+        else:
+            self.namespaces[name] = labels
+        if self.follower is not None:
+            self.follower.namespaces_changed()
 
     def put_pod(self, pod: PodInfo, node: str) -> None:
         """A pod that is bound to `node`; takes the place of an assumption."""
@@ -153,23 +196,32 @@ class Snapshot:
 
     def remove_pod(self, pod_key: str) -> None:
         self._assumed.discard(pod_key)
-        self.repelling.pop(pod_key, None)
         name = self._where.pop(pod_key, None)
         if name is not None:
-            info = self._nodes[name]
-            info.remove(info.pods[pod_key])
-            self._drop_if_empty(info)
+            self._displace(pod_key, name)
+            self._drop_if_empty(self._nodes[name])
 
     def _place(self, pod: PodInfo, node: str) -> None:
-        if pod.key in self._where:
-            name = self._where[pod.key]
-            self._nodes[name].remove(self._nodes[name].pods[pod.key])
+        former = self._where.get(pod.key)
+        if former is not None:
+            self._displace(pod.key, former)
         self._info(node).add(pod)
         self._where[pod.key] = node
         if pod.anti_affinity:
             self.repelling[pod.key] = pod
-        else:
-            self.repelling.pop(pod.key, None)
+        if pod.preferred:
+            self.preferring[pod.key] = pod
+        if self.follower is not None:
+            self.follower.pod_changed(node, pod, 1)
+
+    def _displace(self, pod_key: str, node: str) -> None:
+        info = self._nodes[node]
+        pod = info.pods[pod_key]
+        info.remove(pod)
+        self.repelling.pop(pod_key, None)
+        self.preferring.pop(pod_key, None)
+        if self.follower is not None:
+            self.follower.pod_changed(node, pod, -1)
 
     def _info(self, name: str) -> NodeInfo:
         info = self._nodes.get(name)
@@ -180,3 +232,8 @@ class Snapshot:
     def _drop_if_empty(self, info: NodeInfo) -> None:
         if info.node is None and not info.pods:
             self._nodes.pop(info.name, None)
+
+
+def _matters(node: Node) -> tuple[object, ...]:
+    """What of a node a decision looks at; a heartbeat changes none of it."""
+    return node.metadata.labels, node.metadata.annotations, node.spec, node.status.allocatable, node.status.images

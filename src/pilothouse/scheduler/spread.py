@@ -11,6 +11,9 @@ from pilothouse.scheduler import filters
 from pilothouse.scheduler.pod_info import PodInfo, own_selector
 from pilothouse.scheduler.snapshot import NodeInfo, Snapshot
 
+SKEWED = "node(s) didn't match pod topology spread constraints"
+NO_LABEL = f"{SKEWED} (missing required label)"
+
 
 @dataclass(frozen=True, slots=True)
 class Spread:
@@ -65,9 +68,9 @@ def objections(spreads: list[Spread], info: NodeInfo) -> list[str]:
     for spread in spreads:
         value = info.labels.get(spread.constraint.topology_key)
         if value is None:
-            return ["node(s) didn't match pod topology spread constraints (missing required label)"]
+            return [NO_LABEL]
         if spread.counts[value] + spread.own - spread.least > spread.constraint.max_skew:
-            return ["node(s) didn't match pod topology spread constraints"]
+            return [SKEWED]
     return []
 
 
