@@ -12,7 +12,7 @@ from pilothouse.cli.manifests import Manifest, Problem
 from pilothouse.client.client import Client
 from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.objects import Obj, Resource
-from pilothouse.machinery.schema import schema_for
+from pilothouse.machinery.schema import UnknownKind, schema_for
 from pilothouse.machinery.structural import unknown_fields
 
 FIELD_MANAGER = "pilothouse-deploy"
@@ -111,7 +111,7 @@ class Applier:
 def _unknown(manifest: Manifest, resource: Resource) -> list[Problem]:
     try:
         schema = schema_for(resource.group, resource.version, resource.kind)
-    except (KeyError, ApiError):
+    except UnknownKind:
         return []  # a custom kind: the server says
     problems = []
     for field_ in unknown_fields(schema, manifest.tree):

@@ -85,6 +85,7 @@ async def test_discovery_and_openapi_follow(client: Client, plane: ControlPlane)
     assert "metadata" in type_["properties"]
     patch = document["paths"][f"/apis/{GROUP}/v1/namespaces/{{namespace}}/crontabs/{{name}}"]["patch"]
     assert patch["x-kubernetes-group-version-kind"]["kind"] == "CronTab"
+    assert "application/strategic-merge-patch+json" not in patch["requestBody"]["content"]
     everything = await call(client, "GET", "/openapi/v2")
     assert "com.example.stable.v1.CronTab" in everything["definitions"]
 

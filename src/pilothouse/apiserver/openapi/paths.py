@@ -14,10 +14,11 @@ from pilothouse.apiserver.openapi.served import Served, ServedSubresource
 from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.schema import GroupVersionKind
 
+_STRATEGIC: Final = "application/strategic-merge-patch+json"
 _PATCH_TYPES: Final = (
     "application/json-patch+json",
     "application/merge-patch+json",
-    "application/strategic-merge-patch+json",
+    _STRATEGIC,
     "application/apply-patch+yaml",
 )
 _TYPES: Final[dict[str, tuple[str, str]]] = {
@@ -139,7 +140,9 @@ def _operation(
     body = {"create": own, "update": own, "delete": META + "DeleteOptions", "deletecollection": META + "DeleteOptions"}
     if verb == "patch":
         schema = {"$ref": REF + META + "Patch"}
-        operation["requestBody"] = {"content": {type_: {"schema": schema} for type_ in _PATCH_TYPES}, "required": True}
+        # kubectl apply sends strategic merge patches to whatever says here that it takes them.
+        patch_types = [type_ for type_ in _PATCH_TYPES if not (entry.schema and type_ == _STRATEGIC)]
+        operation["requestBody"] = {"content": {type_: {"schema": schema} for type_ in patch_types}, "required": True}
     elif body.get(verb):
         operation["requestBody"] = {
             "content": {"*/*": {"schema": {"$ref": f"{REF}{body[verb]}"}}},
