@@ -120,6 +120,21 @@ def logs(
     raise typer.Exit(run_logs(name, namespace, LogOptions(container, follow, previous, tail), data_dir, kubeconfig))
 
 
+@app.command("explain-schedule")
+def explain_schedule(
+    pod: Annotated[str, typer.Argument(metavar="POD", help="A pod, placed or waiting.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n")] = "default",
+    all_: Annotated[bool, typer.Option("--all", help="Every node, not only the first twenty.")] = False,
+    output: options.Output = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """The nodes, filters and scores behind a placement. Exit code 1 when no node will do."""
+    from pilothouse.cli.explain_schedule import run_explain_schedule
+
+    raise typer.Exit(run_explain_schedule(pod, namespace, all_, output, data_dir, kubeconfig))
+
+
 @app.command()
 def doctor(data_dir: options.DataDir = options.DATA_DIR, output: options.Output = None) -> None:
     """What this host lacks, and the command that mends it; which container runtimes suit it."""

@@ -99,7 +99,7 @@ def filter_nodes(
     reasons: Counter[str] = Counter()
     objecting: set[str] = set()
     for info in nodes:
-        name, found = _objections(pod, info, claims, snapshot, spreads, affinity)
+        name, found = objections(pod, info, claims, snapshot, spreads, affinity)
         if found:
             reasons.update(found)
             objecting.add(name)
@@ -108,7 +108,7 @@ def filter_nodes(
     return feasible, Unschedulable(len(nodes), reasons, frozenset(objecting))
 
 
-def _objections(
+def objections(
     pod: PodInfo,
     info: NodeInfo,
     claims: volumes.Claims,

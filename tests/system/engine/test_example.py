@@ -33,6 +33,15 @@ def test_status_names_what_runs(shop: Machine) -> None:
     assert front["address"] == shop.cluster_address("front", "shop")
 
 
+def test_a_placement_is_explained(shop: Machine) -> None:
+    name = shop.pods("-n", "shop", "-l", "app.kubernetes.io/name=redis")[0]["metadata"]["name"]
+    said = shop.pilothouse("explain-schedule", name, "-n", "shop")
+    assert f"runs on {shop.name}" in said
+    assert "NodeResourcesFit" in said
+    tree = json.loads(shop.pilothouse("explain-schedule", name, "-n", "shop", "-o", "json"))
+    assert (tree["wouldGoTo"], [node["filter"] for node in tree["nodes"]]) == (shop.name, [None])
+
+
 def test_data_outlives_the_pod_that_wrote_it(shop: Machine) -> None:
     before = page(shop)["visits"]
     (old,) = shop.pods("-n", "shop", "-l", "app.kubernetes.io/name=redis")
