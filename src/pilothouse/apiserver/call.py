@@ -33,6 +33,8 @@ class Call:
     kind: Kind
     params: dict[str, str]
     warnings: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+    """What admission has for the audit log."""
 
     @property
     def resource(self) -> Resource:
@@ -56,6 +58,16 @@ class Call:
     def dry_run(self) -> bool:
         """Whether nothing is to be stored. Raises BadRequest for a value other than All."""
         return is_dry_run(self.params.get("dryRun"))
+
+    def options(self, kind: str) -> Obj:
+        """The request's options as an object of that kind, such as `CreateOptions`."""
+        found: Obj = {"kind": kind, "apiVersion": "meta.k8s.io/v1"}
+        for name in ("fieldManager", "fieldValidation"):
+            if self.params.get(name):
+                found[name] = self.params[name]
+        if self.params.get("dryRun"):
+            found["dryRun"] = [self.params["dryRun"]]
+        return found
 
     @property
     def field_manager(self) -> str:

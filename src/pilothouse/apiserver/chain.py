@@ -64,7 +64,8 @@ class AdmissionRequest:
     `operation` is CREATE, UPDATE, DELETE or CONNECT. `object` is None for DELETE, `old_object` is None for CREATE and
     CONNECT. A write through status, scale, binding, finalize or approval is an UPDATE of the whole object with that
     `subresource`; `token` is a CREATE of the TokenRequest; an eviction is the DELETE it leads to; for CONNECT `object`
-    is the options (`PodExecOptions`…). Append to `warnings` what the client is to read in `Warning` headers.
+    is the options (`PodExecOptions`…). Append to `warnings` what the client is to read in `Warning` headers, put into
+    `annotations` what the audit log is to hold; `options` are those of the request (`CreateOptions`…).
     """
 
     user: User
@@ -77,13 +78,23 @@ class AdmissionRequest:
     old_object: Obj | None = None
     dry_run: bool = False
     warnings: list[str] = field(default_factory=list)
+    annotations: dict[str, str] = field(default_factory=dict)
+    options: Obj | None = None
+    rewritten: bool = False
+    """Something outside of this program changed the object: defaults are to be filled in again."""
 
 
 class Admission(Protocol):
-    """Changes and checks what is written, before the kind's own rules."""
+    """Changes and checks what is written."""
+
+    async def mutate(self, request: AdmissionRequest) -> None:
+        """What may change the object, in place; before the kind's own rules. Raises `Forbidden` or other errors."""
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        """What only looks; after the kind's own rules, at the object as it would be stored. Raises an `ApiError`."""
 
     async def admit(self, request: AdmissionRequest) -> None:
-        """First whatever mutates, then whatever validates. Raises `Forbidden`, `Invalid` or another `ApiError`."""
+        """One after the other, for what no kind has rules about."""
 
     def reserved(self, request: AdmissionRequest) -> AbstractAsyncContextManager[None]:
         """What is scarce is held for a write that passed everything else, until the context ends: by then it is stored

@@ -82,25 +82,36 @@ async def _change_once(
         old_object=old,
         dry_run=call.dry_run,
         warnings=call.warnings,
+        annotations=call.annotations,
+        options=call.options("PatchOptions" if call.route.verb == "patch" else "UpdateOptions"),
     )
-    await backend.chain.admission.admit(request)
+    await backend.chain.admission.mutate(request)
+    if request.rewritten:
+        kind.fill_in(new)
     aspect.prepare(kind, new, old)
     allocator = backend.allocators.get((call.resource.group, call.resource.plural))
     if allocator is None or aspect.subresource:
-        return await _store(backend, call, aspect, record, request, manager)
+        await _check(call, aspect, new, old)
+        await backend.chain.admission.validate(request)
+        return await _store(backend, call, record, request, manager)
+    # Nobody waits for a webhook while something scarce is held.
+    await backend.chain.admission.validate(request)
     async with allocator.allocated(new, old, call.dry_run):
-        return await _store(backend, call, aspect, record, request, manager)
+        await _check(call, aspect, new, old)
+        return await _store(backend, call, record, request, manager)
 
 
-async def _store(
-    backend: Backend, call: Call, aspect: Aspect, record: Record, request: AdmissionRequest, manager: Manager
-) -> Record:
-    new, old = request.object, request.old_object
-    assert new is not None
-    assert old is not None
+async def _check(call: Call, aspect: Aspect, new: Obj, old: Obj) -> None:
+    """Raises Invalid when the kind's rules are broken."""
     causes = await causes_of(call.kind, new, old) if aspect.validated else []
     if causes:
         raise invalid_error(call.resource, call.route.name, causes)
+
+
+async def _store(backend: Backend, call: Call, record: Record, request: AdmissionRequest, manager: Manager) -> Record:
+    new, old = request.object, request.old_object
+    assert new is not None
+    assert old is not None
     new = owned(call.kind, new, old, manager)
     if new == old or (manager.settled and _same_but_for_times(new, old)):
         return record

@@ -16,6 +16,10 @@ class Cause(NamedTuple):
     reason: str
     message: str
 
+    def told(self) -> tuple[tuple[str, str], ...]:
+        """Its fields as a Status has them; empty ones are left out."""
+        return ("reason", self.reason), ("message", self.message), ("field", self.field)
+
 
 class ApiError(Exception):
     """An error an API client sees as a `Status`; subclasses fix `code` and `reason`."""
@@ -55,9 +59,7 @@ class ApiError(Exception):
             if value:
                 details[key] = value
         if self.causes:
-            details["causes"] = [
-                {"reason": cause.reason, "message": cause.message, "field": cause.field} for cause in self.causes
-            ]
+            details["causes"] = [{key: text for key, text in cause.told() if text} for cause in self.causes]
         if self.retry_after_seconds:
             details["retryAfterSeconds"] = self.retry_after_seconds
         status: dict[str, Any] = {

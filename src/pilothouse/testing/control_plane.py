@@ -39,6 +39,8 @@ class AllowAll:
     async def admit(self, request: AdmissionRequest) -> None:
         return None
 
+    mutate = validate = admit
+
     def reserved(self, request: AdmissionRequest) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 

@@ -8,11 +8,15 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Protocol
 
 from pilothouse.apiserver.admission.certificates import CertificateRequester, CertificateRights
+from pilothouse.apiserver.admission.equivalent import Equivalents
 from pilothouse.apiserver.admission.external_addresses import ExternalAddresses
 from pilothouse.apiserver.admission.limit_ranger import LimitRanger
 from pilothouse.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from pilothouse.apiserver.admission.node_restriction import NodeRestriction
 from pilothouse.apiserver.admission.pod_security.step import PodSecurity
+from pilothouse.apiserver.admission.policies.expressions import CompiledExpressions
+from pilothouse.apiserver.admission.policies.link import WorkerLink
+from pilothouse.apiserver.admission.policies.step import ValidatingPolicies
 from pilothouse.apiserver.admission.priority import Priority
 from pilothouse.apiserver.admission.resource_quota.step import ResourceQuotaStep
 from pilothouse.apiserver.admission.runtime_class import RuntimeClassStep
@@ -22,6 +26,8 @@ from pilothouse.apiserver.admission.toleration_seconds import DefaultTolerationS
 from pilothouse.apiserver.authorization.escalation import Escalation
 from pilothouse.apiserver.authorization.index import RbacIndex
 from pilothouse.apiserver.chain import AdmissionRequest, Authorizer, ObjectReader
+from pilothouse.apiserver.served_kinds import ServedKinds
+from pilothouse.kinds.catalogue import KINDS
 from pilothouse.store.store import Store
 
 
@@ -54,11 +60,17 @@ class AdmissionChain:
         self._validators = validators
         self._reservers = reservers
 
-    async def admit(self, request: AdmissionRequest) -> None:
+    async def mutate(self, request: AdmissionRequest) -> None:
         for mutator in self._mutators:
             await mutator.mutate(request)
+
+    async def validate(self, request: AdmissionRequest) -> None:
         for validator in self._validators:
             await validator.validate(request)
+
+    async def admit(self, request: AdmissionRequest) -> None:
+        await self.mutate(request)
+        await self.validate(request)
 
     @asynccontextmanager
     async def reserved(self, request: AdmissionRequest) -> AsyncIterator[None]:
@@ -70,9 +82,10 @@ class AdmissionChain:
 
 def standard_chain(store: Store, objects: ObjectReader, authorizer: Authorizer, index: RbacIndex) -> AdmissionChain:
     """The steps every API server runs, in order. NamespaceLifecycle comes first: nothing else matters in a namespace
-    that is going away."""
+    that is going away. What users bring comes last: it sees what the others made of the object."""
     lifecycle, priority, runtime_class = NamespaceLifecycle(objects), Priority(objects), RuntimeClassStep(objects)
     limit_ranger = LimitRanger(objects)
+    equivalents = Equivalents(ServedKinds(KINDS, store))
     mutators: list[Mutator] = [
         lifecycle,
         limit_ranger,
@@ -91,5 +104,7 @@ def standard_chain(store: Store, objects: ObjectReader, authorizer: Authorizer, 
         ExternalAddresses(objects),
         priority,
         limit_ranger,
+        CompiledExpressions(),
+        ValidatingPolicies(objects, authorizer, equivalents, WorkerLink()),
     ]
     return AdmissionChain(mutators, validators, [ResourceQuotaStep(store)])

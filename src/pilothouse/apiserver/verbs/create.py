@@ -45,15 +45,30 @@ async def create_object(backend: Backend, call: Call, obj: Obj, manager: Manager
         object=obj,
         dry_run=call.dry_run,
         warnings=call.warnings,
+        annotations=call.annotations,
+        options=call.options("CreateOptions"),
     )
-    await backend.chain.admission.admit(request)
+    await backend.chain.admission.mutate(request)
     kind.fill_in(obj)
     kind.prepare_create(obj)
     allocator = backend.allocators.get((call.resource.group, call.resource.plural))
     if allocator is None:
-        return await _check_and_store(backend, call, request, manager, tries)
+        await _check(call, obj)
+        await backend.chain.admission.validate(request)
+        return await _reserve_and_store(backend, call, request, manager, tries)
+    # Nobody waits for a webhook while something scarce is held.
+    await backend.chain.admission.validate(request)
     async with allocator.allocated(obj, None, call.dry_run):
-        return await _check_and_store(backend, call, request, manager, tries)
+        await _check(call, obj)
+        return await _reserve_and_store(backend, call, request, manager, tries)
+
+
+async def _check(call: Call, obj: Obj) -> None:
+    """Raises Invalid when the kind's rules are broken."""
+    causes = await causes_of(call.kind, obj, None)
+    if causes:
+        meta = obj["metadata"]
+        raise invalid_error(call.resource, meta.get("name") or meta.get("generateName") or "", causes)
 
 
 def identify(call: Call, obj: Obj) -> None:
@@ -79,17 +94,12 @@ def identify(call: Call, obj: Obj) -> None:
     meta["creationTimestamp"] = timestamp()
 
 
-async def _check_and_store(
+async def _reserve_and_store(
     backend: Backend, call: Call, request: AdmissionRequest, manager: Manager, tries: int
 ) -> Record:
-    obj = request.object
-    assert obj is not None
-    causes = await causes_of(call.kind, obj, None)
-    if causes:
-        meta = obj["metadata"]
-        raise invalid_error(call.resource, meta.get("name") or meta.get("generateName") or "", causes)
+    assert request.object is not None
     async with backend.chain.admission.reserved(request):
-        return await _store(backend, call, obj, manager, tries)
+        return await _store(backend, call, request.object, manager, tries)
 
 
 async def _store(backend: Backend, call: Call, obj: Obj, manager: Manager, tries: int) -> Record:

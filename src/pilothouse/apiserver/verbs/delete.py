@@ -106,6 +106,8 @@ def _admission(call: Call, obj: Obj, name: str, options: Options) -> AdmissionRe
         old_object=obj,
         dry_run=options.dry_run,
         warnings=call.warnings,
+        annotations=call.annotations,
+        options=call.options("DeleteOptions"),
     )
 
 

@@ -92,6 +92,7 @@ async def _stream(backend: Backend, call: Call, pod: Obj, path: str) -> Response
             subresource=call.route.subresource,
             object=_options(call),
             warnings=call.warnings,
+            annotations=call.annotations,
         )
     )
     link, address = _node_of(backend, pod)

@@ -33,6 +33,7 @@ async def create_token(backend: Backend, call: Call) -> Response:
             subresource="token",
             object=request,
             warnings=call.warnings,
+            annotations=call.annotations,
         )
     )
     answer = await issuer.issue(codec.decode(record.value), request, call.user)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pilothouse.kinds.admissionregistration.webhook_rules import check_webhooks, default_webhooks
 from pilothouse.kinds.columns import AGE, NAME, Column
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.view import Object
@@ -25,4 +26,6 @@ KIND = Kind(
         AGE,
     ),
     generation_fields=("webhooks",),
+    defaults=lambda obj: default_webhooks(obj, mutating=True),
+    rules=lambda obj, old, problems: check_webhooks(obj, problems, mutating=True),
 )

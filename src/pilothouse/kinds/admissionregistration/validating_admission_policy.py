@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pilothouse.kinds.admissionregistration.policy_rules import check_policy, default_policy
 from pilothouse.kinds.columns import AGE, NAME, UNSET, Column
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import section
@@ -39,4 +40,6 @@ KIND = Kind(
         AGE,
     ),
     generation_fields=("spec",),
+    defaults=default_policy,
+    rules=check_policy,
 )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+from pilothouse.kinds.admissionregistration.binding_rules import check_binding, default_binding
 from pilothouse.kinds.columns import AGE, NAME, UNSET, Column, field
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import section
@@ -40,4 +41,6 @@ KIND = Kind(
         AGE,
     ),
     generation_fields=("spec",),
+    defaults=default_binding,
+    rules=check_binding,
 )

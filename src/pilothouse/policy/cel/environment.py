@@ -32,6 +32,7 @@ _OPAQUE = (
 )
 _WRAPPING = re.compile(r"^[A-Z_]+: (.*?)(?: \[[A-Z_]+\])?$", re.DOTALL)
 _PLACE = re.compile(r"<input>:(-?\d+):(-?\d+)")
+_DOTTED = re.compile(r"<input>:(\d+):(\d+): undeclared reference to '(\w+)\.([\w.]+)'(.*)\n \| .*\n \| \.*\^")
 _FIELD = re.compile(r"undefined field '([^']*)' not found in struct '[^']*'")
 
 
@@ -100,8 +101,20 @@ def _compile_error(text: str, expression: str) -> CompileError:
     found = _WRAPPING.match(text)
     text = found[1] if found else text
     text = _FIELD.sub(r"undefined field '\1'", text).replace("__dot__", ".")
+    text = _DOTTED.sub(lambda found: _undeclared(found, expression), text)
     place = _PLACE.search(text)
     if place is None or int(place[1]) < 1:
         reason = text.splitlines()[0].rpartition("<input>:-1:-1: ")[2] or text
         return CompileError(f"ERROR: <input>:1:1: {reason}", 1, 1)
     return CompileError(text, int(place[1]), int(place[2]))
+
+
+def _undeclared(found: re.Match[str], expression: str) -> str:
+    """The parser takes `a.b` for one name. Without an `a` there is no `b`; a variable that is none is no field."""
+    line, column = expression.split("\n")[int(found[1]) - 1], int(found[2])
+    if found[3] == "variables":
+        told = f"undefined field '{found[4]}'"
+    else:
+        column = max(column - len(f"{found[3]}.{found[4]}".rpartition(".")[0]), 1)
+        told = f"undeclared reference to '{found[3]}'{found[5]}"
+    return f"<input>:{found[1]}:{column}: {told}\n | {line}\n | {'.' * (column - 1)}^"

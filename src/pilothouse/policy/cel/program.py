@@ -32,6 +32,10 @@ class Program:
         the same value, and they are not changed.
         """
         budget.begin()
+        return self.evaluate_within(variables, budget)
+
+    def evaluate_within(self, variables: Mapping[str, Any], budget: Budget) -> Any:
+        """The value, as part of an expression that is being evaluated: its limit is that one's."""
         try:
             return self._run(Frame(variables, self._slots, budget))
         except RecursionError:

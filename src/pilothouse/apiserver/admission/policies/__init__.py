@@ -1,0 +1,1 @@
+"""ValidatingAdmissionPolicy at admission."""

@@ -1,0 +1,214 @@
+"""Judges writes by the ValidatingAdmissionPolicies that are bound.
+
+Source of order, actions and messages: Kubernetes' `policy/validating/dispatcher.go`.
+
+A policy is judged in this process for a few milliseconds; what takes longer is judged anew in a process of its own,
+with upstream's limits. Both are the same function of the same values, so where it is judged does not show.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import orjson
+
+from pilothouse.apiserver import refusals
+from pilothouse.apiserver.admission.equivalent import Equivalents
+from pilothouse.apiserver.admission.exempt import exempt
+from pilothouse.apiserver.admission.policies.authorizer import answer
+from pilothouse.apiserver.admission.policies.hooks import Hook, Hooks
+from pilothouse.apiserver.admission.policies.link import WorkerLink
+from pilothouse.apiserver.admission.policies.params import ConfigurationError, collect
+from pilothouse.apiserver.admission.targets import Targets
+from pilothouse.apiserver.chain import AdmissionRequest, Authorizer, ObjectReader
+from pilothouse.machinery.errors import ApiError, Cause, Forbidden, Invalid, TooLarge, Unauthorized
+from pilothouse.machinery.objects import Obj
+from pilothouse.policy.admission.judge import Broken, Result
+from pilothouse.policy.admission.target import Target, any_rule, selected
+from pilothouse.policy.admission.variables import Inputs
+from pilothouse.policy.cel.errors import TimeExceeded
+from pilothouse.policy.cel.library.authorizer import Answer, Question, Unanswered
+
+_SECONDS_HERE = 0.02
+"""What all policies together may take of the event loop for one request."""
+_FAILURE_KEY = "validation.policy.admission.k8s.io/validation_failure"
+_ERRORS: dict[str, type[ApiError]] = {
+    "Forbidden": Forbidden,
+    "Unauthorized": Unauthorized,
+    "RequestEntityTooLarge": TooLarge,
+    "Invalid": Invalid,
+}
+
+
+class _Denied(NamedTuple):
+    policy: str
+    binding: str
+    message: str
+    reason: str = "Invalid"
+
+
+class _Asked:
+    """One request's turn with the policies: time left here, and what the authoriser said."""
+
+    def __init__(self, targets: Targets) -> None:
+        self.targets = targets
+        self.answers: dict[Question, Answer] = {}
+        self.denied: list[_Denied] = []
+        self._left = _SECONDS_HERE
+
+    def decide(self, question: Question) -> Answer:
+        if question not in self.answers:
+            raise Unanswered(question)
+        return self.answers[question]
+
+    def judge_here(self, hook: Hook, inputs: Inputs) -> Result | None:
+        """Raises TimeExceeded, Unanswered."""
+        if self._left <= 0:
+            raise TimeExceeded("no time left")
+        started = time.monotonic()
+        try:
+            return hook.compiled.judge(inputs, self.decide, self._left)
+        finally:
+            self._left -= time.monotonic() - started
+
+
+class ValidatingPolicies:
+    """The step."""
+
+    def __init__(
+        self, objects: ObjectReader, authorizer: Authorizer, equivalents: Equivalents, worker: WorkerLink
+    ) -> None:
+        self._objects = objects
+        self._authorizer = authorizer
+        self._equivalents = equivalents
+        self._worker = worker
+        self._hooks = Hooks(objects)
+
+    async def validate(self, request: AdmissionRequest) -> None:
+        hooks = self._hooks.current()
+        if not hooks or exempt(request):
+            return
+        asked = _Asked(Targets(request, self._objects, self._equivalents))
+        for hook in hooks:
+            await self._ask(hook, asked)
+        if asked.denied:
+            raise _refusal(request, asked.denied[0])
+
+    async def _ask(self, hook: Hook, asked: _Asked) -> None:
+        constraints, targets = hook.constraints, asked.targets
+        matched = targets.match(constraints.get("resourceRules") or (), constraints.get("matchPolicy") or "Equivalent")
+        if matched is None:
+            return
+        bound = [(binding, (binding.get("spec") or {}).get("matchResources") or {}) for binding in hook.bindings]
+        target = targets.with_labels(matched.target, [constraints, *(resources for _, resources in bound)])
+        if not _meant(constraints, target):
+            return
+        if hook.compiled.problems:
+            problem = hook.compiled.problems[0]
+            if hook.compiled.fails_closed:
+                why = f"failed to configure policy: {problem.field}: {problem.report}"
+                asked.denied.append(_Denied(hook.name, "", why))
+            return
+        for binding, resources in bound:
+            rules = resources.get("resourceRules")
+            if (not rules or any_rule(rules, target)) and _meant(resources, target):
+                await self._ask_bound(hook, binding, target, asked)
+
+    async def _ask_bound(self, hook: Hook, binding: Obj, target: Target, asked: _Asked) -> None:
+        spec = binding.get("spec") or {}
+        request = asked.targets.request
+        name: str = binding["metadata"]["name"]
+        try:
+            found = collect(
+                hook.spec.get("paramKind"),
+                spec.get("paramRef"),
+                request.namespace,
+                self._objects,
+                self._equivalents.of_kind,
+            )
+        except ConfigurationError as error:
+            if hook.compiled.fails_closed:
+                asked.denied.append(_Denied(hook.name, name, f"failed to configure binding: {error}"))
+            return
+        for params in found:
+            result = await self._judge(hook, asked.targets.inputs(target, params), asked)
+            if result is not None:
+                self._act(hook, binding, result, asked)
+
+    async def _judge(self, hook: Hook, inputs: Inputs, asked: _Asked) -> Result | None:
+        here = True
+        while True:
+            try:
+                if here:
+                    return asked.judge_here(hook, inputs)
+                return await self._worker.judge(hook.policy, inputs, asked.answers)
+            except Unanswered as error:
+                user = asked.targets.request.user
+                asked.answers[error.question] = await answer(self._authorizer, user, error.question)
+            except TimeExceeded as error:
+                if not here:
+                    return Result((Broken(0, str(error), error=True),))
+                here = False
+
+    def _act(self, hook: Hook, binding: Obj, result: Result, asked: _Asked) -> None:
+        """Carries out the binding's actions for what broke."""
+        request, name = asked.targets.request, binding["metadata"]["name"]
+        actions = (binding.get("spec") or {}).get("validationActions") or ()
+        for broken in result.broken:
+            if broken.error and not hook.compiled.fails_closed:
+                continue
+            if "Deny" in actions:
+                asked.denied.append(_Denied(hook.name, name, broken.message, broken.reason))
+            if "Warn" in actions:
+                request.warnings.append(
+                    f"Validation failed for ValidatingAdmissionPolicy '{hook.name}' with binding '{name}': "
+                    f"{broken.message}"
+                )
+            if "Audit" in actions:
+                request.annotations[_FAILURE_KEY] = _failure(hook, name, actions, broken)
+        for key, value in result.annotations:
+            _add(request.annotations, f"{hook.name}/{key}", value)
+
+
+def _meant(constraints: Obj, target: Target) -> bool:
+    """Whether selectors let a target through that no excluding rule means."""
+    try:
+        return not any_rule(constraints.get("excludeResourceRules") or (), target) and selected(constraints, target)
+    except ValueError:
+        return False  # the kind's validation lets no such selector in
+
+
+def _failure(hook: Hook, binding: str, actions: Sequence[str], broken: Broken) -> str:
+    entry = {
+        "message": broken.message,
+        "policy": hook.name,
+        "binding": binding,
+        "expressionIndex": broken.rule,
+        "validationActions": list(actions),
+    }
+    return orjson.dumps([entry]).decode()
+
+
+def _add(annotations: dict[str, str], key: str, value: str) -> None:
+    """Values of several bindings stand side by side."""
+    before = annotations.get(key)
+    if before is None:
+        annotations[key] = value
+    elif value not in before.split(", "):
+        annotations[key] = f"{before}, {value}"
+
+
+def _refusal(request: AdmissionRequest, denied: _Denied) -> ApiError:
+    by = f" with binding '{denied.binding}'" if denied.binding else ""
+    message = f"ValidatingAdmissionPolicy '{denied.policy}'{by} denied request: {denied.message}"
+    resource = request.resource
+    error = _ERRORS.get(denied.reason, Invalid)
+    return error(
+        f'{refusals.qualified(resource)} "{request.name}" is forbidden: {message}',
+        group=resource.group,
+        kind=resource.plural,
+        name=request.name,
+        causes=[Cause("", "", message)],
+    )

@@ -1,0 +1,178 @@
+"""A compiled ValidatingAdmissionPolicy, and what it says about one request.
+
+Source of order, messages and limits: Kubernetes' policy plugin (`validating/validator.go`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from typing import Any, NamedTuple
+
+from pilothouse.machinery.objects import Obj
+from pilothouse.policy.admission import variables
+from pilothouse.policy.admission.conditions import ConditionError, Conditions, evaluated
+from pilothouse.policy.admission.variables import Bindings, Inputs
+from pilothouse.policy.cel import MATCH_CONDITIONS, Budget, CompileError, EvaluationError, Program, compile, types
+from pilothouse.policy.cel.library.authorizer import Decide
+
+LONGEST_MESSAGE = 5 * 1024
+LONGEST_ANNOTATION = 10 * 1024
+COST_SPENT = "validation failed due to running out of cost budget, no further validation rules will be run"
+
+
+class Problem(NamedTuple):
+    """An expression that does not compile: the field's path below `spec`, its text and the compiler's report."""
+
+    field: str
+    expression: str
+    report: str
+
+
+class Broken(NamedTuple):
+    """A rule that does not hold, or (`error`) that could not be evaluated. `rule` is its index in the policy."""
+
+    rule: int
+    message: str
+    reason: str = "Invalid"
+    error: bool = False
+
+
+class Result(NamedTuple):
+    """What a policy says. `annotations` are for the audit log; the errors of those count as rules that broke."""
+
+    broken: tuple[Broken, ...] = ()
+    annotations: tuple[tuple[str, str], ...] = ()
+
+
+class _Rule(NamedTuple):
+    program: Program
+    message: Program | None
+    text: str
+    reason: str
+
+
+class CompiledPolicy:
+    """A policy's expressions. `problems` holds those that do not compile; with any, it must not be evaluated."""
+
+    def __init__(self, policy: Obj) -> None:
+        spec = policy.get("spec") or {}
+        self.fails_closed = (spec.get("failurePolicy") or "Fail") == "Fail"
+        self.problems: list[Problem] = []
+        has_params = bool(spec.get("paramKind"))
+        declared = variables.declarations(params=has_params, authorizer=True)
+        self._conditions = self._of_conditions(spec.get("matchConditions") or (), has_params)
+        self._variables: dict[str, Program] = {}
+        for index, entry in enumerate(spec.get("variables") or ()):
+            program = self._program(f"variables[{index}].expression", entry.get("expression") or "", declared)
+            if program is not None:
+                self._variables[entry["name"]] = program
+                declared[f"variables.{entry['name']}"] = program.result
+        self._rules = list(self._of_rules(spec.get("validations") or (), declared))
+        quiet = {name: kind for name, kind in declared.items() if not name.startswith("authorizer")}
+        self._annotations: list[tuple[str, Program]] = []
+        for index, entry in enumerate(spec.get("auditAnnotations") or ()):
+            field, text = f"auditAnnotations[{index}].valueExpression", entry.get("valueExpression") or ""
+            program = self._program(field, text, quiet, types.STRING, types.NULL)
+            if program is not None:
+                self._annotations.append((entry["key"], program))
+
+    def _program(self, field: str, text: str, declared: dict[str, types.Type], *results: types.Type) -> Program | None:
+        try:
+            return compile(text, declared, results, variables.messages())
+        except CompileError as error:
+            self.problems.append(Problem(field, text, f"compilation failed: {error}"))
+        return None
+
+    def _of_conditions(self, entries: Sequence[Obj], has_params: bool) -> Conditions:
+        declared = variables.declarations(params=has_params, authorizer=True)
+        fine = []
+        for index, entry in enumerate(entries):
+            if self._program(f"matchConditions[{index}].expression", entry["expression"], declared, types.BOOL):
+                fine.append(entry)
+        return Conditions(fine, declared)
+
+    def _of_rules(self, entries: Sequence[Obj], declared: dict[str, types.Type]) -> Iterator[_Rule]:
+        quiet = {name: kind for name, kind in declared.items() if not name.startswith("authorizer")}
+        for index, entry in enumerate(entries):
+            text = entry.get("expression") or ""
+            program = self._program(f"validations[{index}].expression", text, declared, types.BOOL)
+            telling = entry.get("messageExpression") or ""
+            field = f"validations[{index}].messageExpression"
+            message = self._program(field, telling, quiet, types.STRING) if telling else None
+            if program is not None:
+                yield _Rule(program, message, entry.get("message") or "", entry.get("reason") or "Invalid")
+
+    def judge(self, inputs: Inputs, decide: Decide, seconds: float) -> Result | None:
+        """What the policy says; None when its conditions do not hold.
+
+        Errors count as broken rules, whatever the failure policy is. Raises TimeExceeded after `seconds`, and whatever
+        `decide` raises (`Unanswered`).
+        """
+        until = time.monotonic() + seconds
+        budget = Budget(MATCH_CONDITIONS, seconds=seconds)
+        if self._conditions:
+            bindings = Bindings(inputs, decide, {}, budget)
+            try:
+                if not self._conditions.hold(bindings, budget):
+                    return None
+            except ConditionError as error:
+                return Result((Broken(0, str(error), error=True),))
+        budget = Budget(seconds=until - time.monotonic())
+        bindings = Bindings(inputs, decide, self._variables, budget)
+        broken = [found for found in self._broken(bindings, budget) if found is not None]
+        annotations, failed = self._annotated(inputs, decide, until)
+        return Result((*broken, *failed), annotations)
+
+    def _broken(self, bindings: Bindings, budget: Budget) -> Iterator[Broken | None]:
+        for index, rule in enumerate(self._rules):
+            try:
+                held = evaluated(rule.program, bindings, budget) is True
+            except EvaluationError as error:
+                yield Broken(index, COST_SPENT if budget.exhausted else str(error), error=True)
+                if budget.exhausted:
+                    return
+                continue
+            if not held:
+                yield Broken(index, _message(rule, bindings, budget), rule.reason)
+
+    def _annotated(
+        self, inputs: Inputs, decide: Decide, until: float
+    ) -> tuple[tuple[tuple[str, str], ...], list[Broken]]:
+        if not self._annotations:
+            return (), []
+        budget = Budget(seconds=until - time.monotonic())
+        bindings = Bindings(inputs, decide, self._variables, budget)
+        found: list[tuple[str, str]] = []
+        failed: list[Broken] = []
+        for key, program in self._annotations:
+            try:
+                value = evaluated(program, bindings, budget)
+            except EvaluationError as error:
+                failed.append(Broken(0, str(error), error=True))
+                continue
+            if isinstance(value, str) and value.strip():
+                found.append((key, value.strip()[:LONGEST_ANNOTATION]))
+            elif value is not None and not isinstance(value, str):
+                failed.append(Broken(0, _unsupported(program, value), error=True))
+        return tuple(found), failed
+
+
+def _unsupported(program: Program, value: Any) -> str:
+    return (
+        f"valueExpression '{program.expression}' resulted in unsupported return type: {type(value).__name__}. "
+        "Return type must be either string or null."
+    )
+
+
+def _message(rule: _Rule, bindings: Bindings, budget: Budget) -> str:
+    """What is said of a broken rule: the message expression's one line, else the message, else the rule."""
+    if rule.message is not None:
+        try:
+            found = evaluated(rule.message, bindings, budget)
+        except EvaluationError:
+            found = ""
+        text = found.strip() if isinstance(found, str) else ""
+        if text and "\n" not in text and len(text.encode()) <= LONGEST_MESSAGE:
+            return text
+    return rule.text.strip() or f"failed expression: {rule.program.expression.strip()}"
