@@ -8,6 +8,7 @@ from typing import TypeAlias
 
 import typer
 
+from pilothouse.cli import gone_logs
 from pilothouse.cli.connect import connect
 from pilothouse.cli.errors import CommandError
 from pilothouse.cli.podlogs import lines
@@ -18,7 +19,7 @@ from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.apps.stateful_set import StatefulSet
 from pilothouse.kinds.batch.job import Job
 from pilothouse.kinds.core.pod import Pod
-from pilothouse.machinery.errors import ApiError
+from pilothouse.machinery.errors import ApiError, NotFound
 from pilothouse.machinery.selectors import from_label_selector
 
 _Owner: TypeAlias = Deployment | ReplicaSet | StatefulSet | DaemonSet | Job
@@ -40,6 +41,8 @@ class LogOptions:
     follow: bool
     previous: bool
     tail: int | None
+    all: bool = False
+    """Those of pods that are gone too, as far as nodes keep them."""
 
     def query(self, container: str) -> list[tuple[str, str]]:
         query = [("container", container)]
@@ -63,6 +66,8 @@ def run_logs(name: str, namespace: str, options: LogOptions, data_dir: str, kube
 async def _logs(name: str, namespace: str, options: LogOptions, data_dir: str, kubeconfig: str | None) -> int:
     client = connect(data_dir, kubeconfig)
     try:
+        if options.all:
+            return await _all(client, name, namespace, options)
         sources = await _sources(client, name, namespace, options.container)
         prefixed = len(sources) > 1
         results = await asyncio.gather(
@@ -71,6 +76,33 @@ async def _logs(name: str, namespace: str, options: LogOptions, data_dir: str, k
         return 0 if all(results) else 1
     finally:
         await client.close()
+
+
+async def _all(client: Client, name: str, namespace: str, options: LogOptions) -> int:
+    """Prints what nodes keep of pods that are gone, then what there is of those that are there."""
+    kind, slash, rest = name.partition("/")
+    cls = _OWNERS.get(kind) if slash else None
+    gone, unreached = await gone_logs.find(client, namespace, rest or name, cls.resource.kind if cls else "")
+    if options.container is not None:
+        gone = [log for log in gone if log.container == options.container]
+    try:
+        sources = await _sources(client, name, namespace, options.container)
+    except NotFound:
+        sources = []
+    prefixed = len(gone) + len(sources) > 1
+    for log in gone:
+        prefix = f"{log.pod} {log.container} | " if prefixed else ""
+        async for line in gone_logs.read(client, namespace, log, options.tail):
+            typer.echo(prefix + line)
+    results = [await _print(client, namespace, pod, container, options, prefixed) for pod, container in sources]
+    for reason in unreached:
+        typer.echo(f"error: logs of gone pods could not be asked for: {reason}", err=True)
+    if not gone and not sources and not unreached:
+        raise CommandError(
+            f"no node keeps a log of {name} in namespace {namespace}: logs of pods that are gone are kept for a day, "
+            "as long as they take 256 MiB together (kept_logs_seconds, kept_logs_size)"
+        )
+    return 0 if all(results) and not unreached else 1
 
 
 async def _sources(client: Client, name: str, namespace: str, container: str | None) -> list[tuple[str, str]]:

@@ -111,13 +111,17 @@ def logs(
     follow: Annotated[bool, typer.Option("--follow", "-f")] = False,
     previous: Annotated[bool, typer.Option("--previous", "-p")] = False,
     tail: Annotated[int | None, typer.Option(help="Only so many of the last lines.")] = None,
+    every: Annotated[bool, typer.Option("--all", help="Logs of pods that are gone too, while kept.")] = False,
     data_dir: options.DataDir = options.DATA_DIR,
     kubeconfig: options.Kubeconfig = None,
 ) -> None:
     """Prints the logs of a pod, or of all pods of a workload, each line with its pod's name."""
     from pilothouse.cli.logs import LogOptions, run_logs
 
-    raise typer.Exit(run_logs(name, namespace, LogOptions(container, follow, previous, tail), data_dir, kubeconfig))
+    if every and (follow or previous):
+        raise typer.BadParameter("--all shows all attempts of what there is now: leave out --follow and --previous")
+    wanted = LogOptions(container, follow, previous, tail, every)
+    raise typer.Exit(run_logs(name, namespace, wanted, data_dir, kubeconfig))
 
 
 @app.command("explain-schedule")

@@ -119,6 +119,7 @@ async def serve_api(
         port=config.node_port,
         directory=config.path("run", "streams"),
         cgroup_root=config.cgroup_root,
+        logs=config.path("podlogs"),
         rotation=RotationLimits(to_bytes(config.node.container_log_max_size), config.node.container_log_max_files),
         flows=network.recorder.answer,
     )

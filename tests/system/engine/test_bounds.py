@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -25,6 +27,18 @@ spec:
       args:
         - -c
         - trap 'exit 0' TERM; busybox yes flood | busybox head -c 12000000; while sleep 1; do echo on; done
+"""
+
+SHORT = """\
+apiVersion: v1
+kind: Pod
+metadata: {{name: short}}
+spec:
+  terminationGracePeriodSeconds: 0
+  containers:
+    - name: main
+      image: {image}
+      args: ["-c", "echo {text} life; while sleep 1; do :; done"]
 """
 
 
@@ -66,6 +80,46 @@ def test_a_pod_that_floods_its_log(engine: Machine, images: Images) -> None:
 
     until(lambda: len(sizes()) > 1 and sizes()[0] < 1_000_000 < 10_000_000 < sizes()[-1], "the log is turned over", 60)
     until(lambda: engine.kubectl("logs", "flood", "--tail=1") == "on\n", "the new file is read")
+
+
+@pytest.mark.slow
+def test_ten_million_lines(engine: Machine, images: Images) -> None:
+    """They never take much more than the files that are kept; the last line is there."""
+    flood = "busybox yes a line of a log that floods its disk | busybox head -n 10000000; echo the end"
+    engine.apply(SHORT.format(image=images.tools, text="x").replace("echo x life", flood).replace("short", "ten"))
+    folder, most = engine.data_dir / "podlogs", 0
+
+    def over() -> bool:
+        nonlocal most
+        sizes = []
+        for path in folder.glob("default_ten_*/main/*"):
+            with contextlib.suppress(FileNotFoundError):
+                sizes.append(path.stat().st_size)
+        most = max(most, sum(sizes))
+        assert most < 400 << 20
+        newest = next(folder.glob("default_ten_*/main/0.log")).read_bytes()[-100:]
+        return newest.endswith(b"F the end\n")
+
+    began = time.monotonic()
+    until(over, "all has been written", 600)
+    print(f"at most {most / 2**20:.0f} MiB, {time.monotonic() - began:.0f} s")
+    assert engine.kubectl("logs", "ten", "--tail=1") == "the end\n"
+
+
+def live_once(engine: Machine, images: Images, text: str) -> None:
+    engine.apply(SHORT.format(image=images.tools, text=text))
+    until(lambda: f"{text} life" in engine.kubectl("logs", "short"), "it has spoken")
+    engine.kubectl("delete", "pod", "short", "--now")
+
+
+def test_logs_outlive_their_pod(engine: Machine, images: Images) -> None:
+    """All of a pod that is gone is still found by its name, and its successor's log behind it."""
+    live_once(engine, images, "first")
+    live_once(engine, images, "second")
+    shown = engine.pilothouse("logs", "--all", "short")
+    assert [line.partition("| ")[2] for line in shown.splitlines()] == ["first life", "second life"]
+    assert "second life" in engine.pilothouse("logs", "--all", "short", "--tail", "1")
+    assert "no node keeps a log of nobody" in engine.pilothouse("logs", "--all", "nobody", code=1)
 
 
 def test_the_engines_logs_are_trimmed(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ from pilothouse.apiserver.node_link import NodeAddress, NodeLink, node_address
 from pilothouse.apiserver.pod_container import choose_container
 from pilothouse.apiserver.relay import relay_between
 from pilothouse.apiserver.upgrade import Socket, Upgrade
+from pilothouse.apiserver.verbs.gone_logs import gone_logs
 from pilothouse.client.wire import Response
 from pilothouse.machinery.errors import BadRequest, ServiceUnavailable
 from pilothouse.machinery.objects import Obj, Resource
@@ -22,6 +23,8 @@ _OPTIONS_KIND = {"exec": "PodExecOptions", "attach": "PodAttachOptions", "portfo
 
 
 async def log(backend: Backend, call: Call) -> Response:
+    if call.flag("gone"):
+        return await gone_logs(backend, call)
     pod = _pod(backend, call)
     container = choose_container(pod, call.params.get("container", ""))
     headers = {"content-type": "text/plain"}

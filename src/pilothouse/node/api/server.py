@@ -13,6 +13,7 @@ import orjson
 from aiohttp import web
 
 from pilothouse.machinery.errors import ApiError, InternalError, MethodNotAllowed, NotFound
+from pilothouse.node.api import gone_logs
 from pilothouse.node.api.authorise import API_SERVER, authorise
 from pilothouse.node.api.logs import container_logs
 from pilothouse.node.api.lookup import PodLookup
@@ -42,7 +43,7 @@ class NodeApi:
     """Serves logs, exec, attach, port-forward and statistics of this node's pods, and rotates their logs.
 
     `directory` is a folder of its own (emptied at start) for the FIFOs of exec sessions; `cgroup_root` is what the
-    control groups of all pods lie below; `flows` gives the network's record of flows as JSON.
+    control groups of all pods lie below, `logs` where logs are; `flows` gives the network's record of flows as JSON.
     """
 
     def __init__(
@@ -59,6 +60,7 @@ class NodeApi:
         allowed: frozenset[str] = frozenset({API_SERVER}),
         rotation: RotationLimits | None = None,
         flows: Callable[[], bytes] | None = None,
+        logs: Path | None = None,
     ) -> None:
         self._pods = pods
         self._runtime = runtime
@@ -69,6 +71,7 @@ class NodeApi:
         self._allowed = allowed
         self._rotation = rotation or RotationLimits()
         self._flows = flows
+        self._logs = logs or directory.parent / "podlogs"
         self._statistics = Statistics(pods, node_name, cgroup_root, directory.parent)
         self.listening = asyncio.Event()
         """Set once requests are answered; `port` is then the real one when 0 was asked for."""
@@ -103,10 +106,18 @@ class NodeApi:
         async def logs(request: web.Request) -> web.StreamResponse:
             return await container_logs(request, self._pods, tasks)
 
+        async def list_gone(request: web.Request) -> web.StreamResponse:
+            return await gone_logs.list_gone(request, self._pods, self._logs)
+
+        async def read_gone(request: web.Request) -> web.StreamResponse:
+            return await gone_logs.read_gone(request, self._logs)
+
         application = web.Application(middlewares=[self._guard])
         add = application.router.add_get
         add("/healthz", _health, allow_head=False)
         add("/containerLogs/{namespace}/{pod}/{container}", logs, allow_head=False)
+        add("/goneLogs/{namespace}/{pod}", list_gone, allow_head=False)
+        add("/goneLogs/{namespace}/{pod}/{uid}/{container}", read_gone, allow_head=False)
         for verb, handler in (("exec", sessions.exec), ("attach", sessions.attach)):
             add(f"/{verb}/{{namespace}}/{{pod}}/{{container}}", handler, allow_head=False)
             add(f"/{verb}/{{namespace}}/{{pod}}/{{uid}}/{{container}}", handler, allow_head=False)

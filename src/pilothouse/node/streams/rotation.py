@@ -20,6 +20,8 @@ from pathlib import Path
 log = logging.getLogger(__name__)
 
 PERIOD_SECONDS = 10.0
+HASTY_SECONDS = 1.0
+"""Between looks at a log that was over its limit at the last one: a flood would fill the disk else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,18 +46,29 @@ Reopen = Callable[[str], Awaitable[None]]
 
 
 async def rotate_forever(running: Callable[[], Iterable[RunningLog]], reopen: Reopen, limits: RotationLimits) -> None:
-    """Looks at every running container's log each PERIOD_SECONDS; a failure is logged and tried again."""
+    """Looks at every running container's log each PERIOD_SECONDS; a failure is logged and tried again.
+
+    Those that were too large at the last look are looked at each HASTY_SECONDS.
+    """
+    flooding: set[str] = set()
+    whole_at = time.monotonic() + PERIOD_SECONDS
     while True:
-        await asyncio.sleep(PERIOD_SECONDS)
-        for entry in list(running()):
+        await asyncio.sleep(HASTY_SECONDS if flooding else max(HASTY_SECONDS, whole_at - time.monotonic()))
+        whole = time.monotonic() >= whole_at
+        if whole:
+            whole_at = time.monotonic() + PERIOD_SECONDS
+        chosen = [entry for entry in running() if whole or entry.path in flooding]
+        flooding = set()
+        for entry in chosen:
             try:
-                await look_after(entry, reopen, limits)
+                if await look_after(entry, reopen, limits):
+                    flooding.add(entry.path)
             except Exception as error:
                 log.warning("the log %s was not rotated: %s", entry.path, error)
 
 
-async def look_after(entry: RunningLog, reopen: Reopen, limits: RotationLimits) -> None:
-    """Rotates a log that has grown too large; raises if the runtime cannot.
+async def look_after(entry: RunningLog, reopen: Reopen, limits: RotationLimits) -> bool:
+    """Rotates a log that has grown too large (True); raises if the runtime cannot.
 
     A running container without a log file is one whose rotation was cut short before the runtime opened the new one.
     """
@@ -64,6 +77,8 @@ async def look_after(entry: RunningLog, reopen: Reopen, limits: RotationLimits) 
         await reopen(entry.container_id)
     elif size > limits.bytes:
         await rotate(entry, reopen, limits, time.time())
+        return True
+    return False
 
 
 async def rotate(entry: RunningLog, reopen: Reopen, limits: RotationLimits, now: float) -> None:
