@@ -17,7 +17,9 @@ from pilothouse.node.references import pull_secret_names
 from pilothouse.node.state import BACKOFF_FIRST, BACKOFF_MOST, Backoff, PodState, Waiting
 
 _NEVER_RETRY = 60.0
-_PROGRESS_PERIOD = 10.0
+_PROGRESS_PERIOD = 2.0
+"""Seconds between looks at how far a pull is; the status shows each, every fifth is an event."""
+_EVENT_EVERY = 5
 
 
 async def ensure_image(context: Context, state: PodState, name: str) -> None:
@@ -72,6 +74,7 @@ async def _pull(context: Context, state: PodState, container: Container) -> None
         context.tell(state, "Normal", "Pulled", message, name)
     finally:
         progress.cancel()
+        state.pull_progress.pop(name, None)
         state.pulling.discard(name)
         context.wake(state.uid)
 
@@ -101,16 +104,22 @@ async def _credentials(context: Context, state: PodState, image: str) -> list[Cr
 
 async def _tell_progress(context: Context, state: PodState, container: Container) -> None:
     """Says now and then how far a long pull is."""
+    looks = 0
     while True:
         await asyncio.sleep(_PROGRESS_PERIOD)
+        looks += 1
         try:
             received, expected = await context.images.progress()
         except RuntimeFailure:
             continue
-        if expected:
-            message = (
-                f'Pulling image "{container.image}": {received / 2**20:.1f} of {expected / 2**20:.1f} MiB received'
-            )
+        if not expected:
+            continue
+        message = f'Pulling image "{container.image}": {received / 2**20:.1f} of {expected / 2**20:.1f} MiB received'
+        if context.images.pulls_under_way > 1:
+            message += f" (of all {context.images.pulls_under_way} pulls under way)"
+        state.pull_progress[container.name] = message
+        context.wake(state.uid)
+        if looks % _EVENT_EVERY == 0:
             context.tell(state, "Normal", "Pulling", message, container.name)
 
 

@@ -156,6 +156,8 @@ class PodState:
     pulls: dict[str, Backoff] = field(default_factory=dict)
     pulling: set[str] = field(default_factory=set)
     """Containers whose image is being pulled."""
+    pull_progress: dict[str, str] = field(default_factory=dict)
+    """How far a pull that takes its time is, by container."""
     sandbox_attempt: int = 0
     """The number the next sandbox gets; every try takes one, as the runtime holds the name of one that timed out."""
     sandbox_retry_at: float = 0.0

@@ -73,7 +73,7 @@ def _container_status(state: PodState, pod: Pod, container: Container, waiting: 
         status["containerID"] = f"containerd://{run.id}"
     last = state.previous.get(container.name)
     if run is None or (held is not None and run.exited):
-        reason = held if held is not None else _not_yet(state, pod, init)
+        reason = held if held is not None else _not_yet(state, pod, init, container.name)
         status["state"] = {"waiting": _waiting(reason)}
         last = run if run is not None else last
     elif run.exited:
@@ -84,17 +84,17 @@ def _container_status(state: PodState, pod: Pod, container: Container, waiting: 
         status["started"] = run.started
         status["ready"] = run.ready and (not init or is_sidecar(container))
     else:
-        status["state"] = {"waiting": _waiting(held or _not_yet(state, pod, init))}
+        status["state"] = {"waiting": _waiting(held or _not_yet(state, pod, init, container.name))}
     if last is not None:
         status["lastState"] = {"terminated": terminated(last)}
     return status
 
 
-def _not_yet(state: PodState, pod: Pod, init: bool) -> Waiting:
+def _not_yet(state: PodState, pod: Pod, init: bool, name: str) -> Waiting:
     """Upstream leaves the message empty and tells by events only; here it says what the pod waits for, if anything."""
     reason = "PodInitializing" if pod.spec.init_containers and not init else "ContainerCreating"
     volumes = f"MountVolume.SetUp failed: {state.volumes_message}" if state.volumes_message else ""
-    return Waiting(reason, state.sandbox_message or volumes)
+    return Waiting(reason, state.sandbox_message or volumes or state.pull_progress.get(name, ""))
 
 
 def _waiting(held: Waiting) -> Obj:

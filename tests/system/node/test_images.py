@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import http.client
+import json
 import socket
 import subprocess
 import time
@@ -11,9 +13,11 @@ from pathlib import Path
 import pytest
 from node_cluster import Cluster
 
-from pilothouse.testing.images import Image, Recipe, build, push
+from pilothouse.testing.images import MANIFEST, Image, Recipe, build, push
 
 pytestmark = pytest.mark.system
+
+INDEX = "application/vnd.oci.image.index.v1+json"
 
 
 @pytest.fixture
@@ -74,6 +78,46 @@ async def test_a_tag_that_does_not_exist(cluster: Cluster, registry: str) -> Non
         return waiting is not None and waiting.reason == "ImagePullBackOff"
 
     await cluster.until(backs_off, "it backs off")
+
+
+async def told(cluster: Cluster, name: str) -> str:
+    """Why the image cannot be had, as soon as the status says it."""
+
+    async def reason() -> str:
+        waiting = (await cluster.container(name)).state.waiting
+        return waiting.message if waiting is not None and waiting.reason == "ErrImagePull" else ""
+
+    return str(await cluster.until(reason, "the reason is shown"))
+
+
+async def test_an_image_for_another_architecture(cluster: Cluster, registry: str) -> None:
+    image = busybox_image("elsewhere")
+    push(image, registry, "team/arm", "base")
+    platform = {"architecture": "arm64", "os": "linux"}
+    entry = {"mediaType": MANIFEST, "digest": image.digest, "size": len(image.manifest), "platform": platform}
+    index = {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]}
+    put(registry, "/v2/team/arm/manifests/1", json.dumps(index).encode(), INDEX)
+    await cluster.create("arm", {"containers": [{"image": f"{registry}/team/arm:1"}]})
+    message = await told(cluster, "arm")
+    assert f'image "{registry}/team/arm:1" has no variant for this machine\'s architecture (linux/amd64)' in message
+
+
+async def test_a_corrupt_layer(cluster: Cluster, registry: str, tmp_path: Path) -> None:
+    push(busybox_image("corrupt"), registry, "team/bad", "1")
+    blobs = (tmp_path / "data" / "docker" / "registry" / "v2" / "blobs").rglob("data")
+    layer = max(blobs, key=lambda path: path.stat().st_size)
+    content = bytearray(layer.read_bytes())
+    content[len(content) // 2] ^= 0xFF
+    layer.write_bytes(content)
+    await cluster.create("bad", {"containers": [{"image": f"{registry}/team/bad:1"}]})
+    assert f'a layer of image "{registry}/team/bad:1" is corrupt' in await told(cluster, "bad")
+
+
+def put(registry: str, path: str, body: bytes, kind: str) -> None:
+    connection = http.client.HTTPConnection(registry)
+    connection.request("PUT", path, body, {"Content-Type": kind})
+    assert connection.getresponse().status == 201
+    connection.close()
 
 
 async def test_a_registry_that_does_not_answer_is_named_soon(cluster: Cluster) -> None:

@@ -32,6 +32,18 @@ _UNREACHABLE = (
     "TLS handshake timeout",
     "server gave HTTP response to HTTPS client",
 )
+_CORRUPT = (
+    "unexpected commit digest",
+    "unexpected commit size",
+    "failed size validation",
+    "mismatched image rootfs",
+    "gzip: invalid",
+    "archive/tar: invalid",
+    "invalid tar header",
+    "unexpected EOF",
+    "invalid checksum digest",
+)
+"""What containerd says of layers and manifests that are not what they claim to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +73,10 @@ Progress = Callable[[], Awaitable[tuple[int, int]]]
 class ImageStore:
     """Finds and pulls images through CRI."""
 
-    def __init__(self, runtime: Runtime, certs_dir: str, progress: Progress, parallel: int = 4) -> None:
+    def __init__(
+        self, runtime: Runtime, certs_dir: str, progress: Progress, parallel: int = 4, architecture: str = "amd64"
+    ) -> None:
+        self._architecture = architecture
         self._runtime = runtime
         self._certs_dir = certs_dir
         self.progress = progress
@@ -69,6 +84,10 @@ class ImageStore:
         self._pulls: dict[tuple[str, tuple[Credential, ...]], asyncio.Task[ImageInfo]] = {}
         self._slots = asyncio.Semaphore(parallel)
         self.last_used: dict[str, float] = {}
+
+    @property
+    def pulls_under_way(self) -> int:
+        return len(self._pulls)
 
     def forget(self, reference: str = "") -> None:
         """Drops what is remembered (all of it without a reference): an image was removed or replaced."""
@@ -158,6 +177,16 @@ class ImageStore:
         text = error.message
         if isinstance(error, RuntimeTimeout):
             return f'pulling image "{reference}" took longer than {PULL_TIMEOUT / 60:.0f} minutes'
+        if "no match for platform" in text:
+            return (
+                f'image "{reference}" has no variant for this machine\'s architecture (linux/{self._architecture}): '
+                f"build it for that too, or choose another image: {text}"
+            )
+        if any(sign in text for sign in _CORRUPT):
+            return (
+                f'a layer of image "{reference}" is corrupt: what registry {parsed.host} sends is not what its '
+                f"manifest says; push the image again: {text}"
+            )
         if isinstance(error, RuntimeMissing) or "not found" in text:
             return f'image "{reference}" does not exist in registry {parsed.host} (wrong name or tag?): {text}'
         if "401" in text or "403" in text or "authorization failed" in text:

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import AsyncGenerator, Collection, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import IO
+from io import BufferedReader
 
 from pilothouse.node.streams.log_line import LogFilter, LogOptions
 
@@ -101,5 +101,5 @@ def _pieces(part: Path) -> Iterator[list[bytes]]:
         yield [rest]
 
 
-def _open(part: Path) -> IO[bytes]:
+def _open(part: Path) -> gzip.GzipFile | BufferedReader:
     return gzip.open(part, "rb") if part.suffix == ".gz" else open(part, "rb")
