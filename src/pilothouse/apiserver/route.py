@@ -68,6 +68,9 @@ def _resource(method: str, path: str, group: str, version: str, rest: list[str],
     resource, *tail = rest
     name = tail[0] if tail else ""
     subresource = "/".join(tail[1:])
+    if resource == "nodes" and subresource.startswith("proxy/"):
+        # What follows is a path of the node's own.
+        subresource = "proxy"
     if name:
         verb = "create" if subresource in _CONNECT else _VERBS_ON_OBJECT.get(method, "")
         if not subresource and method == "POST":

@@ -12,6 +12,7 @@ from pilothouse.apiserver.verbs.approval import APPROVAL
 from pilothouse.apiserver.verbs.ephemeral import EPHEMERAL
 from pilothouse.apiserver.verbs.finalize import FINALIZE
 from pilothouse.apiserver.verbs.get import get
+from pilothouse.apiserver.verbs.node_proxy import node_proxy
 from pilothouse.apiserver.verbs.patch import patch_of
 from pilothouse.apiserver.verbs.update import update_of
 
@@ -40,6 +41,7 @@ _BY_KIND: Mapping[tuple[str, str], Mapping[str, Subresource]] = {
         "log": Subresource({"get": streams.log}, "Pod"),
         "portforward": Subresource({"create": streams.portforward}, "PodPortForwardOptions"),
     },
+    ("", "nodes"): {"proxy": Subresource({"get": node_proxy}, "NodeProxyOptions")},
     ("", "serviceaccounts"): {
         "token": Subresource({"create": token.create_token}, "TokenRequest", "authentication.k8s.io", "v1")
     },

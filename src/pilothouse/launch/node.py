@@ -24,6 +24,8 @@ from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.quantity import to_bytes
 from pilothouse.network.host import AddressMissing, RangeInUse
 from pilothouse.network.network import Network, service_keys
+from pilothouse.node.api.authorise import Access
+from pilothouse.node.api.reviews import ClusterReviewer
 from pilothouse.node.api.server import NodeApi, server_context
 from pilothouse.node.cri import Runtime, RuntimeAway
 from pilothouse.node.identity.errors import IdentityError
@@ -120,6 +122,9 @@ async def serve_api(
         directory=config.path("run", "streams"),
         cgroup_root=config.cgroup_root,
         logs=config.path("podlogs"),
+        settings=config.node,
+        domain=config.domain,
+        access=Access(reviewer=ClusterReviewer(client, config.node_name)),
         rotation=RotationLimits(to_bytes(config.node.container_log_max_size), config.node.container_log_max_files),
         flows=network.recorder.answer,
     )

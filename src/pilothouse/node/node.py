@@ -80,7 +80,9 @@ class Node:
             pods=self.pods,
             services=self._services,
             pod_starting=pod_starting,
-            probes=Prober(self.runtime, config.address, self._wake, lambda *what: self._context.tell(*what)),
+            probes=Prober(
+                self.runtime, config.address, self._wake, lambda *what: self._context.tell(*what), self.pods.counts
+            ),
             tasks=tasks,
             wake=self._wake,
             memory_capacity=memory,

@@ -68,6 +68,7 @@ async def _make_sandbox(context: Context, state: PodState) -> None:
         state.sandbox_message = f"Failed to create pod sandbox: {message}"
         context.tell(state, "Warning", "FailedCreatePodSandBox", state.sandbox_message)
     else:
+        context.pods.counts.started_pods += 1
         state.sandbox_failures, state.sandbox_message = 0, ""
 
 

@@ -64,11 +64,13 @@ async def start_container(context: Context, state: PodState, name: str, attempt:
         run.uncertain = True
         return
     except RuntimeFailure as error:
+        context.pods.counts.failed_containers += 1
         run.phase, run.finished_at = Phase.EXITED, time.time()
         run.exit_code, run.reason, run.message = START_ERROR_CODE, "StartError", error.message
         state.waiting[name] = Waiting("RunContainerError", error.message, since=now, until=now + 1)
         context.tell(state, "Warning", "Failed", f"Error: {error.message}", name)
         return
+    context.pods.counts.started_containers += 1
     state.waiting.pop(name, None)
     state.images.pop(name, None)
     run.started_at = await _started_at(context, run.id)

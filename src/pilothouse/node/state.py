@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 
 from pilothouse.kinds.core.pod import Pod
+from pilothouse.node.counts import Counts
 
 BACKOFF_FIRST = 10.0
 BACKOFF_MOST = 300.0
@@ -223,6 +224,7 @@ class PodTable:
         self._by_uid: dict[str, PodState] = {}
         self._by_name: dict[tuple[str, str], str] = {}
         self._owners: dict[str, str] = {}
+        self.counts = Counts()
 
     def __len__(self) -> int:
         return len(self._by_uid)
@@ -262,6 +264,7 @@ class PodTable:
 
     def remove(self, uid: str) -> None:
         state = self._by_uid.pop(uid, None)
+        self.counts.forget(uid)
         for runtime_id in [key for key, owner in self._owners.items() if owner == uid]:
             del self._owners[runtime_id]
         if state is not None and self._by_name.get((state.namespace, state.name)) == uid:

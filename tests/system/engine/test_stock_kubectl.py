@@ -287,3 +287,28 @@ def test_a_token_is_an_identity(shop: Machine) -> None:
     path.write_text(json.dumps(config))
     said = shop.run(str(tools().kubectl), "--kubeconfig", str(path), "auth", "whoami", "-o", "json")
     assert json.loads(said)["status"]["userInfo"]["username"] == "system:serviceaccount:shop:app"
+
+
+def test_a_node_is_scraped_as_upstreams_is(pod: Machine) -> None:
+    """Through the API server, and at the node itself by whom the cluster allows it."""
+    proxy = f"/api/v1/nodes/{pod.name}/proxy"
+    assert "kubelet_running_pods" in pod.kubectl("get", "--raw", f"{proxy}/metrics")
+    assert 'namespace="shop"' in pod.kubectl("get", "--raw", f"{proxy}/metrics/probes")
+    assert json.loads(pod.kubectl("get", "--raw", f"{proxy}/configz"))["kubeletconfig"]["podPidsLimit"] == 4096
+    names = {item["metadata"]["name"] for item in json.loads(pod.kubectl("get", "--raw", f"{proxy}/pods"))["items"]}
+    assert "tools" in names
+    assert "not served through nodes/proxy" in pod.kubectl("get", "--raw", f"{proxy}/exec/default/tools/main", code=1)
+
+    token = pod.kubectl("create", "token", "-n", "shop", "app").strip()
+    node = f"https://{pod.address}:10250"
+
+    def scraped(path: str, *words: str) -> str:
+        return pod.run("curl", "-sk", "--max-time", "10", *words, node + path)
+
+    bearer = ("-H", f"Authorization: Bearer {token}")
+    assert '"code":401' in scraped("/metrics")
+    assert "verb=get, resource=nodes, subresource(s)=[metrics]" in scraped("/metrics", *bearer)
+    pod.kubectl("create", "clusterrole", "scraper", "--verb=get", "--resource=nodes/stats")
+    pod.kubectl("create", "clusterrolebinding", "scraper", "--clusterrole=scraper", "--serviceaccount=shop:app")
+    until(lambda: "podRef" in scraped("/stats/summary", *bearer), "the node believes it", 60)
+    assert '"code":403' in scraped("/pods", *bearer)

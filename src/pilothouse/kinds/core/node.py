@@ -148,7 +148,7 @@ def _address(kind: str, obj: Obj) -> str:
 KIND = Kind(
     view=Node,
     short_names=("no",),
-    subresources=frozenset({"status"}),
+    subresources=frozenset({"proxy", "status"}),
     columns=(
         NAME,
         Column("Status", _state, "Whether it is ready, and whether pods are kept off it."),

@@ -6,11 +6,15 @@ from collections.abc import Iterator
 from typing import Protocol
 
 from pilothouse.machinery.errors import BadRequest, NotFound
+from pilothouse.node.counts import Counts
 from pilothouse.node.state import ContainerState, PodState
 
 
 class PodLookup(Protocol):
     """What this API needs of the node's pods; `node.state.PodTable` is one."""
+
+    @property
+    def counts(self) -> Counts: ...
 
     def get(self, namespace: str, name: str) -> PodState | None: ...
 

@@ -13,13 +13,16 @@ import orjson
 from aiohttp import web
 
 from pilothouse.machinery.errors import ApiError, InternalError, MethodNotAllowed, NotFound
-from pilothouse.node.api import gone_logs
-from pilothouse.node.api.authorise import API_SERVER, authorise
+from pilothouse.machinery.objects import Obj
+from pilothouse.node.api import description, gone_logs
+from pilothouse.node.api.authorise import Access
 from pilothouse.node.api.logs import container_logs
 from pilothouse.node.api.lookup import PodLookup
 from pilothouse.node.api.sessions import Sessions
 from pilothouse.node.cri import Runtime
-from pilothouse.node.stats.serve import Statistics
+from pilothouse.node.settings import Settings
+from pilothouse.node.stats.node_metrics import node_metrics, probe_metrics
+from pilothouse.node.stats.serve import EXPOSITION, Statistics
 from pilothouse.node.streams.rotation import RotationLimits, RunningLog, rotate_forever
 from pilothouse.node.streams.tasks import Tasks
 
@@ -35,7 +38,8 @@ def server_context(certificate: Path, key: Path, authority: Path) -> ssl.SSLCont
     context.minimum_version = ssl.TLSVersion.TLSv1_2
     context.load_cert_chain(certificate, key)
     context.load_verify_locations(authority)
-    context.verify_mode = ssl.CERT_REQUIRED
+    # Who shows none must have a token.
+    context.verify_mode = ssl.CERT_OPTIONAL
     return context
 
 
@@ -57,10 +61,12 @@ class NodeApi:
         port: int = 10250,
         directory: Path,
         cgroup_root: str,
-        allowed: frozenset[str] = frozenset({API_SERVER}),
+        access: Access | None = None,
         rotation: RotationLimits | None = None,
         flows: Callable[[], bytes] | None = None,
         logs: Path | None = None,
+        settings: Settings | None = None,
+        domain: str = "cluster.local",
     ) -> None:
         self._pods = pods
         self._runtime = runtime
@@ -68,7 +74,10 @@ class NodeApi:
         self._address = address
         self._port = port
         self._directory = directory
-        self._allowed = allowed
+        self._access = access or Access()
+        self._node_name = node_name
+        self._settings = settings or Settings()
+        self._domain = domain
         self._rotation = rotation or RotationLimits()
         self._flows = flows
         self._logs = logs or directory.parent / "podlogs"
@@ -114,7 +123,8 @@ class NodeApi:
 
         application = web.Application(middlewares=[self._guard])
         add = application.router.add_get
-        add("/healthz", _health, allow_head=False)
+        for path in ("/healthz", "/healthz/ping", "/healthz/log", "/healthz/syncloop"):
+            add(path, _health, allow_head=False)
         add("/containerLogs/{namespace}/{pod}/{container}", logs, allow_head=False)
         add("/goneLogs/{namespace}/{pod}", list_gone, allow_head=False)
         add("/goneLogs/{namespace}/{pod}/{uid}/{container}", read_gone, allow_head=False)
@@ -126,6 +136,14 @@ class NodeApi:
         if self._flows is not None:
             add("/network/flows", self._network_flows, allow_head=False)
         add("/stats/summary", self._statistics.summary, allow_head=False)
+        for path, answer in (
+            ("/pods", self._list_pods),
+            ("/runningpods/", self._list_running),
+            ("/configz", self._configuration),
+            ("/metrics", self._node_metrics),
+            ("/metrics/probes", self._probe_metrics),
+        ):
+            add(path, answer, allow_head=False)
         add("/metrics/resource", self._statistics.resource, allow_head=False)
         add("/metrics/cadvisor", self._statistics.cadvisor, allow_head=False)
         return application
@@ -133,13 +151,30 @@ class NodeApi:
     async def _network_flows(self, request: web.Request) -> web.Response:
         assert self._flows is not None
         return web.Response(body=self._flows(), content_type="application/json")
+    async def _list_pods(self, request: web.Request) -> web.Response:
+        return _json(description.pods(self._pods, running=False))
+
+    async def _list_running(self, request: web.Request) -> web.Response:
+        return _json(description.pods(self._pods, running=True))
+
+    async def _configuration(self, request: web.Request) -> web.Response:
+        tree = description.configuration(self._settings, address=self._address, port=self._port, domain=self._domain)
+        return _json(tree)
+
+    async def _node_metrics(self, request: web.Request) -> web.Response:
+        return _exposition(node_metrics(self._node_name, self._pods.counts, self._pods))
+
+    async def _probe_metrics(self, request: web.Request) -> web.Response:
+        return _exposition(probe_metrics(self._pods.counts))
 
     @web.middleware
     async def _guard(self, request: web.Request, handler: Handler) -> web.StreamResponse:
         """Authorises, and answers errors as Status objects."""
         try:
             transport = request.transport
-            authorise(transport.get_extra_info("peercert") if transport is not None else None, self._allowed)
+            certificate = transport.get_extra_info("peercert") if transport is not None else None
+            given = request.headers.get("Authorization", "")
+            await self._access.check(certificate, given, request.method, request.path)
             return await handler(request)
         except ApiError as error:
             return _status(error)
@@ -158,6 +193,14 @@ class NodeApi:
             for container in state.containers.values():
                 if container.running and container.log_path:
                     yield RunningLog(container.id, container.log_path)
+
+
+def _json(tree: Obj) -> web.Response:
+    return web.Response(body=orjson.dumps(tree), content_type="application/json")
+
+
+def _exposition(text: str) -> web.Response:
+    return web.Response(body=text.encode(), headers={"Content-Type": EXPOSITION})
 
 
 async def _health(request: web.Request) -> web.Response:

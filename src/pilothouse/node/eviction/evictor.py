@@ -141,9 +141,9 @@ class Evictor:
         victim = ranked[0]
         message = rank.message(due, victim, observed.get(due.signal))
         grace = _HARD_GRACE if due.hard else float(self._context.config.settings.eviction_max_pod_grace_period)
-        await self._evict(victim.uid, message, grace)
+        await self._evict(victim.uid, message, grace, due.signal)
 
-    async def _evict(self, uid: str, message: str, grace: float) -> bool:
+    async def _evict(self, uid: str, message: str, grace: float, signal: str = "") -> bool:
         """Ends a pod."""
         state = self._context.pods.by_uid(uid)
         if state is None or state.pod is None or state.refusal is not None or state.deleted:
@@ -152,6 +152,7 @@ class Evictor:
             return False
         log.warning("pod %s is evicted: %s", state.key, message)
         await end_pod(self._context, state, Refusal("Evicted", message, grace=grace, disrupted=True))
+        self._context.pods.counts.evictions[signal] += 1
         self._going, self._going_until = state, time.monotonic() + _CLEAR_PATIENCE
         return True
 

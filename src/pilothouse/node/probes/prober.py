@@ -9,6 +9,7 @@ from collections.abc import Callable
 from typing import Literal, TypeAlias
 
 from pilothouse.kinds.core.pod import Container, Probe
+from pilothouse.node.counts import Counts
 from pilothouse.node.cri import Runtime, RuntimeAway, RuntimeFailure, RuntimeTimeout
 from pilothouse.node.probes import http, tcp
 from pilothouse.node.probes.counting import Counter
@@ -25,7 +26,10 @@ Tell: TypeAlias = Callable[[PodState, Literal["Normal", "Warning"], str, str, st
 class Prober:
     """Runs probes and writes what they find into the containers' states."""
 
-    def __init__(self, runtime: Runtime, host_ip: str, wake: Callable[[str], None], tell: Tell) -> None:
+    def __init__(
+        self, runtime: Runtime, host_ip: str, wake: Callable[[str], None], tell: Tell, counts: Counts | None = None
+    ) -> None:
+        self._counts = counts or Counts()
         self._runtime = runtime
         self._host_ip = host_ip
         self._wake = wake
@@ -75,6 +79,8 @@ class Prober:
             outcome = await self._try(state, container, run, probe)
             if outcome is None:
                 continue
+            result = "successful" if outcome.success else "failed"
+            self._counts.probes[(kind, result, state.namespace, state.name, state.uid, run.name)] += 1
             if not outcome.success:
                 message = f"{kind.capitalize()} probe failed: {outcome.message}"
                 self._tell(state, "Warning", "Unhealthy", message, run.name)

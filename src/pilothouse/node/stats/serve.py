@@ -18,7 +18,7 @@ from pilothouse.node.stats.network import read_interfaces
 from pilothouse.node.stats.sampler import HOST, Sample, Sampler
 from pilothouse.node.stats.summary import ContainerGroup, FileSystem, PodGroup, summary
 
-_EXPOSITION = "text/plain; version=0.0.4"
+EXPOSITION = "text/plain; version=0.0.4"
 
 
 class Statistics:
@@ -45,13 +45,13 @@ class Statistics:
         self._choose()
         _, measured = await self._sampler.measure()
         text = resource_metrics(self._chosen, measured)
-        return web.Response(body=text.encode(), headers={"Content-Type": _EXPOSITION})
+        return web.Response(body=text.encode(), headers={"Content-Type": EXPOSITION})
 
     async def cadvisor(self, request: web.Request) -> web.Response:
         self._choose()
         sample, measured = await self._sampler.measure()
         text = cadvisor_metrics(self._chosen, measured, sample.interfaces)
-        return web.Response(body=text.encode(), headers={"Content-Type": _EXPOSITION})
+        return web.Response(body=text.encode(), headers={"Content-Type": EXPOSITION})
 
     def _choose(self) -> None:
         """Notes which groups to read, in the event loop, where the pods' state belongs."""

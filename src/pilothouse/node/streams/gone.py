@@ -9,8 +9,8 @@ import re
 from collections import deque
 from collections.abc import AsyncGenerator, Collection, Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from io import BufferedReader
+from pathlib import Path
 
 from pilothouse.node.streams.log_line import LogFilter, LogOptions
 

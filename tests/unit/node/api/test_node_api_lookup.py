@@ -5,26 +5,11 @@ from __future__ import annotations
 import pytest
 from multidict import MultiDict
 
-from pilothouse.machinery.errors import BadRequest, Forbidden, NotFound, Unauthorized
-from pilothouse.node.api.authorise import API_SERVER, authorise
+from pilothouse.machinery.errors import BadRequest, NotFound
 from pilothouse.node.api.lookup import find_pod, log_of, running_container
 from pilothouse.node.api.sessions import forward_target, ports_of, streams_of
 from pilothouse.node.state import ContainerState, Phase, PodState, PodTable, SandboxState, Waiting
 from pilothouse.node.streams.process import Streams
-
-ALLOWED = frozenset({API_SERVER})
-
-
-def certificate(name: str) -> dict[str, object]:
-    return {"subject": ((("organizationName", "somebody"),), (("commonName", name),))}
-
-
-def test_only_the_api_server() -> None:
-    authorise(certificate(API_SERVER), ALLOWED)
-    with pytest.raises(Forbidden, match="system:node:n1"):
-        authorise(certificate("system:node:n1"), ALLOWED)
-    with pytest.raises(Unauthorized):
-        authorise(None, ALLOWED)
 
 
 def pods() -> PodTable:
