@@ -151,6 +151,7 @@ class NodeApi:
     async def _network_flows(self, request: web.Request) -> web.Response:
         assert self._flows is not None
         return web.Response(body=self._flows(), content_type="application/json")
+
     async def _list_pods(self, request: web.Request) -> web.Response:
         return _json(description.pods(self._pods, running=False))
 
