@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 node = typer.Typer(help="More machines: join one, make a token for one.", no_args_is_help=True)
 app.add_typer(node, name="node")
+vulndb = typer.Typer(help="Vulnerability data for scans: bring it up to date, see how old it is.", no_args_is_help=True)
+app.add_typer(vulndb, name="vulndb")
 encryption = typer.Typer(help="The keys that seal Secrets in the database.", no_args_is_help=True)
 app.add_typer(encryption, name="encryption")
 network = typer.Typer(
@@ -169,6 +171,58 @@ def check(
         raise typer.Exit(run_explain(explain))
     chosen = CheckOptions(output, fail_on, new_only, kubernetes_version, namespace, params)
     raise typer.Exit(run_check(paths or [], chosen))
+
+
+@app.command()
+def scan(
+    targets: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="IMAGE|ARCHIVE|DIR|SBOM...", help="Images, OCI or docker archives, folders, SBOMs."),
+    ] = None,
+    output: Annotated[
+        str | None, typer.Option("--output", "-o", help="text, json, sarif, junit, cyclonedx or spdx.")
+    ] = None,
+    fail_on: Annotated[str, typer.Option(help="Severity from which the exit code is 1, or none.")] = "high",
+    only_fixed: Annotated[bool, typer.Option("--only-fixed", help="Only what has a fix.")] = False,
+    new_only: Annotated[
+        str | None, typer.Option(metavar="BASELINE", help="Only what a saved run (-o json) does not have.")
+    ] = None,
+    platform: Annotated[str | None, typer.Option(help="Of an image for several, such as linux/arm64.")] = None,
+    plain_http: Annotated[
+        list[str] | None, typer.Option("--plain-http", metavar="HOST[:PORT]", help="A registry without TLS.")
+    ] = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+) -> None:
+    """Scans for vulnerable packages, secrets and keys; needs no engine.
+
+    Exit codes: 0 fine, 1 findings, 2 not all could be read, 3 not all could be scanned (unknown system, no data).
+    """
+    from pilothouse.cli.scan import ScanOptions, run_scan
+
+    chosen = ScanOptions(output, fail_on, only_fixed, new_only, platform, tuple(plain_http or ()), data_dir)
+    raise typer.Exit(run_scan(targets or [], chosen))
+
+
+@vulndb.command("update")
+def vulndb_update(
+    origin: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URL|DIR|FILE", help="A mirror, folder or file (default: the sources)."),
+    ] = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+) -> None:
+    """Fetches what has changed; a broken download keeps the last good data."""
+    from pilothouse.cli.vulndb import run_update
+
+    raise typer.Exit(run_update(origin, data_dir))
+
+
+@vulndb.command("status")
+def vulndb_status(output: options.Output = None, data_dir: options.DataDir = options.DATA_DIR) -> None:
+    """Which data there is, and how old."""
+    from pilothouse.cli.vulndb import run_vulndb_status
+
+    raise typer.Exit(run_vulndb_status(output, data_dir))
 
 
 @app.command()

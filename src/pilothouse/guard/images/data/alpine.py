@@ -1,0 +1,62 @@
+"""Alpine's secdb: for each package of a repository the versions that fixed something; "0" is "never affected"."""
+
+from __future__ import annotations
+
+import re
+from functools import partial
+from hashlib import blake2b
+from typing import Final
+
+import msgspec
+
+from pilothouse.guard.images.data.records import FIXED, INTRODUCED, Advisory, Affected, Event, Rule
+from pilothouse.guard.images.data.write import Parsed, Writer
+from pilothouse.guard.images.model import NotReadable
+
+_IDENT: Final = re.compile(r"[A-Z][A-Z0-9]+-[A-Za-z0-9][\w.-]*")
+
+
+class _Package(msgspec.Struct):
+    name: str
+    secfixes: dict[str, list[str] | None] | None = None
+
+
+class _Entry(msgspec.Struct):
+    pkg: _Package
+
+
+class _Repository(msgspec.Struct):
+    distroversion: str
+    packages: list[_Entry]
+    reponame: str = ""
+
+
+def take_secdb(writer: Writer, data: bytes) -> None:
+    """Takes one repository of one release in. Raises NotReadable."""
+    try:
+        repository = msgspec.json.decode(data, type=_Repository)
+    except (msgspec.DecodeError, RecursionError) as error:
+        raise NotReadable(f"this is no secdb: {error}") from error
+    ecosystem = f"Alpine:{repository.distroversion}"
+    for entry in repository.packages:
+        for ident, versions in _by_flaw(entry.pkg).items():
+            digest = blake2b("\n".join([ident, *versions]).encode(), digest_size=8).digest()
+            parse = partial(_parsed, ident, ecosystem, entry.pkg.name, versions)
+            writer.put(f"{ident} {ecosystem} {entry.pkg.name}", digest, parse)
+
+
+def _by_flaw(package: _Package) -> dict[str, list[str]]:
+    found: dict[str, list[str]] = {}
+    for version, idents in (package.secfixes or {}).items():
+        for text in idents or ():
+            for ident in _IDENT.findall(text):
+                found.setdefault(ident, []).append(version)
+    return found
+
+
+def _parsed(ident: str, ecosystem: str, name: str, versions: list[str]) -> Parsed:
+    link = f"https://security.alpinelinux.org/vuln/{ident}"
+    # Fixed more than once means that the last fix is the one that counts: the matcher takes the highest.
+    fixes = [] if "0" in versions else versions
+    ranges = ((Event(INTRODUCED, "0"), *(Event(FIXED, version) for version in fixes)),) if fixes else ()
+    return Advisory(ident, references=(link,)), [Affected(ecosystem, name, Rule(ranges))]

@@ -1,0 +1,17 @@
+"""One name for one package in each ecosystem."""
+
+from __future__ import annotations
+
+import re
+
+_PEP503 = re.compile(r"[-_.]+")
+
+
+def package_name(ecosystem: str, name: str) -> str:
+    """As the ecosystem compares names: PyPI by PEP 503, NuGet and Packagist without regard to case."""
+    base = ecosystem.partition(":")[0]
+    if base == "PyPI":
+        return _PEP503.sub("-", name).lower()
+    if base in ("NuGet", "Packagist"):
+        return name.lower()
+    return name

@@ -1,0 +1,1 @@
+"""From bytes to packages, without running or unpacking anything."""

@@ -1,0 +1,195 @@
+"""Which flaws a package has: every advisory of it judged, and those of one flaw merged into one."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import Final
+
+from pilothouse.guard.images.data.base import Base, Known, Risk
+from pilothouse.guard.images.data.records import Release
+from pilothouse.guard.images.match.flaw import END_OF_LIFE, FIXED, UNFIXED, WONT_FIX, Flaw
+from pilothouse.guard.images.match.ranges import evaluate
+from pilothouse.guard.images.match.severity import rating
+from pilothouse.guard.images.match.targets import Target, target_of
+from pilothouse.guard.images.match.versions import version_key
+from pilothouse.guard.images.model import Package, System
+
+_WRAPPED: Final = re.compile(r"^[A-Z]+-(CVE-\d{4}-\d+)$")
+"""A distribution's record of exactly one CVE, such as DEBIAN-CVE-2024-1 or UBUNTU-CVE-2024-1."""
+_PREFERENCE: Final = ("CVE-", "GHSA-", "PYSEC-", "GO-", "RUSTSEC-")
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """An advisory that applies."""
+
+    known: Known
+    state: str
+    fixed: str = ""
+    reason: str = ""
+    urgency: str = ""
+    """Debian's own, by its tracker."""
+
+
+@dataclass(slots=True)
+class Judged:
+    """The flaws of a package, and what could not be judged, with the reason."""
+
+    flaws: list[Flaw] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+def judge(base: Base, package: Package, system: System | None) -> Judged:
+    """All flaws of one package; without paths and layers."""
+    target = target_of(package, system)
+    judged = Judged()
+    if target is None:
+        return judged
+    hits: list[Hit] = []
+    for known in _lookups(base, target):
+        if known.advisory.withdrawn:
+            continue
+        try:
+            hit = _hit(known, target)
+        except ValueError as error:
+            judged.problems.append(f"{known.advisory.id} could not be compared with {package.name}: {error}")
+            continue
+        if hit is not None:
+            hits.append(hit)
+    for ids, group in _merged(hits):
+        judged.flaws.append(_flaw(package, target, ids, group, base.risk(ids)))
+    return judged
+
+
+def _lookups(base: Base, target: Target) -> Iterable[Known]:
+    for ecosystem in target.ecosystems:
+        for name in target.names:
+            yield from base.lookup(ecosystem, name)
+
+
+def _hit(known: Known, target: Target) -> Hit | None:
+    rule = known.rule
+    if rule.releases:
+        return _debian_hit(known, target)
+    verdict = evaluate(rule, target.order, target.version)
+    if not verdict.affected:
+        return None
+    return Hit(known, FIXED if verdict.fixed else UNFIXED, verdict.fixed)
+
+
+def _debian_hit(known: Known, target: Target) -> Hit | None:
+    """By Debian's tracker; what has no entry for the release is judged as in sid, from where fixes come."""
+    own = known.rule.releases.get(target.release)
+    release = own or known.rule.releases.get("sid")
+    if release is None or release.status == "undetermined" or release.fixed == "0":
+        return None
+    if release.fixed and version_key("dpkg", target.version) >= version_key("dpkg", release.fixed):
+        return None
+    urgency = release.urgency
+    if own is None:
+        return Hit(known, UNFIXED, "", f"not yet looked at for {target.release}", urgency)
+    if release.fixed and not _beyond(release):
+        return Hit(known, FIXED, release.fixed, release.reason, urgency)
+    reason = release.reason
+    if release.fixed:
+        reason = reason or f"{release.fixed} is not in the archive of {target.release} yet"
+    if release.urgency == "end-of-life":
+        return Hit(known, END_OF_LIFE, "", reason or "no longer supported by Debian", urgency)
+    return Hit(known, WONT_FIX if reason.startswith("ignored") else UNFIXED, "", reason, urgency)
+
+
+def _beyond(release: Release) -> bool:
+    """The fix is newer than all that the release's archive offers."""
+    return bool(release.archive) and version_key("dpkg", release.archive) < version_key("dpkg", release.fixed)
+
+
+def _identities(known: Known) -> list[str]:
+    """All names of the flaw an advisory is about."""
+    advisory = known.advisory
+    ids = [advisory.id, *advisory.aliases]
+    match = _WRAPPED.match(advisory.id)
+    if match:
+        ids.append(match[1])
+    return ids
+
+
+def _merged(hits: Sequence[Hit]) -> list[tuple[tuple[str, ...], list[Hit]]]:
+    """Hits of one flaw together, by the names they share. An advisory for several CVEs stands with each of them."""
+    groups: list[tuple[set[str], list[Hit]]] = []
+    for hit in hits:
+        for ids in _each(hit.known):
+            touching = [group for group in groups if group[0] & ids]
+            names, members = set(ids), [hit]
+            for group in touching:
+                names |= group[0]
+                members = [*group[1], *members]
+                groups.remove(group)
+            groups.append((names, members))
+    return [(tuple(sorted(names, key=_by_preference)), _unique(members)) for names, members in groups]
+
+
+def _unique(hits: list[Hit]) -> list[Hit]:
+    return list({id(hit): hit for hit in hits}.values())
+
+
+def _each(known: Known) -> list[set[str]]:
+    ids = _identities(known)
+    cves = [ident for ident in known.advisory.upstream if ident.startswith("CVE-")]
+    if cves and not any(ident.startswith("CVE-") for ident in ids):
+        # DSA, RHSA, USN …: a distribution's answer to several flaws; its own id is none of a flaw.
+        return [{cve} for cve in cves]
+    return [set(ids)]
+
+
+def _by_preference(ident: str) -> tuple[int, str]:
+    for number, prefix in enumerate(_PREFERENCE):
+        if ident.startswith(prefix):
+            return number, ident
+    return len(_PREFERENCE), ident
+
+
+def _flaw(package: Package, target: Target, ids: tuple[str, ...], hits: list[Hit], risk: Risk) -> Flaw:
+    names = [*ids, *(hit.known.advisory.id for hit in hits if hit.known.advisory.id not in ids)]
+    own = [pair for hit in hits for pair in hit.known.rule.severity]
+    own += [("urgency", hit.urgency) for hit in hits if hit.urgency]
+    common = [pair for hit in hits for pair in hit.known.advisory.severity]
+    severity, score, vector = rating(own, common)
+    if any(ident.startswith("MAL-") for ident in names):
+        severity = "critical"
+    state, fixed, reason = _outcome(hits, target)
+    source = package.source or package.name
+    return Flaw(
+        names[0],
+        tuple(dict.fromkeys(names)),
+        package.type,
+        source,
+        package.version,
+        (package.name,) if package.name != source else (),
+        (),
+        (),
+        severity,
+        score,
+        vector,
+        state,
+        fixed,
+        reason,
+        next((hit.known.advisory.summary for hit in hits if hit.known.advisory.summary), ""),
+        tuple(dict.fromkeys(link for hit in hits for link in hit.known.advisory.references))[:3],
+        tuple(dict.fromkeys(hit.known.feed for hit in hits)),
+        risk.epss,
+        risk.percentile,
+        risk.kev,
+        risk.ransomware,
+    )
+
+
+def _outcome(hits: list[Hit], target: Target) -> tuple[str, str, str]:
+    """State, lowest fix and reason: the distribution's own tracker before others, a fix before none."""
+    preferred = [hit for hit in hits if hit.known.rule.releases] or hits
+    fixes = [hit.fixed for hit in preferred if hit.fixed]
+    reason = next((hit.reason for hit in preferred if hit.reason), "")
+    if fixes:
+        return FIXED, min(fixes, key=lambda version: version_key(target.order, version)), reason
+    return preferred[0].state, "", reason

@@ -1,0 +1,126 @@
+"""What a scan says of an inventory: its flaws, what else is wrong in it, and what was not scanned, with the reason."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import msgspec
+
+from pilothouse.guard.images.data.base import Base
+from pilothouse.guard.images.data.debian import RELEASES
+from pilothouse.guard.images.match.flaw import Flaw
+from pilothouse.guard.images.match.matcher import Judged, judge
+from pilothouse.guard.images.match.targets import SYSTEM_TYPES, codename, ecosystems_of, language_ecosystem
+from pilothouse.guard.images.model import Inventory, Package, Placed, System
+
+_FEW: int = 20
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """One scanned subject."""
+
+    inventory: Inventory
+    flaws: tuple[Flaw, ...]
+    not_scanned: tuple[str, ...]
+    """Why something in it, or all of it, was not scanned."""
+
+    @property
+    def complete(self) -> bool:
+        """Everything in it was looked at."""
+        return not self.not_scanned
+
+
+Judge = Callable[[Package, System | None], Judged]
+
+
+def scanned(base: Base, inventory: Inventory, judged: Judge | None = None) -> Result:
+    """Looks every package up. `judged` stands in for asking the data base, where answers are kept."""
+    answer = judged or (lambda package, system: judge(base, package, system))
+    reasons = list(reasons_against(base, inventory))
+    found: dict[tuple[str, str, str, str], Flaw] = {}
+    problems: list[str] = []
+    seen: dict[Package, Judged] = {}
+    for placed in inventory.packages:
+        bare = bare_package(placed.package)
+        if bare not in seen:
+            seen[bare] = answer(bare, inventory.system)
+            problems += seen[bare].problems
+        for flaw in seen[bare].flaws:
+            key = (flaw.id, flaw.type, flaw.package, flaw.version)
+            found[key] = _with_place(found.get(key), flaw, placed)
+    reasons += problems[:_FEW]
+    if len(problems) > _FEW:
+        reasons.append(f"{len(problems) - _FEW} more advisories could not be compared")
+    return Result(inventory, tuple(sorted(found.values(), key=lambda flaw: flaw.rank)), tuple(reasons))
+
+
+def bare_package(package: Package) -> Package:
+    """The package wherever it is: what flaws depend on."""
+    return msgspec.structs.replace(package, path="", arch="")
+
+
+def _with_place(before: Flaw | None, flaw: Flaw, placed: Placed) -> Flaw:
+    kept = before or flaw
+    names = sorted({*kept.packages, placed.package.name})
+    paths = sorted({*kept.paths, placed.package.path} - {""})
+    layers = sorted({*kept.layers, placed.layer} - {-1})
+    return msgspec.structs.replace(
+        kept,
+        packages=tuple(names) if names != [kept.package] else (),
+        paths=tuple(paths[:_FEW]),
+        layers=tuple(layers),
+    )
+
+
+def reasons_against(base: Base, inventory: Inventory) -> Iterable[str]:
+    """Why an inventory must not pass for clean whatever is found."""
+    for problem in inventory.problems:
+        if problem.packages:
+            yield f"{problem.path}: {problem.reason}" if problem.path else problem.reason
+    kinds = Counter(placed.package.type for placed in inventory.packages)
+    of_system = sum(kinds[kind] for kind in SYSTEM_TYPES)
+    system = inventory.system
+    if inventory.kind == "image":
+        yield from _unknown_system(system, of_system, len(inventory.packages))
+    if of_system and system is not None:
+        yield from _no_system_data(base, system, of_system)
+    elif of_system and inventory.kind != "image":
+        yield f"{of_system} packages of an operating system that is not named"
+    for kind, count in sorted(kinds.items()):
+        if kind not in SYSTEM_TYPES:
+            ecosystem = language_ecosystem(kind)
+            if ecosystem is None:
+                yield f"{count} packages of type {kind}, for which we know no data"
+            elif not base.covers(ecosystem):
+                yield f"there is no vulnerability data for {ecosystem} ({count} packages); pilothouse vulndb update"
+    yield from _without_version(inventory)
+
+
+def _unknown_system(system: System | None, of_system: int, packages: int) -> Iterable[str]:
+    if system is None and of_system:
+        yield f"its operating system is unknown: {of_system} packages, but no os-release file"
+    elif system is None and not packages:
+        yield "no operating system and no package was recognised in it"
+    elif system is not None and not of_system:
+        yield f"{system} without a package database: what is installed is not known"
+
+
+def _no_system_data(base: Base, system: System, count: int) -> Iterable[str]:
+    ecosystems = ecosystems_of(system)
+    if ecosystems is None:
+        yield f"{system} is a distribution we have no data for ({count} packages)"
+    elif system.id == "debian" and base.covers("Debian"):
+        if codename(system) not in base.meta(RELEASES).split():
+            yield f"Debian's tracker has no data for {system} ({codename(system)}, {count} packages)"
+    elif not any(base.covers(ecosystem) for ecosystem in ecosystems):
+        yield f"there is no vulnerability data for {system} ({count} packages); pilothouse vulndb update"
+
+
+def _without_version(inventory: Inventory) -> Iterable[str]:
+    names = [placed.package.name for placed in inventory.packages if not placed.package.version]
+    if names:
+        shown = ", ".join(sorted(set(names))[:5]) + (" …" if len(set(names)) > 5 else "")
+        yield f"{len(names)} packages without an exact version: {shown}"

@@ -1,0 +1,251 @@
+"""Order of versions in each ecosystem, as sort keys.
+
+Keys, because a package is compared with dozens of advisories and a key is made once. An unparsable version raises
+ValueError: the caller says so instead of guessing.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from functools import cmp_to_key, lru_cache
+from typing import Any, Final
+
+from pilothouse.guard.images.match.maven import maven_key
+
+Key = Any
+"""Something that can be compared with others of the same ecosystem."""
+
+_PARTS: Final = re.compile(r"(\D*)(\d*)")
+_END: Final = ((0,), 0)
+
+
+def dpkg_key(text: str) -> Key:
+    """Debian's order: epoch, `~` before everything, letters before other characters. Source: deb-version(7)."""
+    text = text.strip()
+    epoch, colon, rest = text.partition(":")
+    if not colon:
+        epoch, rest = "0", text
+    if not epoch.isdigit() or not rest:
+        raise ValueError(f"{text!r} is no Debian version")
+    upstream, dash, revision = rest.rpartition("-")
+    if not dash:
+        upstream, revision = rest, ""
+    return int(epoch), _dpkg_parts(upstream), _dpkg_parts(revision)
+
+
+def _dpkg_parts(text: str) -> tuple[tuple[tuple[int, ...], int], ...]:
+    found = []
+    for words, digits in _PARTS.findall(text):
+        if words or digits:
+            order = tuple(-1 if c == "~" else ord(c) if c.isalpha() else ord(c) + 256 for c in words)
+            found.append(((*order, 0), int(digits or 0)))
+    while found and found[-1] == _END:
+        found.pop()
+    return (*found, _END)
+
+
+_RPM_PARTS: Final = re.compile(r"[0-9]+|[a-zA-Z]+|~|\^")
+
+
+def rpm_compare(first: str, second: str) -> int:
+    """RPM's order of epoch, version, release; an epoch counts only where both have one. Source: rpm-version(7)."""
+    first_epoch, first_rest = _epoch(first)
+    second_epoch, second_rest = _epoch(second)
+    if first_epoch is not None and second_epoch is not None and first_epoch != second_epoch:
+        return 1 if first_epoch > second_epoch else -1
+    first_version, _, first_release = first_rest.partition("-")
+    second_version, _, second_release = second_rest.partition("-")
+    found = _rpmvercmp(first_version, second_version)
+    if found or not first_release or not second_release:
+        return found
+    return _rpmvercmp(first_release, second_release)
+
+
+def _epoch(text: str) -> tuple[int | None, str]:
+    epoch, colon, rest = text.strip().partition(":")
+    if not colon:
+        return None, text.strip()
+    if not epoch.isdigit():
+        raise ValueError(f"{text!r} is no RPM version")
+    return int(epoch), rest
+
+
+def _rpmvercmp(first: str, second: str) -> int:
+    if first == second:
+        return 0
+    left, right = _RPM_PARTS.findall(first), _RPM_PARTS.findall(second)
+    for number in range(max(len(left), len(right))):
+        a = left[number] if number < len(left) else ""
+        b = right[number] if number < len(right) else ""
+        found = _rpm_part(a, b)
+        if found:
+            return found
+    return 0
+
+
+def _rpm_part(a: str, b: str) -> int:
+    """One part against the other; "" is the end. `~` is before the end, `^` after it but before all else."""
+    if a == b:
+        return 0
+    if "~" in (a, b):
+        return -1 if a == "~" else 1
+    if "^" in (a, b):
+        return (1 if not b else -1) if a == "^" else (-1 if not a else 1)
+    if not a or not b:
+        return 1 if a else -1
+    if a.isdigit() and b.isdigit():
+        return (int(a) > int(b)) - (int(a) < int(b))
+    if a.isdigit() or b.isdigit():
+        return 1 if a.isdigit() else -1
+    return (a > b) - (a < b)
+
+
+_APK: Final = re.compile(
+    r"(?P<numbers>\d+(?:\.\d+)*)(?P<letter>[a-z]?)(?P<suffixes>(?:_[a-z]+\d*)*)(?:~[0-9a-f]+)?(?:-r(?P<revision>\d+))?"
+)
+_APK_SUFFIXES: Final = {"alpha": -4, "beta": -3, "pre": -2, "rc": -1, "cvs": 1, "svn": 2, "git": 3, "hg": 4, "p": 5}
+_APK_SUFFIX: Final = re.compile(r"_([a-z]+)(\d*)")
+_NUMBER, _LETTER, _SUFFIX, _REVISION, _NOTHING = range(5)
+
+
+def apk_compare(first: str, second: str) -> int:
+    """Alpine's order. Source: apk-tools, apk-package(5), "Package version"."""
+    left, right = _apk_parts(first), _apk_parts(second)
+    for a, b in zip(left, right):
+        if a == b:
+            continue
+        if a[0] == b[0]:
+            if a[0] == _NUMBER:
+                return _apk_number(str(a[1]), str(b[1]), first=a is left[0])
+            return 1 if a[1:] > b[1:] else -1
+        for part, answer in ((a, -1), (b, 1)):
+            if part[0] == _SUFFIX and int(part[1]) < 0:
+                return answer
+        return 1 if a[0] < b[0] else -1
+    return 0
+
+
+def _apk_number(a: str, b: str, *, first: bool) -> int:
+    """After the first dot a number with a leading zero is a fraction."""
+    if not first and (a[0] == "0" or b[0] == "0"):
+        return (a > b) - (a < b)
+    return (int(a) > int(b)) - (int(a) < int(b))
+
+
+@lru_cache(maxsize=4096)
+def _apk_parts(text: str) -> list[tuple[Any, ...]]:
+    match = _APK.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no Alpine version")
+    found: list[tuple[Any, ...]] = [(_NUMBER, number) for number in match["numbers"].split(".")]
+    if match["letter"]:
+        found.append((_LETTER, match["letter"]))
+    for name, number in _APK_SUFFIX.findall(match["suffixes"]):
+        if name not in _APK_SUFFIXES:
+            raise ValueError(f"{text!r} is no Alpine version: there is no suffix _{name}")
+        found.append((_SUFFIX, _APK_SUFFIXES[name], int(number or 0)))
+    if match["revision"]:
+        found.append((_REVISION, int(match["revision"])))
+    found.append((_NOTHING,))
+    return found
+
+
+_SEMVER: Final = re.compile(r"v?(\d+(?:\.\d+)*)(?:[-.]?([0-9A-Za-z.-]+))?(?:\+.*)?")
+_SEMVER_STRICT: Final = re.compile(r"v?(\d+(?:\.\d+)*)(?:-([0-9A-Za-z.-]+))?(?:\+.*)?")
+
+
+def semver_key(text: str) -> Key:
+    """Semantic Versioning 2.0.0, with or without `v`, numbers that are left out being 0."""
+    match = _SEMVER_STRICT.fullmatch(text.strip()) or _SEMVER.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"{text!r} is no semantic version")
+    numbers = [int(number) for number in match[1].split(".")]
+    while len(numbers) > 3 and numbers[-1] == 0:
+        numbers.pop()
+    numbers += [0] * (3 - len(numbers))
+    if not match[2]:
+        return tuple(numbers), (1,)
+    parts = tuple((0, int(part), "") if part.isdigit() else (1, 0, part) for part in match[2].split("."))
+    return tuple(numbers), (0, parts)
+
+
+_GEM: Final = re.compile(r"[0-9]+|[a-zA-Z]+")
+
+
+def gem_key(text: str) -> Key:
+    """RubyGems: letters make a pre-release and come before numbers. Source: Gem::Version's documentation."""
+    text = text.strip().replace("-", ".pre.")
+    if not re.fullmatch(r"[0-9]+(?:\.[0-9a-zA-Z]+)*", text):
+        raise ValueError(f"{text!r} is no gem version")
+    parts = [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in _GEM.findall(text)]
+    # Zeros before a letter and at the end mean nothing; the end is a zero.
+    trimmed: list[tuple[int, int, str]] = []
+    for number, part in enumerate(parts):
+        following = next((p for p in parts[number:] if p != (1, 0, "")), None)
+        if part == (1, 0, "") and (following is None or following[0] == 0):
+            continue
+        trimmed.append(part)
+    return (*trimmed, (1, 0, ""))
+
+
+def pep440_key(text: str) -> Key:
+    """PEP 440."""
+    from packaging.version import Version  # late: 30 ms
+
+    return Version(text)
+
+
+_ORDERS: Final[dict[str, Callable[[str], Key]]] = {
+    "dpkg": dpkg_key,
+    "rpm": cmp_to_key(rpm_compare),
+    "apk": cmp_to_key(apk_compare),
+    "semver": semver_key,
+    "pep440": pep440_key,
+    "maven": maven_key,
+    "gem": gem_key,
+}
+_OF_ECOSYSTEM: Final = {
+    "PyPI": "pep440",
+    "npm": "semver",
+    "Go": "semver",
+    "crates.io": "semver",
+    "Packagist": "semver",
+    "NuGet": "semver",
+    "Hex": "semver",
+    "Pub": "semver",
+    "SwiftURL": "semver",
+    "Maven": "maven",
+    "RubyGems": "gem",
+    "Debian": "dpkg",
+    "Ubuntu": "dpkg",
+    "Echo": "dpkg",
+    "Alpine": "apk",
+    "Wolfi": "apk",
+    "Chainguard": "apk",
+    "MinimOS": "apk",
+    "Red Hat": "rpm",
+    "Rocky Linux": "rpm",
+    "AlmaLinux": "rpm",
+    "openSUSE": "rpm",
+    "SUSE": "rpm",
+    "Mageia": "rpm",
+    "openEuler": "rpm",
+    "Azure Linux": "rpm",
+}
+
+
+def order_of(ecosystem: str) -> str:
+    """Which order an OSV ecosystem has. Raises KeyError for one we do not know."""
+    return _OF_ECOSYSTEM[ecosystem.partition(":")[0]]
+
+
+@lru_cache(maxsize=16384)
+def version_key(order: str, text: str) -> Key:
+    """A version's sort key. Raises ValueError."""
+    key = _ORDERS[order](text)
+    if order == "apk":
+        _apk_parts(text)
+    elif order == "rpm":
+        _epoch(text)
+    return key

@@ -1,0 +1,1 @@
+"""Takes inventories: layers through a limited worker, each once."""

@@ -1,0 +1,98 @@
+"""Layer records kept by digest, so that a layer is read once however many images have it.
+
+A lost cache costs time only.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+import zlib
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from pilothouse.guard.images.inventory.limits import MIB
+from pilothouse.guard.images.model import RECORD_FORMAT, LayerRecord
+
+_LARGEST: Final = 512 * MIB
+_SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS layer (
+  digest TEXT NOT NULL, format INTEGER NOT NULL, used INTEGER NOT NULL, record BLOB NOT NULL,
+  PRIMARY KEY (digest, format)) WITHOUT ROWID;
+"""
+
+
+class LayerCache:
+    """Records in an SQLite file, or in memory when `path` is None; the longest unused go when it grows too large."""
+
+    def __init__(self, path: Path | None, largest: int = _LARGEST) -> None:
+        self._largest = largest
+        self._lock = threading.Lock()
+        self._base = self._opened(path)
+
+    def _opened(self, path: Path | None) -> sqlite3.Connection:
+        try:
+            if path is not None:
+                path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+            return _connect(str(path) if path is not None else ":memory:")
+        except (OSError, sqlite3.Error):
+            if path is not None and path.is_file():
+                path.unlink(missing_ok=True)  # damaged: begun anew
+                try:
+                    return _connect(str(path))
+                except sqlite3.Error:
+                    pass
+            return _connect(":memory:")
+
+    def close(self) -> None:
+        """Closes the file."""
+        with self._lock:
+            self._base.close()
+
+    def get(self, digest: str) -> LayerRecord | None:
+        """The record, or None when it is not there or was written by another version."""
+        with self._lock:
+            row = self._base.execute(
+                "SELECT record FROM layer WHERE digest = ? AND format = ?", (digest, RECORD_FORMAT)
+            ).fetchone()
+            if row is None:
+                return None
+            self._base.execute(
+                "UPDATE layer SET used = ? WHERE digest = ? AND format = ?", (int(time.time()), digest, RECORD_FORMAT)
+            )
+        try:
+            return msgspec.msgpack.decode(zlib.decompress(row[0]), type=LayerRecord)
+        except (zlib.error, msgspec.DecodeError):
+            return None
+
+    def put(self, digest: str, record: LayerRecord) -> None:
+        """Keeps a record."""
+        data = zlib.compress(msgspec.msgpack.encode(record), 1)
+        with self._lock:
+            self._base.execute(
+                "INSERT OR REPLACE INTO layer VALUES (?, ?, ?, ?)", (digest, RECORD_FORMAT, int(time.time()), data)
+            )
+            self._prune()
+
+    def _prune(self) -> None:
+        (total,) = self._base.execute("SELECT COALESCE(SUM(LENGTH(record)), 0) FROM layer").fetchone()
+        while total > self._largest:
+            row = self._base.execute(
+                "SELECT digest, format, LENGTH(record) FROM layer ORDER BY format != ? DESC, used LIMIT 1",
+                (RECORD_FORMAT,),
+            ).fetchone()
+            if row is None:
+                return
+            self._base.execute("DELETE FROM layer WHERE digest = ? AND format = ?", row[:2])
+            total -= row[2]
+
+
+def _connect(path: str) -> sqlite3.Connection:
+    base = sqlite3.connect(path, isolation_level=None, check_same_thread=False, timeout=10)
+    base.execute("PRAGMA journal_mode=WAL")
+    base.execute("PRAGMA synchronous=OFF")
+    base.executescript(_SCHEMA)
+    return base
