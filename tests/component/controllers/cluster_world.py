@@ -20,6 +20,7 @@ from pilothouse.kinds.apps.stateful_set import StatefulSet
 from pilothouse.kinds.autoscaling.horizontal_pod_autoscaler import HorizontalPodAutoscaler
 from pilothouse.kinds.batch.cron_job import CronJob
 from pilothouse.kinds.batch.job import Job
+from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.core.endpoints import Endpoints
 from pilothouse.kinds.core.event import Event
 from pilothouse.kinds.core.namespace import Namespace
@@ -42,6 +43,7 @@ from pilothouse.testing.control_plane import ControlPlane
 
 _WATCHED: tuple[type[Object], ...] = (
     ClusterRole,
+    ConfigMap,
     ControllerRevision,
     CronJob,
     DaemonSet,
@@ -127,7 +129,9 @@ class Cluster:
             status: Obj = {
                 "phase": "Running",
                 "podIP": pod.status.pod_ip or str(next(self._addresses)),
-                "conditions": [{"type": "Ready", "status": ready, "lastTransitionTime": now}],
+                "conditions": [
+                    {"type": type, "status": ready, "lastTransitionTime": now} for type in ("ContainersReady", "Ready")
+                ],
             }
             await self.client.patch(
                 Pod, pod.name, pod.namespace, {"status": status}, type="strategic", subresource="status"

@@ -96,6 +96,23 @@ async def test_a_silent_node_is_emptied_and_welcomed_back(cluster: Cluster, hear
     await cluster.until(lambda: not taints(cluster, "n3"))
 
 
+async def test_pods_of_a_silent_node_do_not_count_as_ready_until_it_is_back(cluster: Cluster, heart: Heart) -> None:
+    await cluster.client.create_tree(Deployment.resource, deployment(replicas=6), "shop")
+    await cluster.until(lambda: available(cluster) == 6)
+    # From now on no node writes anything about its pods: for them nothing changes.
+    cluster.runs_pods = False
+    before = {pod.metadata.uid for pod in cluster.all(Pod)}
+    there = sum(pod.spec.node_name == "n3" for pod in cluster.all(Pod))
+    assert there
+    heart.beating.discard("n3")
+    await cluster.until(lambda: available(cluster) == 6 - there)
+    heart.beating.add("n3")
+    back = {"status": {"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}]}}
+    await cluster.client.patch(Node, "n3", None, back, type="strategic", subresource="status")
+    await cluster.until(lambda: available(cluster) == 6)
+    assert {pod.metadata.uid for pod in cluster.all(Pod)} == before
+
+
 async def test_when_all_fall_silent_no_pod_is_evicted(cluster: Cluster, heart: Heart) -> None:
     await cluster.client.create_tree(Deployment.resource, deployment(replicas=3), "shop")
     await cluster.until(lambda: available(cluster) == 3)

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
 from cluster_world import Cluster, deployment
 
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
+from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.core.event import Event
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.pod import Pod
@@ -192,3 +194,17 @@ async def test_every_node_gets_a_range_of_its_own(cluster: Cluster) -> None:
         await cluster.add_node(f"n{number}")
     nodes = await cluster.until(lambda: all(n.spec.pod_cidr for n in cluster.all(Node)) and cluster.all(Node))
     assert len({node.spec.pod_cidr for node in nodes}) == 4
+
+
+@pytest.mark.parametrize("policy", ["Background", "Foreground"])
+async def test_owners_of_one_another_go_together(cluster: Cluster, policy: str) -> None:
+    uids = {}
+    for name in ("a", "b"):
+        made = await cluster.client.create_tree(ConfigMap.resource, {"metadata": {"name": name}}, "shop")
+        uids[name] = made["metadata"]["uid"]
+    await cluster.until(lambda: len(cluster.all(ConfigMap)) == 2)
+    for name, owner in (("a", "b"), ("b", "a")):
+        ref = {"apiVersion": "v1", "kind": "ConfigMap", "name": owner, "uid": uids[owner], "blockOwnerDeletion": True}
+        await cluster.client.patch(ConfigMap, name, "shop", {"metadata": {"ownerReferences": [ref]}})
+    await cluster.client.delete(ConfigMap, "a", "shop", propagation_policy=policy)
+    await cluster.until(lambda: not cluster.all(ConfigMap))

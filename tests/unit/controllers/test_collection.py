@@ -9,7 +9,15 @@ from typing import Any
 import msgspec
 
 from pilothouse.controllers.events_ttl.decide import EventAge, expired
-from pilothouse.controllers.garbage_collector.decide import Action, Delete, DropFinalizer, DropOwners, Owner, decide
+from pilothouse.controllers.garbage_collector.decide import (
+    Action,
+    Delete,
+    DropFinalizer,
+    DropOwners,
+    Owner,
+    Unblock,
+    decide,
+)
 from pilothouse.controllers.garbage_collector.graph import FOREGROUND, ORPHAN, Graph, Node
 from pilothouse.controllers.namespace.decide import Content, conditions
 from pilothouse.controllers.pod_gc.decide import orphaned, surplus, unscheduled_terminating
@@ -48,6 +56,17 @@ def test_foreground_deletion_goes_down_the_tree_and_up_again() -> None:
     assert decided(middle, [dependent], d=Owner.WAITING) == [Delete(middle, "Foreground")]
     assert decided(owner, []) == [DropFinalizer(owner, FOREGROUND)]
     assert decided(owner, [thing("p", "rs", blocking=False)]) == [DropFinalizer(owner, FOREGROUND)]
+
+
+def test_owners_of_one_another_stop_waiting() -> None:
+    first = thing("a", "b", deleting=True, finalizers=(FOREGROUND,))
+    second = thing("b", "a")
+    assert decided(second, [first], a=Owner.WAITING) == [Unblock(second)]
+    freed = thing("b", "a", blocking=False)
+    assert decided(freed, [first], a=Owner.WAITING) == [Delete(freed, "Foreground")]
+    assert decided(first, [freed]) == [DropFinalizer(first, FOREGROUND)]
+    itself = thing("a", "a", deleting=True, finalizers=(FOREGROUND,))
+    assert decided(itself, [itself]) == [DropFinalizer(itself, FOREGROUND)]
 
 
 def test_orphaning_cuts_the_ties_first() -> None:
@@ -97,14 +116,19 @@ def test_events_are_forgotten_after_their_time_or_when_too_many() -> None:
 
 def test_a_namespace_tells_what_remains() -> None:
     namespace = Namespace()
-    content = Content({ReplicaSet.resource: 2}, Counter({"example.com/hold": 1}))
+    content = Content({ReplicaSet.resource: 2}, Counter({"example.com/hold": 1}), held=["replicasets/web"])
     told = conditions(namespace, content, NOW)
     messages = {c.type: (c.status, c.message) for c in told}
     assert messages["NamespaceContentRemaining"] == (
         "True",
         "Some resources are remaining: replicasets.apps has 2 resource instances",
     )
-    assert messages["NamespaceFinalizersRemaining"][0] == "True"
+    assert messages["NamespaceFinalizersRemaining"] == (
+        "True",
+        "Some content in the namespace has finalizers remaining: example.com/hold in 1 resource instances"
+        " (replicasets/web)",
+    )
+    assert messages["NamespaceDeletionDiscoveryFailure"] == ("False", "All resources successfully discovered")
     namespace.status.conditions = told
     assert conditions(namespace, content, NOW) is told
     after = {c.type: c.status for c in conditions(namespace, Content(), NOW)}

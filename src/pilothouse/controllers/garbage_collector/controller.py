@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pilothouse.client.informer import Subscriber
 from pilothouse.controllers.context import Context
 from pilothouse.controllers.custom_resources import follow
-from pilothouse.controllers.garbage_collector.decide import Action, Delete, DropFinalizer, DropOwners, Owner, decide
+from pilothouse.controllers.garbage_collector.decide import (
+    Action,
+    Delete,
+    DropFinalizer,
+    DropOwners,
+    Owner,
+    Unblock,
+    decide,
+)
 from pilothouse.controllers.garbage_collector.graph import Graph, Node
 from pilothouse.controllers.metadata import NOT_COLLECTED, MetadataInformers, metadata_view
 from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
@@ -149,6 +157,9 @@ class Collector:
                 case DropOwners(uids=uids):
                     keep = [to_tree(owner) for owner in node.owners if owner.uid not in uids]
                     await self._patch(view, node, {"ownerReferences": keep or None})
+                case Unblock():
+                    free = [{**to_tree(owner), "blockOwnerDeletion": False} for owner in node.owners]
+                    await self._patch(view, node, {"ownerReferences": free})
                 case DropFinalizer(finalizer=finalizer):
                     left = [name for name in node.finalizers if name != finalizer]
                     await self._patch(view, node, {"finalizers": left or None})

@@ -39,7 +39,14 @@ class DropFinalizer:
     finalizer: str
 
 
-Action = Delete | DropOwners | DropFinalizer
+@dataclass(frozen=True, slots=True)
+class Unblock:
+    """Lets the object's owners go without waiting for it."""
+
+    node: Node
+
+
+Action = Delete | DropOwners | DropFinalizer | Unblock
 
 
 def decide(node: Node, dependents: Sequence[Node], standing: Callable[[OwnerReference], Owner]) -> list[Action]:
@@ -56,7 +63,11 @@ def decide(node: Node, dependents: Sequence[Node], standing: Callable[[OwnerRefe
 
 def _foreground(node: Node, dependents: Sequence[Node]) -> list[Action]:
     """Lets the owner go once nothing that blocks it is left; dependents see to themselves, their owner waits."""
-    blocking = [d for d in dependents if any(o.uid == node.uid and o.block_owner_deletion for o in d.owners)]
+    blocking = [
+        d
+        for d in dependents
+        if d.uid != node.uid and any(o.uid == node.uid and o.block_owner_deletion for o in d.owners)
+    ]
     return [] if blocking else [DropFinalizer(node, FOREGROUND)]
 
 
@@ -68,7 +79,11 @@ def _owned(node: Node, dependents: Sequence[Node], standing: Callable[[OwnerRefe
     if by_standing[Owner.SOLID]:
         return [DropOwners(node, frozenset(owner.uid for owner in done_with))] if done_with else []
     if by_standing[Owner.WAITING] and dependents:
-        # The owner waits for the whole tree below, so this object must wait for its own dependents.
+        # The owner waits for the whole tree below, so this object must wait for its own dependents. If one of those
+        # waits itself, they may own one another: then somebody must stop waiting.
+        circle = any(dependent.deleting_dependents for dependent in dependents)
+        if circle and any(owner.block_owner_deletion for owner in by_standing[Owner.WAITING]):
+            return [Unblock(node)]
         return [Delete(node, "Foreground")]
     if ORPHAN in node.finalizers:
         return [Delete(node, "Orphan")]

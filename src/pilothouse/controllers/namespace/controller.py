@@ -22,6 +22,8 @@ NAME = "namespace-controller"
 _FIRST = ("deployments", "replicasets", "pods")
 _COALESCE_SECONDS = 0.05
 """Objects that go together are counted together."""
+_NAMED = 5
+"""Objects held by finalizers that are named in the condition."""
 _RETRY_SECONDS = 5.0
 """A look without any event, for kinds that are not watched and for errors."""
 
@@ -103,6 +105,7 @@ class Controller:
         remaining: dict[Resource, int] = {}
         finalizers: Counter[str] = Counter()
         errors: list[str] = []
+        held: list[str] = []
         for resource in [*sorted(self._custom), *self._resources]:
             view = metadata_view(resource)
             try:
@@ -119,7 +122,8 @@ class Controller:
             if left:
                 remaining[resource] = len(left)
                 finalizers.update(name for obj in left for name in obj.metadata.finalizers)
-        return Content(remaining, finalizers, errors)
+                held += [f"{resource.plural}/{obj.name}" for obj in left if obj.metadata.finalizers][:_NAMED]
+        return Content(remaining, finalizers, errors, held[:_NAMED])
 
     async def _delete(self, view: type[Object], obj: Object) -> None:
         try:

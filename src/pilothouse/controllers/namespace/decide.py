@@ -13,15 +13,21 @@ from pilothouse.kinds.view import Condition
 from pilothouse.machinery.objects import Resource
 
 FINALIZER = "kubernetes"
+_DISCOVERED = "All resources successfully discovered"
+_PARSED = "All legacy kube types successfully parsed"
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """What is left: objects by resource, the finalizers that hold them, and what could not be listed or deleted."""
+    """What is left: objects by resource, the finalizers that hold them, and what could not be listed or deleted.
+
+    `held` names the first few objects that have a finalizer, as `configmaps/name`.
+    """
 
     remaining: dict[Resource, int] = field(default_factory=dict)
     finalizers: Counter[str] = field(default_factory=Counter)
     errors: Sequence[str] = ()
+    held: Sequence[str] = ()
 
     @property
     def empty(self) -> bool:
@@ -52,7 +58,11 @@ def _wanted(content: Content) -> list[Condition]:
     ]
     holds = [f"{name} in {count} resource instances" for name, count in sorted(content.finalizers.items())]
     errors = "; ".join(content.errors)
+    named = f" ({', '.join(content.held)})" if content.held else ""
     return [
+        # All kinds are known from the start or from their definitions, so these two never fail.
+        _condition("NamespaceDeletionDiscoveryFailure", "", "", "ResourcesDiscovered", _DISCOVERED),
+        _condition("NamespaceDeletionGroupVersionParsingFailure", "", "", "ParsedGroupVersions", _PARSED),
         _condition("NamespaceDeletionContentFailure", errors, "ContentDeletionFailed", "ContentDeleted")
         if errors
         else _condition(
@@ -71,7 +81,7 @@ def _wanted(content: Content) -> list[Condition]:
         ),
         _condition(
             "NamespaceFinalizersRemaining",
-            f"Some content in the namespace has finalizers remaining: {', '.join(holds)}" if holds else "",
+            f"Some content in the namespace has finalizers remaining: {', '.join(holds)}{named}" if holds else "",
             "SomeFinalizersRemain",
             "ContentHasNoFinalizers",
             "All content-preserving finalizers finished",

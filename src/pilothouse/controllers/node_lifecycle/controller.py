@@ -13,6 +13,7 @@ from pilothouse.controllers.node_lifecycle.decide import (
     eviction_rate,
     evicts,
     is_ready,
+    readiness,
     reported,
     same_taints,
     taint_tree,
@@ -20,6 +21,7 @@ from pilothouse.controllers.node_lifecycle.decide import (
     wanted_taints,
 )
 from pilothouse.controllers.node_lifecycle.heartbeat import Heartbeats
+from pilothouse.controllers.node_loss import lost_nodes
 from pilothouse.controllers.pods import is_terminal
 from pilothouse.kinds.coordination.lease import Lease
 from pilothouse.kinds.core.node import Node
@@ -122,9 +124,30 @@ class Controller:
                 "metadata": {"uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version},
                 "spec": {"taints": [taint_tree(taint) for taint in taints] or None},
             }
-            await self._context.client.patch(Node, key, None, patch)
+            node = await self._context.client.patch(Node, key, None, patch)
+        await self._tell_pods(node)
         # Held back: look again when the rate allows it, or, with no rate at all, when things may have changed.
         return wait if wait and not is_ready(node) and not evicts(taints) else None
+
+    async def _tell_pods(self, node: Node) -> None:
+        """Writes what the node's loss or return means for the readiness of its pods."""
+        others = (other for other in self._nodes if other.name != node.name)
+        lost = lost_nodes([node, *others])
+        for pod, status in readiness(self._pods.by_index(NODE, node.name), node, lost):
+            if status == "False":
+                self._context.events.event(pod, "Warning", "NodeNotReady", "Node is not ready")
+            condition = {"type": "Ready", "status": status, "lastTransitionTime": timestamp(self._context.now())}
+            meta = pod.metadata
+            patch = {
+                "metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version},
+                "status": {"conditions": [condition]},
+            }
+            try:
+                await self._context.client.patch(
+                    Pod, pod.name, pod.namespace, patch, type="strategic", subresource="status"
+                )
+            except NotFound:
+                continue
 
     def _rate(self) -> float:
         nodes = list(self._nodes)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Sequence
+from collections.abc import Collection, Iterable, Sequence
 
 import msgspec
 
 from pilothouse.controllers.conditions import find, is_true
+from pilothouse.controllers.pods import is_terminal
 from pilothouse.kinds.core.node import Node, Taint
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.machinery.objects import Obj, parse_timestamp, timestamp
@@ -116,6 +117,29 @@ def evict_in(pod: Pod, node: Node, now: dt.datetime) -> float | None:
             since = parse_timestamp(taint.time_added) if taint.time_added else now
             waits.append(max(0.0, max(0, min(limits)) - (now - since).total_seconds()))
     return min(waits) if waits else None
+
+
+def readiness(pods: Iterable[Pod], node: Node, lost: Collection[str]) -> list[tuple[Pod, str]]:
+    """Pods of a node whose condition Ready is to be set, and to what.
+
+    A node that is lost says nothing more about its pods, so they count as not ready. Once it is back, those are ready
+    again of which it says that their containers are and whose readiness gates are open: it reports what changes, and
+    for it nothing has.
+    """
+    wanted = []
+    for pod in pods:
+        if pod.metadata.deletion_timestamp is not None or is_terminal(pod):
+            continue
+        conditions = pod.status.conditions
+        ready = find(conditions, "Ready")
+        needed = ["ContainersReady", *(gate.condition_type for gate in pod.spec.readiness_gates)]
+        if ready is None:
+            continue
+        if node.name in lost and ready.status != "False":
+            wanted.append((pod, "False"))
+        elif is_ready(node) and ready.status == "False" and all(is_true(conditions, type) for type in needed):
+            wanted.append((pod, "True"))
+    return wanted
 
 
 def same_taints(left: Sequence[Taint], right: Sequence[Taint]) -> bool:
