@@ -9,6 +9,7 @@ from typing import Any
 import msgspec
 
 from pilothouse.cli.progress import Progress, of_pod
+from pilothouse.cli.troubles import troubles
 from pilothouse.cli.workloads import WORKLOADS, progress_of
 from pilothouse.client.client import Client
 from pilothouse.kinds.apps.replica_set import ReplicaSet
@@ -102,6 +103,7 @@ async def gather(client: Client, overview: Overview) -> None:
         if claim.status.phase not in ("Bound", ""):
             where = f"persistentvolumeclaim/{claim.name} in {claim.namespace}"
             overview.problems.append(f"{where} is {claim.status.phase}: no pod uses it yet, or no volume fits it")
+    overview.problems += await troubles(client)
 
 
 def _node(node: Node, problems: list[str], pods: Iterable[Pod]) -> dict[str, Any]:
