@@ -52,6 +52,27 @@ def test_get(shop: Machine) -> None:
     assert all(re.search(r"1/1 +Running .* 10\.244\.\d+\.\d+ +" + shop.name, line) for line in wide)
 
 
+def test_findings(shop: Machine) -> None:
+    shop.kubectl("create", "namespace", "leaky")
+    shop.kubectl("label", "namespace", "leaky", "team=plumbers")
+    shop.kubectl("create", "service", "clusterip", "nowhere", "--tcp=80:80", "-n", "leaky")
+    asked = (
+        "get",
+        "findings",
+        "-A",
+        "--field-selector=spec.rule=service-selects-nothing,status.state=open",
+        "--no-headers",
+    )
+    told = until(lambda: shop.kubectl(*asked), "the finding", 60)
+    rows = [line.split() for line in told.splitlines()]
+    assert [(row[0], *row[2:5]) for row in rows] == [("leaky", "high", "Service/nowhere", "plumbers")]
+    assert "Remedy:" in shop.kubectl("describe", "finding", rows[0][1], "-n", "leaky")
+    shown = shop.pilothouse("findings", "--owner", "plumbers", "--rule", "service-selects-nothing")
+    assert "leaky/Service/nowhere   owner: plumbers" in shown
+    shop.kubectl("delete", "namespace", "leaky", "--timeout=60s")
+    until(lambda: not shop.kubectl(*asked, "-l", "pilothouse.io/state=open"), "no open finding", 60)
+
+
 def test_get_watches(shop: Machine) -> None:
     process = shop.start_kubectl("get", "configmaps", "-w", "-o", "name")
     assert process.stdout is not None

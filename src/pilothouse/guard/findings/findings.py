@@ -26,6 +26,8 @@ log = logging.getLogger(__name__)
 LIMIT = 100_000
 KEPT_RESOLVED = dt.timedelta(days=7)
 _SEEN_ANEW = dt.timedelta(hours=1)
+_BRIEF = dt.timedelta(seconds=60)
+"""What is gone sooner, such as a Service applied before its Deployment, leaves nothing behind."""
 _SWEEP_SECONDS = 600.0
 _SLICE = 500
 OVERFLOW = Check(
@@ -156,7 +158,10 @@ class Findings:
                 forgotten += [place] if known is not None else []
             elif known != report.basis:
                 fresh.append((*place, report.basis))
-        await self._apply(self._bounded(changed), bases=fresh, forgotten=forgotten)
+        brief = timestamp(now - _BRIEF)
+        passing = [row for row in changed if row.state == RESOLVED and row.first_seen > brief]
+        lasting = [row for row in changed if row.state != RESOLVED or row.first_seen <= brief]
+        await self._apply(self._bounded(lasting), passing, bases=fresh, forgotten=forgotten)
 
     def _overflow(self) -> Report:
         """A finding about findings that were left out since the process began."""

@@ -20,12 +20,14 @@ CHECKS = {
 
 
 class Clock:
-    """A clock that tests move."""
+    """A clock that tests move; `hours` makes each look so much later than the last."""
 
-    def __init__(self) -> None:
+    def __init__(self, hours: float = 0.0) -> None:
         self.time = dt.datetime(2026, 11, 1, tzinfo=dt.UTC)
+        self._step = dt.timedelta(hours=hours)
 
     def __call__(self) -> dt.datetime:
+        self.time += self._step
         return self.time
 
 
@@ -42,8 +44,16 @@ def row(findings: Findings, rule: str) -> Row:
     return next(row for row in findings.state.rows.values() if row.check.id == rule)
 
 
-async def test_what_is_new_opens_and_what_is_missing_resolves() -> None:
+async def test_what_is_gone_within_a_minute_leaves_nothing() -> None:
     findings = Findings()
+    await findings.report([report("tag", "privileged")])
+    await findings.report([report("tag")])
+    assert states(findings) == {"tag": "open"}
+    await findings.close()
+
+
+async def test_what_is_new_opens_and_what_is_missing_resolves() -> None:
+    findings = Findings(now=Clock(hours=1))
     await findings.report([report("privileged", "tag")])
     assert states(findings) == {"privileged": "open", "tag": "open"}
     await findings.report([report("tag")])
@@ -80,7 +90,7 @@ async def test_why_a_finding_is_new() -> None:
 
 
 async def test_subjects_that_are_no_more_resolve() -> None:
-    findings = Findings()
+    findings = Findings(now=Clock(hours=1))
     await findings.report([report("tag", subject="a"), report("privileged", subject="b")])
     await findings.retain("checks", {"a"})
     assert states(findings) == {"tag": "open", "privileged": "resolved"}
@@ -91,7 +101,9 @@ async def test_resolved_ones_are_forgotten_after_a_while() -> None:
     clock = Clock()
     findings = Findings(now=clock)
     await findings.report([report("tag")])
+    clock.time += dt.timedelta(hours=1)
     await findings.report([report()])
+    assert states(findings) == {"tag": "resolved"}
     clock.time += KEPT_RESOLVED + dt.timedelta(seconds=1)
     await findings.sweep()
     assert states(findings) == {}
@@ -185,7 +197,7 @@ RULES = st.frozensets(st.sampled_from(sorted(CHECKS)))
 @given(st.lists(st.tuples(st.sampled_from("abc"), RULES), max_size=12))
 def test_after_any_reports_what_is_open_is_what_the_last_ones_said(steps: list[tuple[str, frozenset[str]]]) -> None:
     async def play() -> None:
-        findings = Findings()
+        findings = Findings(now=Clock(hours=1))
         for subject, rules in steps:
             ref = APP._replace(name=subject)
             await findings.report([report(*sorted(rules), subject=subject, ref=ref)])
