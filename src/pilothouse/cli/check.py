@@ -1,4 +1,4 @@
-"""`pilothouse check`: configuration checks over files, without engine, root or network.
+"""`pilothouse check`: configuration checks over files, without engine, root or network; or over any live cluster.
 
 Exit codes: 0 nothing at or above --fail-on; 1 findings at or above it; 2 something could not be read or checked (or the
 command line is wrong), whatever else was found.
@@ -46,22 +46,47 @@ class CheckOptions:
     version: str = "1.35"
     namespace: str = "default"
     params: str | None = None
+    context: str | None = None
+    kubeconfig: str | None = None
+
+    @property
+    def live(self) -> bool:
+        """Whether a cluster is meant, not files."""
+        return self.context is not None or self.kubeconfig is not None
 
 
 def run_check(paths: list[str], options: CheckOptions) -> int:
     """Checks and prints; the exit code."""
     threshold, chosen = _understood(options)
-    if not paths:
+    if not paths and not options.live:
         raise CommandError("name files or folders to check, or - for standard input", code=2)
+    if paths and options.live:
+        raise CommandError("name files, or a cluster by --context or --kubeconfig, not both", code=2)
     known = _baseline(options.new_only) if options.new_only else None
     with _uncollected():
-        manifests, problems = read_sources(paths, options.namespace)
-        report = judge([Item(m.tree, m.file, m.line_of) for m in manifests], chosen)
-    outcome = Outcome(report, tuple(Unread(problem.file, problem.message, problem.line) for problem in problems))
+        items, unread = _cluster(options) if options.live else _files(paths, options)
+        outcome = Outcome(judge(items, chosen), tuple(unread))
     if known is not None:
-        outcome = replace(outcome, report=new_only(report, known))
+        outcome = replace(outcome, report=new_only(outcome.report, known))
     _print(outcome, options.output)
     return _exit_code(outcome, threshold)
+
+
+def _files(paths: list[str], options: CheckOptions) -> tuple[list[Item], list[Unread]]:
+    manifests, problems = read_sources(paths, options.namespace)
+    items = [Item(manifest.tree, manifest.file, manifest.line_of) for manifest in manifests]
+    return items, [Unread(problem.file, problem.message, problem.line) for problem in problems]
+
+
+def _cluster(options: CheckOptions) -> tuple[list[Item], list[Unread]]:
+    from pilothouse.cli.cluster import Cluster  # late: files need no client
+
+    cluster = Cluster(options.kubeconfig, options.context)
+    unread: list[Unread] = []
+    try:
+        return [Item(tree) for tree in cluster.objects(unread)], unread
+    finally:
+        cluster.close()
 
 
 def run_explain(name: str) -> int:

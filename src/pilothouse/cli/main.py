@@ -163,13 +163,15 @@ def check(
     kubernetes_version: Annotated[str, typer.Option(help="The version the manifests are for.")] = "1.35",
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="For objects that name none.")] = "default",
     params: Annotated[str | None, typer.Option(metavar="FILE", help="ConfigMaps for checks with parameters.")] = None,
+    context: Annotated[str | None, typer.Option(help="Instead of files: the live cluster of this context.")] = None,
+    kubeconfig: Annotated[str | None, typer.Option(help="Instead of files: the live cluster of this file.")] = None,
 ) -> None:
     """Checks manifests for mistakes; needs no engine. Exit codes: 0 fine, 1 findings, 2 not all could be checked."""
     from pilothouse.cli.check import CheckOptions, run_check, run_explain
 
     if explain is not None:
         raise typer.Exit(run_explain(explain))
-    chosen = CheckOptions(output, fail_on, new_only, kubernetes_version, namespace, params)
+    chosen = CheckOptions(output, fail_on, new_only, kubernetes_version, namespace, params, context, kubeconfig)
     raise typer.Exit(run_check(paths or [], chosen))
 
 

@@ -1,4 +1,4 @@
-"""`scripts/bench up|check`: measures the engine, or the configuration checks; prints figures with their aims."""
+"""`scripts/bench up|check|findings`: measures the engine, the checks, or findings; prints figures with their aims."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from typing import NoReturn
 
 from pilothouse.testing.bench import measure
 from pilothouse.testing.bench.check import check_figures
+from pilothouse.testing.bench.findings import findings_figures
 from pilothouse.testing.bench.host import BenchError, Host, own_network, write_registry_settings
 from pilothouse.testing.bench.report import Figure, show
 from pilothouse.testing.images import ImageError, Recipe, build, push
@@ -30,7 +31,7 @@ _PARTS = ("starts", "idle", "one", "many", "reading")
 def main() -> None:
     """Reads the options, measures, prints."""
     parser = argparse.ArgumentParser(prog="scripts/bench")
-    parser.add_argument("what", choices=["up", "check"], help="up: the engine; check: configuration checks")
+    parser.add_argument("what", choices=["up", "check", "findings"], help="the engine, the checks, findings")
     parser.add_argument("-o", "--output", choices=["json"], help="for programs")
     parser.add_argument("--only", choices=_PARTS, action="append", help="a part of it; may be repeated")
     parser.add_argument("--starts", type=int, default=5, metavar="N", help="how often it is started (default 5)")
@@ -40,6 +41,8 @@ def main() -> None:
     options = parser.parse_args()
     if options.what == "check":
         _show(check_figures(), options.output)
+    if options.what == "findings":
+        _show(findings_figures(), options.output)
     if os.geteuid() != 0:
         sys.exit("error: run as root (it makes network namespaces and containers): sudo scripts/bench up")
     try:

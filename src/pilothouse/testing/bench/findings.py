@@ -1,0 +1,179 @@
+"""`scripts/bench findings`: keeping and reading findings, one change among 10,000 objects, who may do what."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+
+import orjson
+
+from pilothouse.client.client import Client
+from pilothouse.client.wire import HandlerTransport
+from pilothouse.guard.finding import Check, Finding, Ref, Severity
+from pilothouse.guard.findings.findings import Findings
+from pilothouse.guard.findings.model import Basis, Found, Report
+from pilothouse.guard.judge import shipped_evaluator
+from pilothouse.guard.live.checks import LiveChecks
+from pilothouse.guard.live.world import World
+from pilothouse.kinds.guard.finding import FINDINGS
+from pilothouse.machinery.objects import Obj
+from pilothouse.testing.bench.report import Figure
+from pilothouse.testing.control_plane import ADMIN, ControlPlane
+
+SIZES = (1_000, 100_000)
+OBJECTS = 10_000
+_A_SUBJECT = 10
+_TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
+
+
+def findings_figures() -> list[Figure]:
+    """Each part in a process of its own, so that memory is its own; needs no root and leaves nothing behind."""
+    figures: list[Figure] = []
+    for part in (*(f"kept {size}" for size in SIZES), "live"):
+        command = [sys.executable, "-m", __name__, *part.split()]
+        done = subprocess.run(command, capture_output=True, text=True, check=True)
+        figures += [Figure(*entry) for entry in json.loads(done.stdout)]
+    return figures
+
+
+def _resident() -> float:
+    pages = int(Path("/proc/self/statm").read_text().split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE") / 1e6
+
+
+async def _timed(work: Callable[[], Awaitable[object]], turns: int = 1) -> float:
+    best = float("inf")
+    for _ in range(turns):
+        started = time.perf_counter()
+        await work()
+        best = min(best, time.perf_counter() - started)
+    return best
+
+
+def _reports(size: int) -> list[Report]:
+    checks = [
+        Check(f"rule-{n}", f"Rule {n}", Severity(1 + n % 4), "security", "It matters much. " * 5, "spec: {}\n" * 8)
+        for n in range(200)
+    ]
+    reports = []
+    for number in range(size // _A_SUBJECT):
+        ref = Ref("apps/v1", "Deployment", f"team-{number % 200}", f"app-{number}")
+        found = tuple(
+            Found(Finding(checks[(number * 7 + n) % 200], ref, f"is wrong in way {n}", "web", f"spec.x[{n}]"))
+            for n in range(_A_SUBJECT)
+        )
+        reports.append(Report("bench", str(ref), found, Basis(str(number))))
+    return reports
+
+
+async def _kept(size: int) -> list[tuple[object, ...]]:
+    name = f"{size} findings"
+    with tempfile.TemporaryDirectory(prefix="ph-bench-findings-") as folder:
+        path = Path(folder, "findings.db")
+        reports = _reports(size)
+        before = _resident()
+        findings = Findings(path)
+        ingest = await _timed(lambda: findings.report(reports))
+        again = await _timed(lambda: findings.report(reports))
+        grown = _resident() - before
+        async with ControlPlane(beside={FINDINGS: findings.state}) as plane:
+            client = Client(HandlerTransport(plane.api.handle, ADMIN))
+            page = await _timed(lambda: _get(client, FINDINGS.path(), limit="500"), 5)
+            space = await _timed(lambda: _get(client, FINDINGS.path("team-7")), 5)
+            critical = await _timed(lambda: _get(client, FINDINGS.path(), fieldSelector="spec.severity=critical"))
+        one = await _timed(lambda: findings.report([Report("bench", "one", reports[0].found, Basis("1"))]))
+        kept = findings.size() / 1e6
+        await findings.close()
+        started = time.perf_counter()
+        await Findings(path).close()
+        opened = time.perf_counter() - started
+    return [
+        (f"{name}: ingest", ingest, "s", None, False, f"{size / ingest:.0f} a second"),
+        (f"{name}: the same reported again", again, "s"),
+        (f"{name}: one subject's 10 reported", one * 1e3, "ms"),
+        (f"{name}: a page of 500 as a table", page * 1e3, "ms"),
+        (f"{name}: one namespace's", space * 1e3, "ms"),
+        (f"{name}: the critical ones of all", critical * 1e3, "ms"),
+        (f"{name}: memory", grown, "MB"),
+        (f"{name}: database", kept, "MB"),
+        (f"{name}: opening the database", opened, "s"),
+    ]
+
+
+async def _get(client: Client, path: str, **query: str) -> None:
+    response = await client.send("GET", path, query=list(query.items()), accept=_TABLE)
+    body = response.body if response.stream is None else b"".join([piece async for piece in response.stream])
+    assert response.status == 200, body[:300]
+
+
+def _objects() -> list[Obj]:
+    made: list[Obj] = []
+    for number in range(OBJECTS // 4):
+        meta = {"name": f"app-{number}", "namespace": f"team-{number % 100}"}
+        labels = {"app": meta["name"]}
+        containers = [
+            {"name": name, "image": f"registry.example/{name}:{number}", "ports": [{"containerPort": 8080}]}
+            for name in ("web", "side")
+        ]
+        pods = {"metadata": {"labels": labels}, "spec": {"serviceAccountName": meta["name"], "containers": containers}}
+        spec = {"replicas": 2, "selector": {"matchLabels": labels}, "template": pods}
+        made += [
+            {"apiVersion": "apps/v1", "kind": "Deployment", "metadata": meta, "spec": spec},
+            {"apiVersion": "v1", "kind": "Service", "metadata": meta, "spec": {"selector": labels, "ports": []}},
+            {"apiVersion": "v1", "kind": "ServiceAccount", "metadata": meta},
+            {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"level": "info"}},
+        ]
+    made += [{"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": f"team-{n}"}} for n in range(100)]
+    return made
+
+
+def _live() -> list[tuple[object, ...]]:
+    shipped_evaluator()
+    objects = _objects()
+    before = _resident()
+    started = time.perf_counter()
+    checks = LiveChecks(World(), lambda ref: "")
+    for tree in objects:
+        checks.put(orjson.dumps(tree))
+    longest = 0.0
+    while len(checks):
+        step = time.perf_counter()
+        checks.step()
+        longest = max(longest, time.perf_counter() - step)
+    whole = time.perf_counter() - started
+    grown = _resident() - before
+    taken = {kind: _change(checks, objects, kind) for kind in ("Deployment", "Service", "ServiceAccount", "Namespace")}
+    name = f"{OBJECTS} objects"
+    figures: list[tuple[object, ...]] = [
+        (f"{name}: all judged live", whole, "s", None, False, f"{whole / OBJECTS * 1e6:.0f} µs an object"),
+        (f"{name}: longest hold of the loop", longest * 1e3, "ms"),
+        (f"{name}: memory", grown, "MB"),
+    ]
+    for kind, seconds in taken.items():
+        aim = 20.0 if kind == "Deployment" else None
+        figures.append((f"{name}: a {kind} changes", seconds * 1e3, "ms", aim))
+    return figures
+
+
+def _change(checks: LiveChecks, objects: list[Obj], kind: str) -> float:
+    """Seconds to judge what a change to one object affects, the median of some."""
+    times = []
+    for number, tree in enumerate([tree for tree in objects if tree["kind"] == kind][:21]):
+        tree["metadata"]["labels"] = {"changed": str(number)}
+        started = time.perf_counter()
+        checks.put(orjson.dumps(tree))
+        while len(checks):
+            checks.step()
+        times.append(time.perf_counter() - started)
+    return sorted(times)[len(times) // 2]
+
+
+if __name__ == "__main__":
+    print(json.dumps(_live() if sys.argv[1] == "live" else asyncio.run(_kept(int(sys.argv[2])))))
