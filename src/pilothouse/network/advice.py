@@ -122,6 +122,9 @@ def unused(namespace: str, world: World) -> list[str]:
     pods = {facts.address: facts for facts in ends.values()}
     attempts = [(flow, _attempt(flow, ends)) for flow in world.flows]
     for policy in map(understand, (p for p in world.policies if p.namespace == namespace)):
+        if not any(facts.namespace == namespace and policy.pods.matches(facts.labels) for facts in ends.values()):
+            found.append(f"{policy.key}: spec.podSelector selects no pod")
+            continue
         for direction, where, rule in _single_rules(policy):
             if not any(
                 _concerns(policy, direction, flow, ends)

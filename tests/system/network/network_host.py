@@ -31,6 +31,9 @@ Tree = dict[str, Any]
 PREFIX = f"ph{os.getpid() % 10000}"
 NODE, LAN = f"{PREFIX}node", f"{PREFIX}lan"
 NODE_ADDRESS, LAN_ADDRESS = "192.168.77.1", "192.168.77.2"
+FAR_NODE, FAR_NODE_ADDRESS = f"{PREFIX}far", "192.168.77.3"
+"""A second node on the same segment."""
+FAR = {"d": "10.232.1.11", "e": "10.232.1.12"}
 PODS = {"a": "10.232.0.11", "b": "10.232.0.12", "c": "10.232.0.13"}
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -220,27 +223,39 @@ class Cluster:
         return tree
 
 
+def link_pod(node: str, name: str, address: str) -> None:
+    """Links a pod's namespace to a node as the CNI plugin `ptp` does."""
+    pod, gateway = PREFIX + name, address.rsplit(".", 1)[0] + ".1"
+    network = address.rsplit(".", 1)[0] + ".0/24"
+    sh(f"ip -n {node} link add v{name} type veth peer name eth0 netns {pod}")
+    sh(f"ip -n {node} addr add {gateway}/32 dev v{name} && ip -n {node} link set v{name} up")
+    sh(f"ip -n {node} route add {address}/32 dev v{name}")
+    sh(f"ip -n {pod} addr add {address}/24 dev eth0 && ip -n {pod} link set eth0 up")
+    sh(f"ip -n {pod} route del {network} && ip -n {pod} route add {gateway} dev eth0")
+    sh(f"ip -n {pod} route add default via {gateway}")
+
+
 @pytest.fixture(scope="session")
 def host() -> Iterator[None]:
     """The namespaces. The test's own thread lives on the node while the session runs."""
     if os.geteuid():
         pytest.skip("needs root")
-    names = [NODE, LAN, *(PREFIX + name for name in PODS)]
+    names = [NODE, LAN, FAR_NODE, *(PREFIX + name for name in (*PODS, *FAR))]
     try:
         for name in names:
             sh(f"ip netns add {name} && ip -n {name} link set lo up")
-        sh(f"ip -n {NODE} link add lan0 type veth peer name eth0 netns {LAN}")
-        sh(f"ip -n {NODE} addr add {NODE_ADDRESS}/24 dev lan0 && ip -n {NODE} link set lan0 up")
-        sh(f"ip -n {LAN} addr add {LAN_ADDRESS}/24 dev eth0 && ip -n {LAN} link set eth0 up")
-        sh(f"ip -n {NODE} route add default via {LAN_ADDRESS}")
+        sh(f"ip -n {NODE} link add lan0 type bridge && ip -n {NODE} addr add {NODE_ADDRESS}/24 dev lan0")
+        sh(f"ip -n {NODE} link set lan0 up")
+        for port, (name, address) in enumerate(((LAN, LAN_ADDRESS), (FAR_NODE, FAR_NODE_ADDRESS))):
+            sh(f"ip -n {NODE} link add port{port} type veth peer name eth0 netns {name}")
+            sh(f"ip -n {NODE} link set port{port} master lan0 up")
+            sh(f"ip -n {name} addr add {address}/24 dev eth0 && ip -n {name} link set eth0 up")
+        for name in (NODE, FAR_NODE):
+            sh(f"ip -n {name} route add default via {LAN_ADDRESS}")
         for name, address in PODS.items():
-            pod = PREFIX + name
-            sh(f"ip -n {NODE} link add v{name} type veth peer name eth0 netns {pod}")
-            sh(f"ip -n {NODE} addr add 10.232.0.1/32 dev v{name} && ip -n {NODE} link set v{name} up")
-            sh(f"ip -n {NODE} route add {address}/32 dev v{name}")
-            sh(f"ip -n {pod} addr add {address}/24 dev eth0 && ip -n {pod} link set eth0 up")
-            sh(f"ip -n {pod} route del 10.232.0.0/24 && ip -n {pod} route add 10.232.0.1 dev eth0")
-            sh(f"ip -n {pod} route add default via 10.232.0.1")
+            link_pod(NODE, name, address)
+        for name, address in FAR.items():
+            link_pod(FAR_NODE, name, address)
         before = f"/proc/{os.getpid()}/ns/net"
         with open(before) as own:
             enter(NODE)
@@ -257,7 +272,7 @@ def host() -> Iterator[None]:
 def servers(host: None) -> Iterator[None]:
     made = [
         Server(PREFIX + name, name, port, kind)
-        for name in PODS
+        for name in (*PODS, *FAR)
         for port, kind in ((8080, "tcp"), (9090, "tcp"), (5353, "udp"))
     ]
     made.append(Server(LAN, "lan", 80))

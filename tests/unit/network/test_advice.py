@@ -109,10 +109,15 @@ def test_unused_permissions_are_named() -> None:
             },
         },
     )
-    world = World(PODS, NAMESPACES, [wide], [(end(0), end(3), "tcp", 5432)])
+    nobody = {
+        "metadata": {"name": "typo", "namespace": "shop"},
+        "spec": {"podSelector": {"matchLabels": {"app": "wbe"}}},
+    }
+    world = World(PODS, NAMESPACES, [wide, *policies([nobody])], [(end(0), end(3), "tcp", 5432)])
     assert unused("shop", world) == [
         "shop/wide: spec.ingress[0].from[0] with ports[1] was never used",
         "shop/wide: spec.ingress[0].from[1] with ports[1] was never used",
+        "shop/typo: spec.podSelector selects no pod",
     ]
 
 

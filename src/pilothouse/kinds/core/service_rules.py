@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from pilothouse.kinds.core.container_validation import PROTOCOLS, check_ip
+from pilothouse.kinds.core.container_validation import NOT_CARRIED, PROTOCOLS, check_ip
 from pilothouse.kinds.core.probe_validation import check_port
 from pilothouse.kinds.metadata import check_labels
 from pilothouse.kinds.problems import Problems, section
@@ -189,6 +189,8 @@ def _check_ports(spec: Obj, problems: Problems) -> None:
             problems.required(f"{at}.name")
         problems.within(f"{at}.port", port.get("port", 0), 1, 65535)
         problems.one_of(f"{at}.protocol", protocol, PROTOCOLS)
+        if protocol == "SCTP":
+            problems.invalid(f"{at}.protocol", protocol, NOT_CARRIED)
         check_port(port.get("targetPort", 0), f"{at}.targetPort", problems)
         if (protocol, port.get("port")) in seen_ports:
             problems.duplicate(at, {"protocol": protocol, "port": port.get("port")})
