@@ -22,6 +22,11 @@ def memory_bytes() -> int:
     return _meminfo()["MemTotal"]
 
 
+def disk_size(directory: Path) -> int:
+    """The bytes of the file system that holds a directory, free or not."""
+    return shutil.disk_usage(directory).total
+
+
 def capacity(data_dir: Path, settings: Settings) -> dict[str, str]:
     """The host's whole measure."""
     return {

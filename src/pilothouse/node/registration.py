@@ -45,6 +45,7 @@ _PRESSURES = {
 }
 """Reason and message of each condition when all is well, and when it is not; upstream's words."""
 VOLUMES_DIR = "pilothouse.io/volumes-dir"
+VOLUMES_CAPACITY = "pilothouse.io/volumes-capacity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,7 +138,10 @@ class Registration:
                 "kubernetes.io/arch": capacity.architecture(),
                 **config.labels,
             },
-            "annotations": {VOLUMES_DIR: str(config.volumes_dir)},
+            "annotations": {
+                VOLUMES_DIR: str(config.volumes_dir),
+                VOLUMES_CAPACITY: str(capacity.disk_size(config.data_dir)),
+            },
         }
         try:
             node = await self._client.patch(NodeObject, config.name, None, {"metadata": metadata})

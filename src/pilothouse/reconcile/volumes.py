@@ -14,6 +14,9 @@ from pilothouse.reconcile.node_selectors import selects
 
 SELECTED_NODE = "volume.kubernetes.io/selected-node"
 LOCAL_PROVISIONER = "pilothouse.io/local"
+VOLUMES_CAPACITY = "pilothouse.io/volumes-capacity"
+"""Annotation of a node: the size in bytes of the file system that holds its local volumes."""
+PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 _DEFAULT_CLASS = "storageclass.kubernetes.io/is-default-class"
 
 
@@ -21,6 +24,24 @@ def reaches(volume: PersistentVolume, node: Node) -> bool:
     """True if the volume can be used on that node."""
     affinity = volume.spec.node_affinity
     return affinity is None or affinity.required is None or selects(affinity.required, node)
+
+
+def room(node: Node, volumes: Iterable[PersistentVolume]) -> int | None:
+    """The bytes of a node's file system for local volumes that are promised to none; None if it tells no size."""
+    text = node.metadata.annotations.get(VOLUMES_CAPACITY, "")
+    if not text.isdigit():
+        return None
+    promised = sum(
+        to_bytes(volume.spec.capacity.get("storage", "0"))
+        for volume in volumes
+        if volume.metadata.annotations.get(PROVISIONED_BY) == LOCAL_PROVISIONER and reaches(volume, node)
+    )
+    return int(text) - promised
+
+
+def asked(claim: PersistentVolumeClaim) -> int:
+    """The bytes that a claim asks for."""
+    return to_bytes(claim.spec.resources.requests.get("storage", "0"))
 
 
 def is_bound(claim: PersistentVolumeClaim) -> bool:

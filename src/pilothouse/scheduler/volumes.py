@@ -9,9 +9,11 @@ from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.reconcile.volumes import (
     LOCAL_PROVISIONER,
     SELECTED_NODE,
+    asked,
     best_volume,
     is_bound,
     reaches,
+    room,
     waits_for_consumer,
 )
 from pilothouse.scheduler.pod_info import PodInfo
@@ -60,12 +62,19 @@ def objections(claims: Claims, info: NodeInfo, storage: Storage) -> list[str]:
             return [f'node(s) unavailable due to PersistentVolume "{claim.spec.volume_name}" not found']
         if not reaches(volume, info.node):
             return ["node(s) didn't match PersistentVolume's node affinity"]
+    made: list[PersistentVolumeClaim] = []
     for claim in claims.waiting:
         chosen = claim.metadata.annotations.get(SELECTED_NODE)
         if chosen and chosen != info.name:
             return ["node(s) didn't match the node selected for the pod's volumes"]
-        if best_volume(claim, storage.volumes.values(), info.node) is None and not _can_be_made(claim, info, storage):
-            return ["node(s) didn't find available persistent volumes to bind"]
+        if best_volume(claim, storage.volumes.values(), info.node) is None:
+            if not _can_be_made(claim, info, storage):
+                return ["node(s) didn't find available persistent volumes to bind"]
+            if _is_local(claim, storage):
+                made.append(claim)
+    left = room(info.node, storage.volumes.values()) if made else None
+    if left is not None and sum(map(asked, made)) > left:
+        return ["node(s) did not have enough free storage"]
     return []
 
 
@@ -73,6 +82,11 @@ def _can_be_made(claim: PersistentVolumeClaim, info: NodeInfo, storage: Storage)
     storage_class = storage.classes.get(claim.spec.storage_class_name or "")
     if storage_class is None or storage_class.provisioner == _NO_PROVISIONER or info.node is None:
         return False
-    if storage_class.provisioner == LOCAL_PROVISIONER:
+    if _is_local(claim, storage):
         return bool(info.node.metadata.annotations.get(_VOLUMES_DIR))
     return True
+
+
+def _is_local(claim: PersistentVolumeClaim, storage: Storage) -> bool:
+    storage_class = storage.classes.get(claim.spec.storage_class_name or "")
+    return storage_class is not None and storage_class.provisioner == LOCAL_PROVISIONER

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from cluster_world import Cluster, deployment
 
 from pilothouse.kinds.apps.deployment import Deployment
@@ -16,6 +17,7 @@ from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.discovery.endpoint_slice import Endpoint, EndpointSlice
 from pilothouse.kinds.rbac.role import ClusterRole
 from pilothouse.kinds.storage.storage_class import StorageClass
+from pilothouse.machinery.errors import Invalid
 from pilothouse.machinery.objects import Obj
 
 SERVICE: Obj = {
@@ -148,6 +150,29 @@ async def test_a_local_volume_is_made_where_the_pod_goes_and_reclaimed_with_its_
     # What the node does once it has removed the directory.
     await cluster.client.patch(PersistentVolume, left.name, None, {"metadata": {"finalizers": None}})
     await cluster.until(lambda: not cluster.all(PersistentVolume))
+
+
+async def test_a_claim_grows_and_never_shrinks(cluster: Cluster) -> None:
+    await cluster.add_node("n1")
+    await add_local_class(cluster)
+    await cluster.client.create_tree(PersistentVolumeClaim.resource, claim(), "shop")
+    await cluster.client.create_tree(Pod.resource, pod_with_claim(), "shop")
+
+    def size() -> str:
+        found = cluster.get(PersistentVolumeClaim, "shop/data")
+        return str(found.status.capacity.get("storage", "")) if found is not None else ""
+
+    async def ask(amount: str) -> None:
+        patch = {"spec": {"resources": {"requests": {"storage": amount}}}}
+        await cluster.client.patch(PersistentVolumeClaim, "data", "shop", patch)
+
+    await cluster.until(size)
+    await ask("900Gi")
+    await cluster.until(lambda: size() == "900Gi")
+    (volume,) = cluster.all(PersistentVolume)
+    await cluster.until(lambda: cluster.get(PersistentVolume, volume.name).spec.capacity == {"storage": "900Gi"})
+    with pytest.raises(Invalid, match=r"field can not be less than status.capacity"):
+        await ask("1Mi")
 
 
 async def test_a_static_volume_is_bound_to_the_claim_it_fits(cluster: Cluster) -> None:

@@ -10,6 +10,7 @@ from pilothouse.controllers.persistent_volume.claims import (
     Bind,
     Lose,
     Provision,
+    Resize,
     SetClass,
     Step,
     Unselect,
@@ -160,3 +161,67 @@ def test_a_volume_being_deleted_waits_for_its_claim_and_its_node() -> None:
     assert decide(going, claim(volumeName="v"), {"host"}).finalizers is None
     assert decide(going, None, {"host"}).finalizers == [LOCAL]
     assert decide(going, None, {"another"}).finalizers == []
+
+
+def disk(size: int, name: str = "n", ready: str = "True") -> dict[str, Node]:
+    annotations = {"pilothouse.io/volumes-dir": "/disk", "pilothouse.io/volumes-capacity": str(size)}
+    labels = {"kubernetes.io/hostname": name}
+    status = {"conditions": [{"type": "Ready", "status": ready}]}
+    return {
+        name: msgspec.convert(
+            {"metadata": {"name": name, "labels": labels, "annotations": annotations}, "status": status}, Node
+        )
+    }
+
+
+def made(size: str, node: str = "n", **more: Any) -> PersistentVolume:
+    term = {"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": [node]}]}
+    return volume(
+        "pvc-x",
+        size,
+        metadata={"annotations": {"pv.kubernetes.io/provisioned-by": "pilothouse.io/local"}},
+        nodeAffinity={"required": {"nodeSelectorTerms": [term]}},
+        **more,
+    )
+
+
+GI = 1 << 30
+
+
+def test_a_node_without_room_is_given_back() -> None:
+    other = made("3Gi", ref={"name": "other", "uid": "o"})
+    assert isinstance(step(claim(node="n"), other, nodes=disk(4 * GI)), Provision)
+    answer = step(claim(node="n"), other, nodes=disk(4 * GI - 1))
+    assert isinstance(answer, Unselect)
+    assert answer.message == (
+        "the node n has no room: 1073741824 bytes more are asked for, 1073741823 are not promised to volumes"
+    )
+
+
+def test_immediate_binding_takes_the_node_with_most_room() -> None:
+    immediate = local_class(volumeBindingMode="Immediate")
+    world = disk(2 * GI, "a") | disk(5 * GI, "b") | disk(9 * GI, "c", ready="False")
+    answer = step(claim(), classes=[immediate], nodes=world)
+    assert isinstance(answer, Provision)
+    (term,) = answer.tree["spec"]["nodeAffinity"]["required"]["nodeSelectorTerms"]
+    assert term["matchExpressions"][0]["values"] == ["b"]
+    answer = step(claim(), classes=[immediate], nodes={})
+    assert isinstance(answer, Wait)
+    assert answer.message == "no ready node offers local volumes"
+
+
+def test_a_bound_claim_grows_where_there_is_room() -> None:
+    bound = claim(
+        annotations={"pv.kubernetes.io/bind-completed": "yes"},
+        volumeName="pvc-x",
+        resources={"requests": {"storage": "3Gi"}},
+    )
+    bound.status.phase, bound.status.capacity = "Bound", {"storage": "1Gi"}
+    its = made("1Gi", ref={"name": "data", "uid": "c"})
+    answer = step(bound, its, nodes=disk(3 * GI))
+    assert answer == Resize(its, "3Gi")
+    answer = step(bound, its, nodes=disk(3 * GI - 1))
+    assert isinstance(answer, Wait)
+    assert answer.reason == "VolumeResizeFailed"
+    bound.status.capacity = {"storage": "3Gi"}
+    assert step(bound, its, nodes=disk(GI)) == Wait()

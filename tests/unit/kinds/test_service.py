@@ -52,7 +52,7 @@ def test_an_external_name_has_no_address() -> None:
         (
             {"ports": [{"port": 1, "protocol": "SCTP"}]},
             [
-                'spec.ports[0].protocol: Invalid value: "SCTP": is not carried by this cluster\'s network: use TCP or UDP',
+                'ports[0].protocol: Invalid value: "SCTP": is not carried by this cluster\'s network: use TCP or UDP',
             ],
         ),
         (

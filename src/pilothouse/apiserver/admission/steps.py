@@ -8,6 +8,7 @@ from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontext
 from typing import Protocol
 
 from pilothouse.apiserver.admission.certificates import CertificateRequester, CertificateRights
+from pilothouse.apiserver.admission.claim_resize import ClaimResize
 from pilothouse.apiserver.admission.equivalent import Equivalents
 from pilothouse.apiserver.admission.external_addresses import ExternalAddresses
 from pilothouse.apiserver.admission.limit_ranger import LimitRanger
@@ -102,6 +103,7 @@ def standard_chain(store: Store, objects: ObjectReader, authorizer: Authorizer, 
         Escalation(index, authorizer),
         CertificateRights(authorizer),
         ExternalAddresses(objects),
+        ClaimResize(objects),
         priority,
         limit_ranger,
         CompiledExpressions(),

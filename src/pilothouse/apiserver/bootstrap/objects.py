@@ -49,6 +49,7 @@ def storage_class() -> Obj:
         "provisioner": "pilothouse.io/local",
         "reclaimPolicy": "Delete",
         "volumeBindingMode": "WaitForFirstConsumer",
+        "allowVolumeExpansion": True,
     }
 
 

@@ -5,17 +5,23 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from pilothouse.controllers.conditions import find
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.machinery.objects import Obj
+from pilothouse.machinery.quantity import to_bytes
 from pilothouse.reconcile.volumes import (
     LOCAL_PROVISIONER,
+    PROVISIONED_BY,
     SELECTED_NODE,
+    asked,
     best_volume,
     claims,
     default_class,
+    reaches,
+    room,
     waits_for_consumer,
 )
 
@@ -23,7 +29,6 @@ VOLUMES_DIR = "pilothouse.io/volumes-dir"
 """Annotation of a node: the directory that holds its local volumes."""
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
 BOUND_BY_CONTROLLER = "pv.kubernetes.io/bound-by-controller"
-PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 PV_PROTECTION = "kubernetes.io/pv-protection"
 LOCAL_FINALIZER = "pilothouse.io/local-volume"
 _HOSTNAME = "kubernetes.io/hostname"
@@ -75,7 +80,15 @@ class Wait:
     warning: bool = False
 
 
-Step = Bind | Provision | SetClass | Lose | Unselect | Wait
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Promise the claim's volume more, then tell the claim."""
+
+    volume: PersistentVolume
+    storage: str
+
+
+Step = Bind | Resize | Provision | SetClass | Lose | Unselect | Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,8 +130,29 @@ def _named(claim: PersistentVolumeClaim, world: World) -> Step:
         return Wait("FailedBinding", f'volume "{volume.name}" already bound to a different claim.', warning=True)
     ref = volume.spec.claim_ref
     if bound_before and claim.status.phase == "Bound" and ref is not None and ref.uid == claim.metadata.uid:
-        return Wait()
+        return _grown(claim, volume, world)
     return Bind(volume)
+
+
+def _grown(claim: PersistentVolumeClaim, volume: PersistentVolume, world: World) -> Step:
+    """What a bound claim that asks for more than it has gets. Only volumes made here grow here."""
+    wanted = claim.spec.resources.requests.get("storage", "0")
+    has = claim.status.capacity.get("storage")
+    if has is None or asked(claim) <= to_bytes(has):
+        return Wait()
+    if volume.metadata.annotations.get(PROVISIONED_BY) != LOCAL_PROVISIONER:
+        provisioner = volume.metadata.annotations.get(PROVISIONED_BY, "")
+        return Wait("ExternalExpanding", f"waiting for an external controller to expand this PVC ({provisioner})")
+    more = asked(claim) - to_bytes(volume.spec.capacity.get("storage", "0"))
+    for node in world.nodes.values():
+        left = room(node, world.volumes) if reaches(volume, node) else None
+        if left is not None and more > left:
+            return Wait("VolumeResizeFailed", f"node {node.name} has no room: {_short(more, left)}", warning=True)
+    return Resize(volume, wanted)
+
+
+def _short(wanted: int, left: int) -> str:
+    return f"{wanted} bytes more are asked for, {max(0, left)} are not promised to volumes"
 
 
 def _unbound(claim: PersistentVolumeClaim, world: World, storage_class: StorageClass | None) -> Step:
@@ -144,14 +178,25 @@ def _unbound(claim: PersistentVolumeClaim, world: World, storage_class: StorageC
             "Waiting for a volume to be created either by the external provisioner "
             f"'{storage_class.provisioner}' or manually by the system administrator.",
         )
-    return _local(claim, storage_class, node)
+    return _local(claim, storage_class, node or _roomiest(world), world)
 
 
-def _local(claim: PersistentVolumeClaim, storage_class: StorageClass, node: Node | None) -> Step:
+def _roomiest(world: World) -> Node | None:
+    """Where a volume is made that no pod has chosen a node for: where most is left."""
+    able = [node for node in world.nodes.values() if node.metadata.annotations.get(VOLUMES_DIR) and _takes_pods(node)]
+    return max(able, key=lambda node: (room(node, world.volumes) or 0, node.name), default=None)
+
+
+def _takes_pods(node: Node) -> bool:
+    ready = find(node.status.conditions, "Ready")
+    return not node.spec.unschedulable and ready is not None and ready.status == "True"
+
+
+def _local(claim: PersistentVolumeClaim, storage_class: StorageClass, node: Node | None, world: World) -> Step:
     """A volume on a node's disk, or why there cannot be one."""
     problem = ""
     if node is None:
-        problem = f"the storage class {storage_class.name} must have volumeBindingMode: WaitForFirstConsumer"
+        problem = "no ready node offers local volumes"
     elif (claim.spec.volume_mode or "Filesystem") != "Filesystem":
         problem = f"the storage class {storage_class.name} makes file systems only: set volumeMode: Filesystem"
     elif modes := sorted(set(claim.spec.access_modes) - _LOCAL_MODES):
@@ -161,6 +206,8 @@ def _local(claim: PersistentVolumeClaim, storage_class: StorageClass, node: Node
         )
     elif not node.metadata.annotations.get(VOLUMES_DIR):
         return Unselect(f"the node {node.name} offers no local volumes (it lacks the annotation {VOLUMES_DIR})")
+    elif (left := room(node, world.volumes)) is not None and asked(claim) > left:
+        return Unselect(f"the node {node.name} has no room: {_short(asked(claim), left)}")
     if problem or node is None:
         return Wait("ProvisioningFailed", problem, warning=True)
     name = f"pvc-{claim.metadata.uid}"

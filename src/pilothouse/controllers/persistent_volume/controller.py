@@ -10,10 +10,10 @@ from pilothouse.controllers.context import Context
 from pilothouse.controllers.persistent_volume.claims import (
     BIND_COMPLETED,
     BOUND_BY_CONTROLLER,
-    PROVISIONED_BY,
     Bind,
     Lose,
     Provision,
+    Resize,
     SetClass,
     Step,
     Unselect,
@@ -32,7 +32,7 @@ from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.machinery.errors import AlreadyExists, NotFound
 from pilothouse.machinery.objects import Obj
 from pilothouse.reconcile.queue import KeyedQueue, work
-from pilothouse.reconcile.volumes import SELECTED_NODE, claims
+from pilothouse.reconcile.volumes import PROVISIONED_BY, SELECTED_NODE, claims
 
 NAME = "persistent-volume-binder"
 _HOSTNAME = "kubernetes.io/hostname"
@@ -146,6 +146,8 @@ class Controller:
                 message = f"Successfully provisioned volume {name}"
                 events.event(claim, "Normal", "ProvisioningSucceeded", message)
                 await self._bind(claim, volume)
+            case Resize(volume=volume, storage=storage):
+                await self._resize(claim, volume, storage)
             case SetClass(name=name):
                 await self._patch_claim(claim, {"spec": {"storageClassName": name}})
             case Lose(message=message):
@@ -166,6 +168,14 @@ class Controller:
         with contextlib.suppress(AlreadyExists):
             await self._client.create_tree(PersistentVolume.resource, tree)
         return await self._client.get(PersistentVolume, name)
+
+    async def _resize(self, claim: PersistentVolumeClaim, volume: PersistentVolume, storage: str) -> None:
+        meta = volume.metadata
+        patch: Obj = {"metadata": {"uid": meta.uid, "resourceVersion": meta.resource_version}}
+        patch["spec"] = {"capacity": {"storage": storage}}
+        volume = await self._client.patch(PersistentVolume, volume.name, None, patch)
+        await self._write_status(claim, {"capacity": volume.spec.capacity})
+        self._context.events.event(claim, "Normal", "VolumeResizeSuccessful", "Resize volume succeeded")
 
     async def _bind(self, claim: PersistentVolumeClaim, volume: PersistentVolume) -> None:
         ref = volume.spec.claim_ref

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Collection
 from dataclasses import dataclass
 
-from pilothouse.controllers.persistent_volume.claims import LOCAL_FINALIZER, PROVISIONED_BY, PV_PROTECTION
+from pilothouse.controllers.persistent_volume.claims import LOCAL_FINALIZER, PV_PROTECTION
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
-from pilothouse.reconcile.volumes import LOCAL_PROVISIONER
+from pilothouse.reconcile.volumes import LOCAL_PROVISIONER, PROVISIONED_BY
 
 _HOSTNAME = "kubernetes.io/hostname"
 

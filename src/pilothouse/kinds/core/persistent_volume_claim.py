@@ -16,6 +16,7 @@ from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Condition, LabelSelector, Object, View
 from pilothouse.machinery.objects import Obj, Resource
+from pilothouse.machinery.quantity import to_bytes
 
 
 class TypedLocalObjectReference(View):
@@ -71,18 +72,45 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
         check_claim_spec(spec, "spec", problems)
     elif spec != (before := section(old, "spec")):
         _check_update(spec, before, problems)
+        _check_size(obj, old, problems)
 
 
 def _check_update(spec: Obj, old: Obj, problems: Problems) -> None:
     changed = changed_fields(spec, old)
     wrong = [f"spec.{key}" for key in changed if key not in _MAY_BE_SET_ONCE or old.get(key)]
-    if "spec.resources" in wrong:
+    if "spec.resources" in wrong and _without_storage(spec) == _without_storage(old):
         wrong.remove("spec.resources")
-        problems.forbidden(
-            "spec.resources.requests", "claims cannot be resized by Pilothouse; make a new claim and copy the data"
-        )
     if wrong:
-        problems.forbidden("spec", f"spec is immutable after creation\nchanged here: {', '.join(wrong)}")
+        problems.forbidden(
+            "spec",
+            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims"
+            f"\nchanged here: {', '.join(wrong)}",
+        )
+
+
+def _without_storage(spec: Obj) -> Obj:
+    resources = section(spec, "resources")
+    requests = {key: value for key, value in section(resources, "requests").items() if key != "storage"}
+    return {**resources, "requests": requests}
+
+
+def _check_size(obj: Obj, old: Obj, problems: Problems) -> None:
+    """Source: `ValidatePersistentVolumeClaimUpdate`: a bound claim may ask for more, and go back to what it has."""
+    size, before = _requested(obj), _requested(old)
+    status = section(old, "status")
+    if size == before:
+        return
+    if status.get("phase") != "Bound":
+        problems.forbidden("spec", "spec is immutable after creation except resources.requests for bound claims")
+    elif size < to_bytes(section(status, "capacity").get("storage") or "0"):
+        problems.forbidden("spec.resources.requests.storage", "field can not be less than status.capacity")
+
+
+def _requested(claim: Obj) -> int:
+    try:
+        return to_bytes(section(section(section(claim, "spec"), "resources"), "requests").get("storage") or "0")
+    except ValueError:
+        return 0
 
 
 def _bound(key: str, obj: Obj) -> str:

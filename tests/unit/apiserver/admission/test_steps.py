@@ -244,3 +244,18 @@ async def test_external_addresses_of_no_node_are_named(world: Objects) -> None:
     warnings = (await admit(world, Service.resource, {"spec": spec})).warnings
     assert len(warnings) == 1
     assert warnings[0].startswith("spec.externalIPs[1]: 203.0.113.9 is not in the status of any node")
+
+
+async def test_a_claim_grows_only_if_its_class_allows_it(world: Objects) -> None:
+    def sized(amount: str) -> Obj:
+        spec = {"resources": {"requests": {"storage": amount}}, "storageClassName": "local"}
+        return {"metadata": {"name": "data"}, "spec": spec, "status": {"phase": "Bound"}}
+
+    async def grow() -> None:
+        await admit(world, PersistentVolumeClaim.resource, sized("2Gi"), operation="UPDATE", old=sized("1Gi"))
+
+    world.put("storageclasses", "", "local", allowVolumeExpansion=True)
+    await grow()
+    world.put("storageclasses", "", "local")
+    with pytest.raises(Forbidden, match="the storageclass that provisions the pvc must support resize"):
+        await grow()
