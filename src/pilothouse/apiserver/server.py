@@ -16,18 +16,22 @@ import orjson
 from pilothouse.apiserver import refusals
 from pilothouse.apiserver.allocation.names import NameAllocator
 from pilothouse.apiserver.authorise import authorise
-from pilothouse.apiserver.call import JSON_HEADERS, Allocator, Backend, Call, Verb
+from pilothouse.apiserver.call import JSON_HEADERS, WRITE_RETRIES, Allocator, Backend, Call, Verb
 from pilothouse.apiserver.chain import Chain, ReviewResource
+from pilothouse.apiserver.conversion.converter import Converter
+from pilothouse.apiserver.conversion.store import NotConverted, WebhookStore
 from pilothouse.apiserver.converted import ConvertedStore, TwoVersions
 from pilothouse.apiserver.documents import Documents
 from pilothouse.apiserver.measures import Measures
 from pilothouse.apiserver.network_records.serve import NetworkRecords
 from pilothouse.apiserver.node_link import NodeLink
+from pilothouse.apiserver.reader import StoreReader
 from pilothouse.apiserver.resource_metrics.serve import ENTRIES as metrics_entries
 from pilothouse.apiserver.resource_metrics.serve import ResourceMetrics
 from pilothouse.apiserver.review import answer_review
 from pilothouse.apiserver.route import Route, parse
 from pilothouse.apiserver.served_kinds import ServedKinds
+from pilothouse.apiserver.service_link import ServiceLink
 from pilothouse.apiserver.snapshots import Snapshot
 from pilothouse.apiserver.subresources import subresource
 from pilothouse.apiserver.verbs.create import create
@@ -83,6 +87,8 @@ class ApiServer:
         served = ServedKinds(kinds, store)
         definitions = (CustomResourceDefinition.resource.group, CustomResourceDefinition.resource.plural)
         given = {**(allocators or {}), definitions: NameAllocator(store, kinds)}
+        self._link = ServiceLink(StoreReader(store))
+        self._converter = Converter(self._link)
         self._backend = Backend(store, chain, served, given, nodes)
         self._elsewhere = {
             kind.resource: replace(
@@ -100,6 +106,10 @@ class ApiServer:
         self._metrics = ResourceMetrics(store, nodes)
         self._documents = Documents(served, chain, self.measures, store, metrics_entries if nodes else (), snapshots)
         self._network = NetworkRecords(store, nodes)
+
+    async def close(self) -> None:
+        """Gives up the connections to other servers."""
+        await self._link.close()
 
     async def handle(self, request: Request) -> Response:
         """Answers a request; every failure is answered as a Status."""
@@ -139,7 +149,7 @@ class ApiServer:
         call = Call(request, route, user, kind, dict(reversed(request.query)))
         if isinstance(kind, CustomKind) and kind.warning:
             call.warnings.append(kind.warning)
-        response = await self._verb(call)(self._backend_for(kind), call)
+        response = await _carry_out(self._verb(call), self._backend_for(kind), call)
         if call.warnings:
             response.headers["warning"] = ", ".join(
                 f'299 - "{_quotable(text)}"' for text in dict.fromkeys(call.warnings)
@@ -149,6 +159,8 @@ class ApiServer:
     def _backend_for(self, kind: Kind) -> Backend:
         """What verbs work with: for some kinds, objects in another form than they are stored in."""
         if isinstance(kind, CustomKind):
+            if kind.conversion_webhook is not None:
+                return replace(self._backend, store=WebhookStore(self._backend.store, kind, self._converter))
             return replace(self._backend, store=ConvertedStore(self._backend.store, StoredVersion(kind)))
         return self._elsewhere.get(kind.resource, self._backend)
 
@@ -170,6 +182,17 @@ class ApiServer:
             if route.verb == "deletecollection":
                 raise refusals.method_not_allowed()
         return found
+
+
+async def _carry_out(verb: Verb, backend: Backend, call: Call) -> Response:
+    """Runs a verb; one that met objects in another version runs again when a webhook has converted them."""
+    for _ in range(WRITE_RETRIES):
+        try:
+            return await verb(backend, call)
+        except NotConverted as missing:
+            assert isinstance(backend.store, WebhookStore)
+            await backend.store.convert(missing.records)
+    raise refusals.conflict(call.resource, call.route.name)
 
 
 def _refusal(error: ApiError) -> Response:

@@ -107,6 +107,7 @@ async def control(config: Config) -> None:
             tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
     finally:
         await edge.close()
+        await api.close()
         await nodes.close()
         await findings.close()
         await store.close()

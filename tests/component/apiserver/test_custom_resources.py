@@ -187,6 +187,15 @@ async def test_several_versions_of_one_object(client: Client) -> None:
     assert group["preferredVersion"]["version"] == "v1"
 
 
+async def test_a_field_of_one_version_is_kept_and_not_shown_in_another(client: Client) -> None:
+    later = version("v2")
+    later["schema"] = schema(cronSpec={"type": "string"}, zone={"type": "string"})
+    await call(client, "POST", DEFINITIONS, definition(version("v1", storage=True), later))
+    await call(client, "POST", path("v2"), {**cron_tab(zone="UTC"), "apiVersion": f"{GROUP}/v2"})
+    assert "zone" not in (await call(client, "GET", path("v1", "mine")))["spec"]
+    assert (await call(client, "GET", path("v2", "mine")))["spec"]["zone"] == "UTC"
+
+
 async def test_a_watch_shows_the_version_it_asked_for(client: Client) -> None:
     await call(client, "POST", DEFINITIONS, definition(version("v1", storage=True), version("v1beta1")))
 

@@ -34,6 +34,7 @@ from pilothouse.machinery.structural_schema import ABSENT, Structural, apply_nod
 from pilothouse.machinery.structural_validate import ROOT, validate
 
 _VERSION = re.compile(r"v(\d{1,6})(?:(alpha|beta)(\d{1,6}))?")
+_NEVER = 2**63
 _RULES = b"x-kubernetes-validations"
 _META_KEYS = frozenset({"apiVersion", "kind", "metadata"})
 
@@ -60,7 +61,8 @@ _NOT_CHECKED = Cause(
 @dataclass(frozen=True, kw_only=True)
 class CustomKind(Kind):
     """`storage_version` is what objects are stored in; those written at revision `settled_since` or later in this
-    version are as its schema wants them, others are brought to it when they are read."""
+    version are as its schema wants them, others are brought to it when they are read. `defined_at` is the revision of
+    the definition it was made from."""
 
     singular_name: str = ""
     list_kind_name: str = ""
@@ -69,6 +71,8 @@ class CustomKind(Kind):
     selectable_paths: tuple[str, ...] = ()
     storage_version: str = ""
     settled_since: int = 0
+    defined_at: int = 0
+    conversion_webhook: Obj | None = None
     warning: str = ""
     strategic_merge: bool = False
     bare_finalizers: bool = True
@@ -173,8 +177,13 @@ def kinds_of(
         return []
     going = definition.metadata.deletion_timestamp is not None
     served = [version for version in definition.spec.versions if version.served or (going and version.storage)]
-    kinds = [_kind(definition, version, schemas[version.name], revision) for version in served]
-    return [replace(kind, check_rules=check_rules, slow=_RULES in bytes(kind.raw_schema)) for kind in kinds]
+    # What was written in a version with another schema may hold more than this one knows: it is looked at every time.
+    since = revision if len({bytes(schema) for schema in schemas.values()}) == 1 else _NEVER
+    kinds = [_kind(definition, version, schemas[version.name], since) for version in served]
+    return [
+        replace(kind, check_rules=check_rules, slow=_RULES in bytes(kind.raw_schema), defined_at=revision)
+        for kind in kinds
+    ]
 
 
 def _kind(
@@ -206,6 +215,7 @@ def _kind(
         selectable_paths=tuple(entry.json_path for entry in version.selectable_fields),
         storage_version=next((found.name for found in spec.versions if found.storage), version.name),
         settled_since=revision,
+        conversion_webhook=spec.conversion.webhook if spec.conversion.strategy == "Webhook" else None,
         warning=_warning(version, resource),
     )
 

@@ -1,0 +1,1 @@
+"""Custom resources converted between versions by a webhook."""

@@ -1,0 +1,142 @@
+"""The server's way to HTTPS servers it is told of: webhooks and aggregated APIs, in the cluster or outside."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import binascii
+import random
+import ssl
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TYPE_CHECKING, NamedTuple
+
+from pilothouse.apiserver.chain import ObjectReader
+from pilothouse.kinds.core.service import Service
+from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
+from pilothouse.machinery.errors import ServiceUnavailable
+from pilothouse.machinery.objects import Obj
+
+if TYPE_CHECKING:
+    import aiohttp
+
+CONNECT_SECONDS = 5.0
+LONGEST_ANSWER = 16 << 20
+"""Bytes of a webhook's answer."""
+
+
+class Target(NamedTuple):
+    """A server: where it is, the name its certificate must have, and who vouches for that (PEM, "" for the system's
+    authorities). `url` ends without a slash."""
+
+    url: str
+    server_name: str
+    authorities: str = ""
+    verified: bool = True
+
+
+class ServiceLink:
+    """Finds and calls servers. A Service is reached at one of its ready endpoints."""
+
+    def __init__(self, objects: ObjectReader) -> None:
+        self._objects = objects
+        self._session: aiohttp.ClientSession | None = None
+
+    def target(self, config: Obj) -> Target:
+        """The server of a webhook's `clientConfig`. Raises ServiceUnavailable, naming what is missing."""
+        authorities = _pem(config.get("caBundle") or "")
+        if config.get("url"):
+            return Target(config["url"].rstrip("/"), "", authorities)
+        service = config.get("service") or {}
+        namespace, name = service.get("namespace") or "", service.get("name") or ""
+        path = (service.get("path") or "").rstrip("/")
+        host, port = self.endpoint(namespace, name, service.get("port") or 443)
+        return Target(f"https://{host}:{port}{path}", f"{name}.{namespace}.svc", authorities)
+
+    def endpoint(self, namespace: str, name: str, port: int) -> tuple[str, int]:
+        """Host (in brackets if IPv6) and port of one ready endpoint. Raises ServiceUnavailable."""
+        service = self._objects.get(Service.resource, namespace, name)
+        if service is None:
+            raise ServiceUnavailable(f'service "{name}" not found in namespace "{namespace}"')
+        spec = service.get("spec") or {}
+        given = next((entry for entry in spec.get("ports") or () if entry.get("port") == port), None)
+        if given is None:
+            raise ServiceUnavailable(f'service "{namespace}/{name}" has no port {port}')
+        if spec.get("type") == "ExternalName":
+            return spec.get("externalName") or "", port
+        found = list(self._ready(namespace, name, given.get("name") or ""))
+        if not found:
+            raise ServiceUnavailable(f'no endpoints available for service "{name}" in namespace "{namespace}"')
+        return random.choice(found)
+
+    def _ready(self, namespace: str, name: str, port_name: str) -> Iterator[tuple[str, int]]:
+        for slice_ in self._objects.list(EndpointSlice.resource, namespace):
+            if (slice_["metadata"].get("labels") or {}).get("kubernetes.io/service-name") != name:
+                continue
+            port: int = next(
+                (p.get("port") or 0 for p in slice_.get("ports") or () if (p.get("name") or "") == port_name), 0
+            )
+            for endpoint in slice_.get("endpoints") or () if port else ():
+                if (endpoint.get("conditions") or {}).get("ready") is not False and endpoint.get("addresses"):
+                    address = endpoint["addresses"][0]
+                    yield f"[{address}]" if ":" in address else address, port
+
+    async def post(self, target: Target, body: bytes, seconds: float) -> bytes:
+        """The body of the answer to a JSON POST. Raises ServiceUnavailable (out of reach, another status, too late)."""
+        import aiohttp
+
+        try:
+            async with (
+                asyncio.timeout(seconds),
+                self.open().post(
+                    target.url,
+                    data=body,
+                    headers={"content-type": "application/json", "accept": "application/json"},
+                    ssl=context(target.authorities, target.verified),
+                    server_hostname=target.server_name or None,
+                    allow_redirects=False,
+                ) as reply,
+            ):
+                content = await reply.content.read(LONGEST_ANSWER)
+                if not reply.content.at_eof():
+                    raise ServiceUnavailable(f"{target.url}: the answer is longer than {LONGEST_ANSWER} bytes")
+        except (aiohttp.ClientError, OSError, ValueError) as error:
+            raise ServiceUnavailable(f"{target.url}: {error or type(error).__name__}") from error
+        if reply.status != 200:
+            raise ServiceUnavailable(f"{target.url}: the server answered {reply.status}")
+        return content
+
+    def open(self) -> aiohttp.ClientSession:
+        """The session all calls share, with its connections."""
+        import aiohttp
+
+        if self._session is None or self._session.closed:
+            timeout = aiohttp.ClientTimeout(total=None, sock_connect=CONNECT_SECONDS)
+            self._session = aiohttp.ClientSession(
+                connector=aiohttp.TCPConnector(limit=0), timeout=timeout, auto_decompress=False
+            )
+        return self._session
+
+    async def close(self) -> None:
+        if self._session is not None:
+            await self._session.close()
+
+
+@lru_cache(maxsize=64)
+def context(authorities: str, verified: bool) -> ssl.SSLContext:
+    """TLS that trusts these authorities only. Raises ServiceUnavailable when they are not PEM."""
+    try:
+        found = ssl.create_default_context(cadata=authorities or None)
+    except (ssl.SSLError, ValueError) as error:
+        raise ServiceUnavailable(f"the caBundle is not a PEM certificate: {error}") from error
+    if not verified:
+        found.check_hostname = False
+        found.verify_mode = ssl.CERT_NONE
+    return found
+
+
+def _pem(encoded: str) -> str:
+    try:
+        return base64.b64decode(encoded).decode("ascii")
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise ServiceUnavailable(f"the caBundle is not base64 of a PEM certificate: {error}") from error
