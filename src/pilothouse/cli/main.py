@@ -126,6 +126,19 @@ def logs(
     raise typer.Exit(run_logs(name, namespace, wanted, data_dir, kubeconfig))
 
 
+@app.command()
+def simulate(
+    files: Annotated[list[str] | None, typer.Argument(metavar="FILE…|-", help="A Simulation, and workloads.")] = None,
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="For objects that name none.")] = "default",
+    timeout: Annotated[float, typer.Option(help="Seconds after which it ends in any case.")] = 300.0,
+    output: options.Output = None,
+) -> None:
+    """Tries workloads on a cluster of virtual nodes: placements, utilisation, what does not fit. No engine, no root."""
+    from pilothouse.cli.simulate import run_simulate
+
+    raise typer.Exit(run_simulate(files or [], namespace, timeout, output))
+
+
 @app.command("explain-schedule")
 def explain_schedule(
     pod: Annotated[str, typer.Argument(metavar="POD", help="A pod, placed or waiting.")],
