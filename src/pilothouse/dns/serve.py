@@ -10,11 +10,13 @@ from __future__ import annotations
 import contextlib
 import socket
 import struct
+import time
 from collections.abc import Callable
 
 from pilothouse.dns import message
 from pilothouse.dns.loop import READ, WRITE, Loop, Timer
 from pilothouse.dns.message import BadMessage, Query, Record
+from pilothouse.dns.metrics import Metrics
 from pilothouse.dns.records import TTL, Records
 from pilothouse.dns.upstream import Upstream
 
@@ -30,9 +32,10 @@ Reply = Callable[[bytes], None]
 class Answerer:
     """From a query to its answer, at once or later."""
 
-    def __init__(self, records: Records, upstream: Upstream) -> None:
+    def __init__(self, records: Records, upstream: Upstream, metrics: Metrics) -> None:
         self._records = records
         self._upstream = upstream
+        self._metrics = metrics
 
     def answer(self, wire: bytes, reply: Reply, *, tcp: bool) -> None:
         """Calls `reply` with the answer to the query in `wire`, once; not at all for what is no query."""
@@ -42,7 +45,13 @@ class Answerer:
             if error.code >= 0:
                 reply(message.refusal(wire, error.code))
             return
-        limited = reply if tcp else _limited(query, reply)
+        self._metrics.asked(query.type, tcp=tcp)
+        began = time.monotonic()
+
+        def limited(found: bytes) -> None:
+            self._metrics.answered(found, time.monotonic() - began)
+            reply(found if tcp else message.fit(query, found))
+
         if query.cls != message.IN:
             limited(message.response(query, message.REFUSED, authoritative=False))
         elif self._records.zone_of(query.name) is None:
@@ -66,10 +75,6 @@ class Answerer:
 
         target = _question(query, found.outside)
         self._upstream.ask(target, finish, tcp=tcp)
-
-
-def _limited(query: Query, reply: Reply) -> Reply:
-    return lambda wire: reply(message.fit(query, wire))
 
 
 def _failure(query: Query) -> bytes:

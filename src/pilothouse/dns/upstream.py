@@ -17,6 +17,7 @@ from pilothouse.dns import message
 from pilothouse.dns.cache import Cache, adapted
 from pilothouse.dns.loop import READ, WRITE, Loop, Timer
 from pilothouse.dns.message import BadMessage, Query
+from pilothouse.dns.metrics import Metrics
 
 _ATTEMPT_SECONDS = 0.8
 _ATTEMPTS = 3
@@ -67,8 +68,9 @@ def parse_resolv_conf(text: str, own: set[Address]) -> list[Address]:
 class Upstream:
     """Asks other resolvers."""
 
-    def __init__(self, loop: Loop, resolvers: Resolvers) -> None:
+    def __init__(self, loop: Loop, resolvers: Resolvers, metrics: Metrics) -> None:
         self._loop = loop
+        self._metrics = metrics
         self._resolvers = resolvers
         self.cache = Cache(time.monotonic)
         self._under_way: dict[tuple[object, ...], _Attempt] = {}
@@ -77,8 +79,10 @@ class Upstream:
         """Answers from the cache at once, else when a resolver answered, or None after some 2.4 s."""
         cached = self.cache.get(query)
         if cached is not None:
+            self._metrics.cache_hits += 1
             reply(cached)
             return
+        self._metrics.cache_misses += 1
         key = (query.key, tcp)
         attempt = self._under_way.get(key)
         if attempt is not None:
@@ -89,6 +93,7 @@ class Upstream:
             reply(None)
             return
         turns = [addresses[turn % len(addresses)] for turn in range(max(_ATTEMPTS, len(addresses)))][:_ATTEMPTS]
+        self._metrics.forwards += 1
         attempt = self._under_way[key] = _Attempt(self._loop, query, turns, tcp, lambda wire: self._done(key, wire))
         attempt.waiting.append((query, reply))
         attempt.start()
@@ -97,6 +102,8 @@ class Upstream:
         attempt = self._under_way.pop(key)
         if wire is not None:
             self.cache.put(attempt.query, wire)
+        else:
+            self._metrics.forward_failures += 1
         for query, reply in attempt.waiting:
             reply(adapted(wire, query) if wire is not None else None)
 

@@ -8,8 +8,9 @@ import socket
 from ipaddress import IPv4Address
 from pathlib import Path
 
-from pilothouse.dns.intake import Intake, ZoneFile
+from pilothouse.dns.intake import Intake, ZoneFile, note
 from pilothouse.dns.loop import Loop
+from pilothouse.dns.metrics import PORT, Metrics, MetricsServer
 from pilothouse.dns.records import Records
 from pilothouse.dns.serve import Answerer, TcpServer, UdpServer
 from pilothouse.dns.upstream import Resolvers, Upstream
@@ -23,12 +24,18 @@ def main() -> None:
     loop = Loop()
     own = {(options.address, options.port)}
     records = Records(options.domain)
-    upstream = Upstream(loop, Resolvers([_endpoint(text) for text in options.upstream], own))
-    answerer = Answerer(records, upstream)
+    metrics = Metrics()
+    upstream = Upstream(loop, Resolvers([_endpoint(text) for text in options.upstream], own), metrics)
+    answerer = Answerer(records, upstream, metrics)
     zone_file = ZoneFile(loop, records, options.data_dir / "dns" / "zone.json")
     zone_file.load()
     UdpServer(loop, _socket(options.udp_fd, socket.SOCK_DGRAM, options.address, options.port), answerer)
     TcpServer(loop, _socket(options.tcp_fd, socket.SOCK_STREAM, options.address, options.port), answerer)
+    try:
+        sock = _socket(None, socket.SOCK_STREAM, options.address, options.metrics_port)
+        MetricsServer(loop, sock, lambda: metrics.text(len(upstream.cache), len(records.owners)))
+    except OSError as error:
+        note(f"no metrics at {options.address}:{options.metrics_port}: {error}")
     Intake(loop, records, options.data_dir / "run" / "dns.sock", zone_file)
     signal.signal(signal.SIGTERM, lambda *_: loop.stop())
     signal.signal(signal.SIGINT, lambda *_: loop.stop())
@@ -47,6 +54,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--data-dir", type=Path, required=True, help="the engine's data directory")
     parser.add_argument("--address", required=True, help="the cluster DNS address, to listen on")
     parser.add_argument("--port", type=int, default=53)
+    parser.add_argument("--metrics-port", type=int, default=PORT)
     parser.add_argument("--domain", default="cluster.local")
     parser.add_argument(
         "--upstream",

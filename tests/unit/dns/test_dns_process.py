@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -77,8 +78,10 @@ class Dns:
         udp.bind(("127.0.0.1", 0))
         self.port = udp.getsockname()[1]
         tcp = socket.create_server(("127.0.0.1", self.port))
+        self.metrics_port = _free_port()
         command = [sys.executable, "-m", "pilothouse.launch.dns", "--data-dir", str(data_dir), "--address", "127.0.0.1"]
         command += ["--udp-fd", str(udp.fileno()), "--tcp-fd", str(tcp.fileno())]
+        command += ["--metrics-port", str(self.metrics_port)]
         for address in upstream:
             command += ["--upstream", address]
         self.process = subprocess.Popen(command, pass_fds=(udp.fileno(), tcp.fileno()))
@@ -100,6 +103,11 @@ class Dns:
     def stop(self) -> None:
         self.process.terminate()
         assert self.process.wait(5) == 0
+
+
+def _free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as sock:
+        return int(sock.getsockname()[1])
 
 
 def until(condition: Callable[[], bool], seconds: float = 5) -> None:
@@ -234,6 +242,22 @@ def test_junk_does_no_harm(fed: Dns, junk: bytes) -> None:
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.sendto(junk, ("127.0.0.1", fed.port))
     assert fed.ask("web.shop.svc.cluster.local").header.rcode == 0
+
+
+def test_metrics_count_questions_and_answers(fed: Dns) -> None:
+    fed.ask("nothing.cluster.local")
+    fed.ask("www.example.org", "AAAA", tcp=True)
+    fed.ask("www.example.org", "AAAA", tcp=True)
+    opener = urllib.request.build_opener(urllib.request.ProxyHandler({}))
+    with opener.open(f"http://127.0.0.1:{fed.metrics_port}/metrics", timeout=5) as reply:
+        text = reply.read().decode()
+    assert 'pilothouse_dns_requests_total{proto="tcp",type="AAAA"} 2' in text
+    assert 'pilothouse_dns_responses_total{rcode="NXDOMAIN"} 1' in text
+    assert "pilothouse_dns_cache_hits_total 1\n" in text
+    assert "pilothouse_dns_forward_requests_total 1\n" in text
+    assert "pilothouse_dns_services 1\n" in text
+    count = next(line for line in text.splitlines() if line.startswith("pilothouse_dns_request_duration_seconds_count"))
+    assert int(count.split()[1]) >= 4
 
 
 def test_the_process_is_small(fed: Dns) -> None:
