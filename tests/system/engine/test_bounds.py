@@ -96,7 +96,7 @@ def test_ten_million_lines(engine: Machine, images: Images) -> None:
             with contextlib.suppress(FileNotFoundError):
                 sizes.append(path.stat().st_size)
         most = max(most, sum(sizes))
-        assert most < 400 << 20
+        assert most < 250 << 20
         newest = next(folder.glob("default_ten_*/main/0.log"), None)
         return newest is not None and newest.read_bytes()[-100:].endswith(b"F the end\n")
 

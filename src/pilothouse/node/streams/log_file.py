@@ -74,11 +74,52 @@ def _tail_offset(file: BinaryIO, count: int) -> int:
         window *= 4
 
 
+def _open_with_before(path: Path, tail_lines: int | None) -> list[_Lines]:
+    """The file, and before it the one set aside last, as far as it is needed: just after a rotation there is little in
+    the new one. Raises FileNotFoundError."""
+    current = _open(path, tail_lines)
+    aside = _set_aside(path, current.inode)
+    if aside is None:
+        return [current]
+    if tail_lines is None:
+        return [_open(aside, None), current]
+    missing = tail_lines - _count(current.file) if current.file.tell() == 0 else 0
+    return [_open(aside, missing), current] if missing > 0 else [current]
+
+
+def _set_aside(path: Path, but: int) -> Path | None:
+    """The newest file set aside and not compressed, unless it is the one with the inode `but`."""
+    newest = max((p for p in path.parent.glob(f"{path.name}.*") if p.suffix not in (".gz", ".tmp")), default=None)
+    try:
+        return newest if newest is not None and newest.stat().st_ino != but else None
+    except FileNotFoundError:
+        return None
+
+
+def _count(file: BinaryIO) -> int:
+    """Full lines of a file that is read from its beginning again."""
+    count = 0
+    while piece := file.read(_PIECE):
+        count += piece.count(b"\n")
+    file.seek(0)
+    return count
+
+
 async def read_log(path: Path, options: LogOptions) -> AsyncGenerator[bytes]:
     """What is in the file now. Raises FileNotFoundError."""
     chosen = LogFilter(options)
-    lines = await asyncio.to_thread(_open, path, options.tail_lines)
+    files = await asyncio.to_thread(_open_with_before, path, options.tail_lines)
     try:
+        async for output in _read(files, chosen):
+            yield output
+    finally:
+        for lines in files:
+            lines.file.close()
+
+
+async def _read(files: list[_Lines], chosen: LogFilter) -> AsyncGenerator[bytes]:
+    """What is in the files, one after another."""
+    for lines in files:
         while (piece := lines.read()) is not None and not chosen.exhausted:
             output = chosen.feed(piece)
             # Lets others in between two pieces, whatever the client's speed.
@@ -87,16 +128,16 @@ async def read_log(path: Path, options: LogOptions) -> AsyncGenerator[bytes]:
                 yield output
         if output := chosen.feed(lines.last()):
             yield output
-    finally:
-        lines.file.close()
 
 
 async def follow_log(path: Path, options: LogOptions, ended: asyncio.Future[None]) -> AsyncGenerator[bytes]:
     """What is in the file and what is added to it, until `ended` is done and all is read. Raises FileNotFoundError."""
     chosen = LogFilter(options)
     with inotify.DirectoryWatch(path.parent, _EVENTS) as watch:
-        lines = await asyncio.to_thread(_open, path, options.tail_lines)
+        *before, lines = await asyncio.to_thread(_open_with_before, path, options.tail_lines)
         try:
+            async for output in _read(before, chosen):
+                yield output
             while not chosen.exhausted:
                 piece = lines.read()
                 if piece is not None:
@@ -120,7 +161,8 @@ async def follow_log(path: Path, options: LogOptions, ended: asyncio.Future[None
             if output := chosen.feed(lines.last()):
                 yield output
         finally:
-            lines.file.close()
+            for opened in (*before, lines):
+                opened.file.close()
 
 
 def _rotated(path: Path, lines: _Lines) -> bool:

@@ -13,7 +13,7 @@ import logging
 import os
 import shutil
 import time
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -94,6 +94,9 @@ async def rotate(entry: RunningLog, reopen: Reopen, limits: RotationLimits, now:
     except BaseException:
         _put_back(aside, path)
         raise
+    for older in too_much(_sizes(path), limits.bytes * (limits.files - 1)):
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path.parent / older)
     await asyncio.to_thread(_compress_older, path, aside)
 
 
@@ -106,6 +109,24 @@ def to_remove(name: str, siblings: Iterable[str], keep: int) -> list[str]:
     """The files set aside earlier that must go so that `keep` of them are left, the newest."""
     rotated = sorted(sibling for sibling in siblings if sibling.startswith(name + "."))
     return rotated[: max(0, len(rotated) - max(0, keep))]
+
+
+def too_much(sizes: Mapping[str, int], most: int) -> list[str]:
+    """The oldest files set aside that go beyond `most` bytes; the newest always stays."""
+    total, chosen = 0, []
+    for number, (name, size) in enumerate(sorted(sizes.items(), reverse=True)):
+        total += size
+        if number and total > most:
+            chosen.append(name)
+    return chosen
+
+
+def _sizes(path: Path) -> dict[str, int]:
+    sizes = {}
+    for sibling in path.parent.glob(f"{path.name}.*"):
+        with contextlib.suppress(FileNotFoundError):
+            sizes[sibling.name] = sibling.stat().st_size
+    return sizes
 
 
 def _compress_older(path: Path, newest: Path) -> None:

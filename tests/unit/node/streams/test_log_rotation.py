@@ -6,8 +6,10 @@ from pathlib import Path
 
 import pytest
 
+from pilothouse.node.streams.log_file import read_log
+from pilothouse.node.streams.log_line import LogOptions
 from pilothouse.node.streams.process import process_of
-from pilothouse.node.streams.rotation import RotationLimits, RunningLog, look_after, rotate, to_remove
+from pilothouse.node.streams.rotation import RotationLimits, RunningLog, look_after, rotate, to_remove, too_much
 
 
 def names(directory: Path) -> list[str]:
@@ -74,3 +76,28 @@ def test_a_terminal_gets_a_terminals_name() -> None:
         "terminal": False,
     }
     assert process_of(container, ["sh"], terminal=True)["env"] == ["A=1", "TERM=xterm"]
+
+
+def test_a_flood_leaves_no_more_than_its_share() -> None:
+    """However large files have grown between two looks, together they keep to the limit; the newest stays."""
+    sizes = {"0.log.20260101-000003": 60, "0.log.20260101-000002": 30, "0.log.20260101-000001.gz": 5}
+    assert too_much(sizes, 100) == []
+    assert too_much(sizes, 80) == ["0.log.20260101-000002", "0.log.20260101-000001.gz"]
+    assert too_much({"0.log.20260101-000003": 600}, 80) == []
+
+
+async def test_reading_goes_back_over_a_rotation(tmp_path: Path) -> None:
+    def lines(first: int, last: int) -> str:
+        return "".join(f"2026-01-01T00:00:0{n}.0Z stdout F {n}\n" for n in range(first, last + 1))
+
+    log = tmp_path / "0.log"
+    log.write_text(lines(4, 5))
+    (tmp_path / "0.log.20260101-000001").write_text(lines(1, 3))
+
+    async def text(tail: int | None) -> str:
+        return b"".join([piece async for piece in read_log(log, LogOptions(tail_lines=tail))]).decode()
+
+    assert (await text(None)).split() == ["1", "2", "3", "4", "5"]
+    assert (await text(3)).split() == ["3", "4", "5"]
+    assert (await text(1)).split() == ["5"]
+    assert (await text(0)).split() == []
