@@ -58,14 +58,18 @@ class FakeRuntime(Runtime):
         self.calls: list[str] = []
         """Names of the calls so far, in order."""
         self.crash_at: int | None = None
+        self.crash_on = ""
+        """Crashes at the first call of this name instead."""
         self.crash_after_effect = False
+        self.ends: dict[str, int] = {}
+        """Exit codes of containers that end as soon as they are started, by container name."""
         self.crashed = False
         self._numbers = itertools.count(1)
         self._listeners: list[asyncio.Queue[RuntimeEvent]] = []
 
     def revive(self) -> None:
         """Lets calls through again, as for a new node process."""
-        self.crash_at, self.crashed = None, False
+        self.crash_at, self.crash_on, self.crashed = None, "", False
 
     def add_image(self, name: str) -> None:
         """Puts an image there, as if it had been pulled."""
@@ -108,7 +112,7 @@ class FakeRuntime(Runtime):
         if self.crashed:
             raise Crash(name)
         self.calls.append(name)
-        self.crashed = self.crash_at == len(self.calls)
+        self.crashed = self.crash_at == len(self.calls) or self.crash_on == name
         if self.crashed and not self.crash_after_effect:
             raise Crash(name)
         answer: Callable[[Any], Message] = getattr(self, f"_{name}")
@@ -195,6 +199,8 @@ class FakeRuntime(Runtime):
     def _StartContainer(self, request: cri.StartContainerRequest) -> cri.StartContainerResponse:
         status = self._container(request.container_id).status
         status.state, status.started_at = cri.CONTAINER_RUNNING, time.time_ns()
+        if status.metadata.name in self.ends:
+            self.end(request.container_id, self.ends[status.metadata.name])
         return cri.StartContainerResponse()
 
     def _StopContainer(self, request: cri.StopContainerRequest) -> cri.StopContainerResponse:
