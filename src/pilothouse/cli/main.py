@@ -19,6 +19,8 @@ app = typer.Typer(
 )
 node = typer.Typer(help="More machines: join one, make a token for one.", no_args_is_help=True)
 app.add_typer(node, name="node")
+exemption = typer.Typer(help="Accepted findings: ask, grant, deny, list.", no_args_is_help=True)
+app.add_typer(exemption, name="exemption")
 vulndb = typer.Typer(help="Vulnerability data for scans: bring it up to date, see how old it is.", no_args_is_help=True)
 app.add_typer(vulndb, name="vulndb")
 encryption = typer.Typer(help="The keys that seal Secrets in the database.", no_args_is_help=True)
@@ -299,6 +301,63 @@ def encryption_rotate(data_dir: options.DataDir = options.DATA_DIR) -> None:
     from pilothouse.cli.encryption import run_rotate
 
     run_rotate(data_dir)
+
+
+@exemption.command("request")
+def exemption_request(
+    finding: Annotated[str, typer.Argument(help="The finding's name, as `kubectl get findings` shows it.")],
+    reason: Annotated[str, typer.Option(help="Why it is accepted.")],
+    owner: Annotated[str, typer.Option(help="Who answers for it.")],
+    length: Annotated[str, typer.Option("--for", help="For how long: 30d, 12w …")] = "30d",
+    namespace: Annotated[str, typer.Option("--namespace", "-n")] = "default",
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """Asks that a finding be accepted for a while; somebody else must grant it."""
+    from pilothouse.cli.exemptions import run_request
+    from pilothouse.kinds.guard.exemption import ExemptionSpec
+
+    spec = ExemptionSpec(reason=reason, owner=owner)
+    raise typer.Exit(run_request(finding, namespace, spec, length, data_dir, kubeconfig))
+
+
+@exemption.command("approve")
+def exemption_approve(
+    name: str,
+    namespace: Annotated[str, typer.Option("--namespace", "-n")] = "default",
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """Grants an exemption that somebody else asked for."""
+    from pilothouse.cli.exemptions import run_decide
+
+    raise typer.Exit(run_decide(name, namespace, True, data_dir, kubeconfig))
+
+
+@exemption.command("deny")
+def exemption_deny(
+    name: str,
+    namespace: Annotated[str, typer.Option("--namespace", "-n")] = "default",
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """Denies an exemption."""
+    from pilothouse.cli.exemptions import run_decide
+
+    raise typer.Exit(run_decide(name, namespace, False, data_dir, kubeconfig))
+
+
+@exemption.command("list")
+def exemption_list(
+    namespace: Annotated[str | None, typer.Option("--namespace", "-n", help="Only this one (default: all).")] = None,
+    output: options.Output = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """What is accepted, by whom, until when."""
+    from pilothouse.cli.exemptions import run_list
+
+    raise typer.Exit(run_list(namespace, output, data_dir, kubeconfig))
 
 
 @node.command("join")

@@ -38,7 +38,7 @@ from pilothouse.kinds.core import (
 from pilothouse.kinds.discovery import endpoint_slice
 from pilothouse.kinds.events import event as events_event
 from pilothouse.kinds.flowcontrol import flow_schema, priority_level_configuration
-from pilothouse.kinds.guard import finding
+from pilothouse.kinds.guard import exemption, finding
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.networking import ingress, ingress_class, ip_address, network_policy, service_cidr
 from pilothouse.kinds.node import runtime_class
@@ -113,6 +113,7 @@ KINDS: tuple[Kind, ...] = (
     resource_claim.KIND,
     resource_claim_template.KIND,
     resource_slice.KIND,
+    exemption.KIND,
     finding.KIND,
 )
 

@@ -32,6 +32,7 @@ from pilothouse.controllers.certificates import controller as certificates
 from pilothouse.controllers.root_ca import controller as root_ca
 from pilothouse.controllers.start import INFORMERS, Controller, run_controllers
 from pilothouse.guard.findings.findings import Findings
+from pilothouse.guard.live.run import NAME as live_checks
 from pilothouse.guard.live.run import Live
 from pilothouse.kinds.catalogue import KINDS
 from pilothouse.kinds.guard.finding import FINDINGS
@@ -101,7 +102,7 @@ async def control(config: Config) -> None:
             tasks.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers))
             tasks.create_task(informers.run())
             tasks.create_task(findings.run())
-            tasks.create_task(guarded(findings, informers, config.path("owners.yaml")))
+            tasks.create_task(guarded(findings, client_for(live_checks), informers, config.path("owners.yaml")))
             tasks.create_task(keep_renewed(pki, context, nodes))
             tasks.create_task(api.measures.sample_lag())
             tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
@@ -113,12 +114,12 @@ async def control(config: Config) -> None:
         await store.close()
 
 
-async def guarded(findings: Findings, informers: SharedInformers, mapping: Path) -> None:
+async def guarded(findings: Findings, client: Client, informers: SharedInformers, mapping: Path) -> None:
     """Runs the live checks: when they fail that is logged, and they begin anew after a while."""
     live = Live(findings, mapping=mapping)
     while True:
         try:
-            await live.run(informers)
+            await live.run(client, informers)
         except Exception:
             log.exception("the live checks failed")
         await asyncio.sleep(_GUARD_RESTART_SECONDS)

@@ -13,6 +13,10 @@ def _text(description: str) -> dict[str, Any]:
     return {"type": "string", "description": description}
 
 
+def _texts(description: str) -> dict[str, Any]:
+    return {"type": "array", "items": _TEXT, "x-kubernetes-list-type": "set", "description": description}
+
+
 def _ref(name: str, description: str = "") -> dict[str, Any]:
     return {"$ref": f"#/$defs/{name}", "description": description}
 
@@ -54,6 +58,30 @@ def _kind(name: str, description: str, spec: str, *required: str) -> dict[str, d
 
 
 GUARD_DEFINITIONS: Final[dict[str, dict[str, Any]]] = {
+    **_kind("Exemption", "Exemption is a deviation from a rule, asked for by one and granted by another.", "Exemption"),
+    f"{_PREFIX}ExemptionSpec": _object(
+        "ExemptionSpec says what is accepted, why, who answers for it and until when.",
+        {
+            "rules": _texts("Ids of the rules it is about; * for all."),
+            "selector": _ref(_META + "LabelSelector", "Of which objects; of all when it is not given."),
+            "kinds": _texts("Of objects of these kinds; of all when none is given."),
+            "names": _texts("Of objects of these names, patterns as of a shell."),
+            "reason": _text("Why it is accepted."),
+            "owner": _text("Who answers for it."),
+            "expires": _text("When it ends: a time within a year, such as 2027-03-31T00:00:00Z."),
+            "requestedBy": _text("Who asked; written by the server."),
+        },
+    ),
+    f"{_PREFIX}ExemptionStatus": _object(
+        "ExemptionStatus says what was decided and how much it is used.",
+        {
+            "approval": _text("Approved or Denied, by somebody who did not ask; empty until decided."),
+            "decidedBy": _text("Who decided; written by the server."),
+            "decidedAt": _text("When it was decided."),
+            "used": {"type": "integer", "format": "int64", "description": "How many findings it accepts now."},
+            "lastUsed": _text("When it was last seen to accept one."),
+        },
+    ),
     **_kind("Finding", "Finding is one thing that is wrong, who owns it and since when.", "Finding"),
     f"{_PREFIX}FindingSpec": _object(
         "FindingSpec says what is wrong, where, why it matters and how it is mended.",

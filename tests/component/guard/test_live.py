@@ -48,11 +48,15 @@ class running:
     """Live checks that run."""
 
     def __init__(self, plane: ControlPlane, findings: Findings, folder: Path) -> None:
+        self._plane = plane
         self._informers = SharedInformers(plane.client())
         self._live = Live(findings, mapping=folder / "owners.yaml")
 
     async def __aenter__(self) -> Live:
-        self._tasks = [asyncio.create_task(self._informers.run()), asyncio.create_task(self._live.run(self._informers))]
+        self._tasks = [
+            asyncio.create_task(self._informers.run()),
+            asyncio.create_task(self._live.run(self._plane.client(), self._informers)),
+        ]
         return self._live
 
     async def __aexit__(self, *_: object) -> None:

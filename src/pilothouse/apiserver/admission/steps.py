@@ -10,6 +10,7 @@ from typing import Protocol
 from pilothouse.apiserver.admission.certificates import CertificateRequester, CertificateRights
 from pilothouse.apiserver.admission.claim_resize import ClaimResize
 from pilothouse.apiserver.admission.equivalent import Equivalents
+from pilothouse.apiserver.admission.exemptions import ExemptionRequester, ExemptionRights
 from pilothouse.apiserver.admission.external_addresses import ExternalAddresses
 from pilothouse.apiserver.admission.limit_ranger import LimitRanger
 from pilothouse.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
@@ -96,12 +97,14 @@ def standard_chain(store: Store, objects: ObjectReader, authorizer: Authorizer, 
         runtime_class,
         DefaultStorageClass(objects),
         CertificateRequester(),
+        ExemptionRequester(),
     ]
     validators: list[Validator] = [
         NodeRestriction(objects),
         PodSecurity(objects),
         Escalation(index, authorizer),
         CertificateRights(authorizer),
+        ExemptionRights(authorizer),
         ExternalAddresses(objects),
         ClaimResize(objects),
         priority,

@@ -159,6 +159,7 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule("create", "authorization.k8s.io", "subjectaccessreviews"),
         rule("get", "", "nodes"),
     ),
+    "live-checks": (rule("get patch", "guard.pilothouse.dev", "exemptions/status"),),
     "token-cleaner": (),
 }
 _NODE_CLIENT = "system:certificates.k8s.io:certificatesigningrequests:nodeclient"

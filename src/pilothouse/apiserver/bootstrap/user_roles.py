@@ -43,7 +43,7 @@ CLUSTER_ROLES = (
         rule(READ, "policy", "poddisruptionbudgets poddisruptionbudgets/status"),
         rule("get list", "metrics.k8s.io", "pods"),
         rule("list", "network.pilothouse.dev", "flows deniedflows"),
-        rule(READ, "guard.pilothouse.dev", "findings"),
+        rule(READ, "guard.pilothouse.dev", "findings exemptions"),
         labels={_AGGREGATE + "view": "true"},
     ),
     cluster_role(
@@ -58,6 +58,7 @@ CLUSTER_ROLES = (
         rule(f"{READ} {WRITE}", "coordination.k8s.io", "leases"),
         rule(WRITE, "networking.k8s.io", _NETWORK),
         rule(WRITE, "policy", "poddisruptionbudgets"),
+        rule(WRITE, "guard.pilothouse.dev", "exemptions"),
         labels={_AGGREGATE + "edit": "true"},
     ),
     cluster_role(
@@ -65,6 +66,11 @@ CLUSTER_ROLES = (
         rule("create", "authorization.k8s.io", "localsubjectaccessreviews"),
         rule(f"{READ} {WRITE}", "rbac.authorization.k8s.io", "roles rolebindings"),
         labels={_AGGREGATE + "admin": "true"},
+    ),
+    cluster_role(
+        "pilothouse:exemption-approver",
+        rule(f"{READ} approve", "guard.pilothouse.dev", "exemptions"),
+        rule("get patch update", "guard.pilothouse.dev", "exemptions/status"),
     ),
     cluster_role(
         "system:discovery",

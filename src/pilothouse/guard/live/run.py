@@ -11,17 +11,20 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+from pilothouse.client.client import Client
 from pilothouse.client.informer import Informer
 from pilothouse.client.shared import SharedInformers
+from pilothouse.guard.exemptions.watch import Exemptions
 from pilothouse.guard.finding import Finding, Ref
 from pilothouse.guard.findings.findings import Findings
-from pilothouse.guard.findings.model import Report
+from pilothouse.guard.findings.model import Report, home
 from pilothouse.guard.findings.owners import BadMapping, Entry, owner_of, parse_mapping
 from pilothouse.guard.judge import shipped_evaluator
 from pilothouse.guard.live.checks import SOURCE, LiveChecks
 from pilothouse.guard.live.documents import Whole, trimmed, whole_view
 from pilothouse.guard.live.kinds import checked_kinds
 from pilothouse.guard.live.world import Place, World
+from pilothouse.kinds.guard.exemption import Exemption
 from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.objects import Resource
 
@@ -31,7 +34,7 @@ NAME = "live-checks"
 _BATCH = 64
 _TAKEN_AT_ONCE = 16
 _RETRY_SECONDS = 5.0
-_MAPPING_SECONDS = 30.0
+_LOOK_SECONDS = 15.0
 
 
 class Owners:
@@ -79,29 +82,40 @@ class Live:
         self._incoming: dict[Place, bytes] = {}
         self._touched: set[str] = set()
         self._followed: list[Informer[Whole]] = []
+        self._exemptions: Exemptions | None = None
 
     def owner(self, ref: Ref) -> str:
         return self.owners(ref)
 
     def exemption(self, finding: Finding) -> str:
-        return ""
+        if self._exemptions is None:
+            return ""
+        known = self.world.known(finding.ref)
+        return self._exemptions.accepting(finding, home(finding.ref), known.labels if known else {})
 
-    async def run(self, informers: SharedInformers, resources: tuple[Resource, ...] | None = None) -> None:
-        """Runs until cancelled; may be run again."""
+    async def run(self, client: Client, informers: SharedInformers) -> None:
+        """Runs until cancelled; may be run again. `client` writes how much exemptions are used."""
         await asyncio.to_thread(shipped_evaluator)
         if not self._followed:
-            self._followed = [informers.of(whole_view(resource)) for resource in resources or checked_kinds()]
+            self._followed = [informers.of(whole_view(resource)) for resource in checked_kinds()]
             for informer in self._followed:
                 informer.subscribe(self._follower(informer.view.resource))
+            self._exemptions = Exemptions(informers.of(Exemption), self._touch)
+        await informers.synced(Exemption)
         for informer in self._followed:
             await informer.synced()
         await self._begin()
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._watch_mapping())
+            group.create_task(self._look_around(client))
             while True:
                 await self._woken.wait()
                 self._woken.clear()
                 await self.settle()
+
+    def _touch(self, namespace: str) -> None:
+        """Owners or exemptions of a namespace's findings may be others."""
+        self._touched.add(namespace)
+        self._woken.set()
 
     async def settle(self) -> None:
         """Judges until nothing is marked."""
@@ -157,9 +171,15 @@ class Live:
 
         return follow
 
-    async def _watch_mapping(self) -> None:
+    async def _look_around(self, client: Client) -> None:
+        """What time or a file changes, and no informer tells."""
         while True:
-            await asyncio.sleep(_MAPPING_SECONDS)
+            await asyncio.sleep(_LOOK_SECONDS)
+            if self._exemptions is not None:
+                try:
+                    await self._exemptions.look(client, self._findings)
+                except ApiError as error:
+                    log.warning("exemptions: %s", error.message)
             if self.owners.refresh():
                 for _, space in list(self.world.spaces):
                     self.checks.mark_owners(space)
