@@ -9,7 +9,7 @@ from pilothouse.apiserver.accept import JSON, media_types
 from pilothouse.apiserver.call import Call
 from pilothouse.client.wire import Request
 from pilothouse.kinds.kind import published_schema
-from pilothouse.machinery.errors import BadRequest, UnsupportedMediaType
+from pilothouse.machinery.errors import BadRequest, InternalError, UnsupportedMediaType
 from pilothouse.machinery.objects import Obj, Resource
 from pilothouse.machinery.schema import GroupVersionKind, Schema
 from pilothouse.machinery.strict_json import Decoded, strict_json
@@ -97,6 +97,20 @@ def in_shape(call: Call, resource: Resource, tree: Obj, duplicates: Sequence[str
                 for field in examination.unknown
             ]
     return examination.tree
+
+
+def reshape(call: Call, tree: Obj) -> None:
+    """Brings an object that something outside of this program rewrote into its schema's shape, in place, and fills in
+    its defaults. Raises InternalError for wrong types; unknown fields are dropped."""
+    examination = call.kind.examine(tree)
+    if examination.causes:
+        told = ", ".join(f"{cause.field}: {cause.message}" for cause in examination.causes)
+        raise InternalError(f"Internal error occurred: an admission webhook made an object that is none: {told}")
+    if examination.tree is not tree:
+        made = examination.tree
+        tree.clear()
+        tree.update(made)
+    call.kind.fill_in(tree)
 
 
 def read_shape(request: Request, resource: Resource) -> Obj:

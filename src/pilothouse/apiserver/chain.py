@@ -6,7 +6,7 @@ The API server is handed these as objects; who decides lives in the folders `aut
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -80,8 +80,9 @@ class AdmissionRequest:
     warnings: list[str] = field(default_factory=list)
     annotations: dict[str, str] = field(default_factory=dict)
     options: Obj | None = None
-    rewritten: bool = False
-    """Something outside of this program changed the object: defaults are to be filled in again."""
+    reshape: Callable[[Obj], None] | None = None
+    """Brings an object that something outside of this program rewrote into its kind's shape, in place, and fills in
+    its defaults. Raises `InternalError`."""
 
 
 class Admission(Protocol):
@@ -95,6 +96,9 @@ class Admission(Protocol):
 
     async def admit(self, request: AdmissionRequest) -> None:
         """One after the other, for what no kind has rules about."""
+
+    async def close(self) -> None:
+        """Ends connections and processes it holds."""
 
     def reserved(self, request: AdmissionRequest) -> AbstractAsyncContextManager[None]:
         """What is scarce is held for a write that passed everything else, until the context ends: by then it is stored

@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from pilothouse.apiserver import codec, refusals
+from pilothouse.apiserver.body import reshape
 from pilothouse.apiserver.call import WRITE_RETRIES, Backend, Call
 from pilothouse.apiserver.chain import AdmissionRequest
 from pilothouse.apiserver.deletion import is_final
@@ -84,10 +86,9 @@ async def _change_once(
         warnings=call.warnings,
         annotations=call.annotations,
         options=call.options("PatchOptions" if call.route.verb == "patch" else "UpdateOptions"),
+        reshape=partial(reshape, call),
     )
     await backend.chain.admission.mutate(request)
-    if request.rewritten:
-        kind.fill_in(new)
     aspect.prepare(kind, new, old)
     allocator = backend.allocators.get((call.resource.group, call.resource.plural))
     if allocator is None or aspect.subresource:

@@ -108,8 +108,9 @@ class ApiServer:
         self._network = NetworkRecords(store, nodes)
 
     async def close(self) -> None:
-        """Gives up the connections to other servers."""
+        """Gives up the connections to other servers, and the processes that judge for this one."""
         await self._link.close()
+        await self._chain.admission.close()
 
     async def handle(self, request: Request) -> Response:
         """Answers a request; every failure is answered as a Status."""

@@ -41,6 +41,9 @@ class AllowAll:
 
     mutate = validate = admit
 
+    async def close(self) -> None:
+        return None
+
     def reserved(self, request: AdmissionRequest) -> AbstractAsyncContextManager[None]:
         return nullcontext()
 

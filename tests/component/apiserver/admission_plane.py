@@ -49,6 +49,9 @@ class _Listening:
         await self._admission.admit(request)
         self.annotations = request.annotations
 
+    async def close(self) -> None:
+        await self._admission.close()
+
     def reserved(self, request: AdmissionRequest) -> AbstractAsyncContextManager[None]:
         return self._admission.reserved(request)
 

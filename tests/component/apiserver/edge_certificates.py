@@ -25,12 +25,13 @@ class Certificates:
         self.ca = self._write("ca.crt", ca.public_bytes(serialization.Encoding.PEM))
         self.server = self.issue("server", "127.0.0.1")
 
-    def issue(self, file: str, name: str, *groups: str) -> tuple[Path, Path]:
-        """Certificate and key files for a name."""
+    def issue(self, file: str, name: str, *groups: str, host: str = "") -> tuple[Path, Path]:
+        """Certificate and key files for a name; for 127.0.0.1, or a host of that name."""
         key = ec.generate_private_key(ec.SECP256R1())
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
         attributes += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
-        alternative = x509.SubjectAlternativeName([x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))])
+        loopback = x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))
+        alternative = x509.SubjectAlternativeName([x509.DNSName(host) if host else loopback])
         certificate = self._sign(x509.Name(attributes), key.public_key(), alternative)
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
@@ -40,10 +41,10 @@ class Certificates:
             self._write(f"{file}.key", pem),
         )
 
-    def server_context(self) -> ssl.SSLContext:
+    def server_context(self, host: str = "") -> ssl.SSLContext:
         """TLS that asks for a client certificate and takes none too."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-        context.load_cert_chain(*self.server)
+        context.load_cert_chain(*(self.issue(host, host, host=host) if host else self.server))
         context.load_verify_locations(self.ca)
         context.verify_mode = ssl.CERT_OPTIONAL
         return context

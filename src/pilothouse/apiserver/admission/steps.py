@@ -25,6 +25,8 @@ from pilothouse.apiserver.admission.runtime_class import RuntimeClassStep
 from pilothouse.apiserver.admission.service_account import ServiceAccountStep
 from pilothouse.apiserver.admission.storage_class import DefaultStorageClass
 from pilothouse.apiserver.admission.toleration_seconds import DefaultTolerationSeconds
+from pilothouse.apiserver.admission.webhooks.call import WebhookClient
+from pilothouse.apiserver.admission.webhooks.step import MutatingWebhooks, Reach, ValidatingWebhooks
 from pilothouse.apiserver.authorization.escalation import Escalation
 from pilothouse.apiserver.authorization.index import RbacIndex
 from pilothouse.apiserver.chain import AdmissionRequest, Authorizer, ObjectReader
@@ -52,15 +54,26 @@ class Reserver(Protocol):
         """Entering raises an `ApiError` to refuse."""
 
 
+class Closes(Protocol):
+    """Something that is to be closed at the end."""
+
+    async def close(self) -> None: ...
+
+
 class AdmissionChain:
     """The chain's `Admission`."""
 
     def __init__(
-        self, mutators: Sequence[Mutator], validators: Sequence[Validator], reservers: Sequence[Reserver] = ()
+        self,
+        mutators: Sequence[Mutator],
+        validators: Sequence[Validator],
+        reservers: Sequence[Reserver] = (),
+        closes: Sequence[Closes] = (),
     ) -> None:
         self._mutators = mutators
         self._validators = validators
         self._reservers = reservers
+        self._closes = closes
 
     async def mutate(self, request: AdmissionRequest) -> None:
         for mutator in self._mutators:
@@ -81,13 +94,18 @@ class AdmissionChain:
                 await stack.enter_async_context(reserver.reserved(request))
             yield
 
+    async def close(self) -> None:
+        for held in self._closes:
+            await held.close()
+
 
 def standard_chain(store: Store, objects: ObjectReader, authorizer: Authorizer, index: RbacIndex) -> AdmissionChain:
     """The steps every API server runs, in order. NamespaceLifecycle comes first: nothing else matters in a namespace
     that is going away. What users bring comes last: it sees what the others made of the object."""
     lifecycle, priority, runtime_class = NamespaceLifecycle(objects), Priority(objects), RuntimeClassStep(objects)
     limit_ranger = LimitRanger(objects)
-    equivalents = Equivalents(ServedKinds(KINDS, store))
+    equivalents, worker = Equivalents(ServedKinds(KINDS, store)), WorkerLink()
+    webhooks = Reach(objects, authorizer, equivalents, worker, WebhookClient(objects))
     mutators: list[Mutator] = [
         lifecycle,
         limit_ranger,
@@ -99,6 +117,7 @@ def standard_chain(store: Store, objects: ObjectReader, authorizer: Authorizer, 
         CertificateRequester(),
         ExemptionRequester(),
     ]
+    mutators.append(MutatingWebhooks(webhooks, tuple(mutators)))
     validators: list[Validator] = [
         NodeRestriction(objects),
         PodSecurity(objects),
@@ -110,6 +129,7 @@ def standard_chain(store: Store, objects: ObjectReader, authorizer: Authorizer, 
         priority,
         limit_ranger,
         CompiledExpressions(),
-        ValidatingPolicies(objects, authorizer, equivalents, WorkerLink()),
+        ValidatingPolicies(objects, authorizer, equivalents, worker),
+        ValidatingWebhooks(webhooks),
     ]
-    return AdmissionChain(mutators, validators, [ResourceQuotaStep(store)])
+    return AdmissionChain(mutators, validators, [ResourceQuotaStep(store)], [worker, webhooks.client])

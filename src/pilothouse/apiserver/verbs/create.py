@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import uuid
+from functools import partial
 
 from pilothouse.apiserver import codec, refusals
-from pilothouse.apiserver.body import read_object
+from pilothouse.apiserver.body import read_object, reshape
 from pilothouse.apiserver.call import Backend, Call
 from pilothouse.apiserver.chain import AdmissionRequest
 from pilothouse.apiserver.ownership import Manager, owned, updating
@@ -47,6 +48,7 @@ async def create_object(backend: Backend, call: Call, obj: Obj, manager: Manager
         warnings=call.warnings,
         annotations=call.annotations,
         options=call.options("CreateOptions"),
+        reshape=partial(reshape, call),
     )
     await backend.chain.admission.mutate(request)
     kind.fill_in(obj)

@@ -1,14 +1,10 @@
 """Judges writes by the ValidatingAdmissionPolicies that are bound.
 
 Source of order, actions and messages: Kubernetes' `policy/validating/dispatcher.go`.
-
-A policy is judged in this process for a few milliseconds; what takes longer is judged anew in a process of its own,
-with upstream's limits. Both are the same function of the same values, so where it is judged does not show.
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -17,22 +13,17 @@ import orjson
 from pilothouse.apiserver import refusals
 from pilothouse.apiserver.admission.equivalent import Equivalents
 from pilothouse.apiserver.admission.exempt import exempt
-from pilothouse.apiserver.admission.policies.authorizer import answer
 from pilothouse.apiserver.admission.policies.hooks import Hook, Hooks
 from pilothouse.apiserver.admission.policies.link import WorkerLink
 from pilothouse.apiserver.admission.policies.params import ConfigurationError, collect
+from pilothouse.apiserver.admission.policies.turn import Turn
 from pilothouse.apiserver.admission.targets import Targets
 from pilothouse.apiserver.chain import AdmissionRequest, Authorizer, ObjectReader
 from pilothouse.machinery.errors import ApiError, Cause, Forbidden, Invalid, TooLarge, Unauthorized
 from pilothouse.machinery.objects import Obj
 from pilothouse.policy.admission.judge import Broken, Result
 from pilothouse.policy.admission.target import Target, any_rule, selected
-from pilothouse.policy.admission.variables import Inputs
-from pilothouse.policy.cel.errors import TimeExceeded
-from pilothouse.policy.cel.library.authorizer import Answer, Question, Unanswered
 
-_SECONDS_HERE = 0.02
-"""What all policies together may take of the event loop for one request."""
 _FAILURE_KEY = "validation.policy.admission.k8s.io/validation_failure"
 _ERRORS: dict[str, type[ApiError]] = {
     "Forbidden": Forbidden,
@@ -50,28 +41,12 @@ class _Denied(NamedTuple):
 
 
 class _Asked:
-    """One request's turn with the policies: time left here, and what the authoriser said."""
+    """One request's way through the policies."""
 
-    def __init__(self, targets: Targets) -> None:
+    def __init__(self, targets: Targets, turn: Turn) -> None:
         self.targets = targets
-        self.answers: dict[Question, Answer] = {}
+        self.turn = turn
         self.denied: list[_Denied] = []
-        self._left = _SECONDS_HERE
-
-    def decide(self, question: Question) -> Answer:
-        if question not in self.answers:
-            raise Unanswered(question)
-        return self.answers[question]
-
-    def judge_here(self, hook: Hook, inputs: Inputs) -> Result | None:
-        """Raises TimeExceeded, Unanswered."""
-        if self._left <= 0:
-            raise TimeExceeded("no time left")
-        started = time.monotonic()
-        try:
-            return hook.compiled.judge(inputs, self.decide, self._left)
-        finally:
-            self._left -= time.monotonic() - started
 
 
 class ValidatingPolicies:
@@ -90,7 +65,8 @@ class ValidatingPolicies:
         hooks = self._hooks.current()
         if not hooks or exempt(request):
             return
-        asked = _Asked(Targets(request, self._objects, self._equivalents))
+        turn = Turn(request.user, self._authorizer, self._worker)
+        asked = _Asked(Targets(request, self._objects, self._equivalents), turn)
         for hook in hooks:
             await self._ask(hook, asked)
         if asked.denied:
@@ -133,24 +109,9 @@ class ValidatingPolicies:
                 asked.denied.append(_Denied(hook.name, name, f"failed to configure binding: {error}"))
             return
         for params in found:
-            result = await self._judge(hook, asked.targets.inputs(target, params), asked)
+            result = await asked.turn.judge(hook.policy, hook.compiled, asked.targets.inputs(target, params))
             if result is not None:
                 self._act(hook, binding, result, asked)
-
-    async def _judge(self, hook: Hook, inputs: Inputs, asked: _Asked) -> Result | None:
-        here = True
-        while True:
-            try:
-                if here:
-                    return asked.judge_here(hook, inputs)
-                return await self._worker.judge(hook.policy, inputs, asked.answers)
-            except Unanswered as error:
-                user = asked.targets.request.user
-                asked.answers[error.question] = await answer(self._authorizer, user, error.question)
-            except TimeExceeded as error:
-                if not here:
-                    return Result((Broken(0, str(error), error=True),))
-                here = False
 
     def _act(self, hook: Hook, binding: Obj, result: Result, asked: _Asked) -> None:
         """Carries out the binding's actions for what broke."""
