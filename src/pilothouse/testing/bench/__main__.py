@@ -1,4 +1,4 @@
-"""`scripts/bench up|check|findings`: measures the engine, the checks, or findings; prints figures with their aims."""
+"""`scripts/bench up|check|findings|network`: measures a part; prints figures with their aims."""
 
 from __future__ import annotations
 
@@ -21,6 +21,7 @@ from pilothouse.testing.bench import measure
 from pilothouse.testing.bench.check import check_figures
 from pilothouse.testing.bench.findings import findings_figures
 from pilothouse.testing.bench.host import BenchError, Host, own_network, write_registry_settings
+from pilothouse.testing.bench.network import network_figures
 from pilothouse.testing.bench.report import Figure, show
 from pilothouse.testing.images import ImageError, Recipe, build, push
 
@@ -31,13 +32,14 @@ _PARTS = ("starts", "idle", "one", "many", "reading")
 def main() -> None:
     """Reads the options, measures, prints."""
     parser = argparse.ArgumentParser(prog="scripts/bench")
-    parser.add_argument("what", choices=["up", "check", "findings"], help="the engine, the checks, findings")
+    parser.add_argument("what", choices=["up", "check", "findings", "network"], help="what of it")
     parser.add_argument("-o", "--output", choices=["json"], help="for programs")
     parser.add_argument("--only", choices=_PARTS, action="append", help="a part of it; may be repeated")
     parser.add_argument("--starts", type=int, default=5, metavar="N", help="how often it is started (default 5)")
     parser.add_argument("--idle", type=float, default=60.0, metavar="SECONDS", help="how long it idles (default 60)")
     parser.add_argument("--pods", type=int, default=50, metavar="N", help="pods at once (default 50)")
     parser.add_argument("--turns", type=int, default=15, metavar="N", help="single pods of each kind (default 15)")
+    parser.add_argument("--seconds", type=float, default=5.0, metavar="N", help="each run of wrk (default 5)")
     options = parser.parse_args()
     if options.what == "check":
         _show(check_figures(), options.output)
@@ -46,7 +48,7 @@ def main() -> None:
     if os.geteuid() != 0:
         sys.exit("error: run as root (it makes network namespaces and containers): sudo scripts/bench up")
     try:
-        figures = _up(options)
+        figures = network_figures(options.seconds, 3, _say) if options.what == "network" else _up(options)
     except (BenchError, ImageError) as error:
         sys.exit(f"error: {error}")
     _show(figures, options.output)
