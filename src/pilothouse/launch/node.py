@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import asyncio
 import logging
+import signal
 import sys
 from ipaddress import IPv4Network
 from pathlib import Path
@@ -19,6 +20,7 @@ from pilothouse.launch.containerd import import_pause_image, runtime_binaries
 from pilothouse.launch.network import network_config
 from pilothouse.launch.notify import notify
 from pilothouse.launch.pause import IMAGE
+from pilothouse.launch.shutdown import DONE
 from pilothouse.linux.host import Host, detect
 from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.quantity import to_bytes
@@ -79,10 +81,20 @@ async def node(config: Config) -> None:
             tasks.create_task(worker.run())
             tasks.create_task(serve_api(config, identity, transport, client, worker, network))
             tasks.create_task(feed.run())
+            tasks.create_task(await_shutdown(worker, config))
             tasks.create_task(tell_ready(worker, config))
             tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
     finally:
         await client.close()
+
+
+async def await_shutdown(worker: Node, config: Config) -> None:
+    """On SIGUSR1 the machine goes down: pods are ended, and D/run says when that is done."""
+    asked = asyncio.Event()
+    asyncio.get_running_loop().add_signal_handler(signal.SIGUSR1, asked.set)
+    await asked.wait()
+    await worker.shut_down()
+    config.path("run", DONE).touch()
 
 
 async def own_identity(config: Config) -> Identity:

@@ -22,6 +22,8 @@ Wants=network-online.target
 
 [Service]
 ExecStart={python} -m pilothouse.launch.supervisor --data-dir {data_dir}
+ExecStop={python} -m pilothouse.launch.shutdown --data-dir {data_dir}
+TimeoutStopSec={seconds:.0f}
 StandardOutput=append:{data_dir}/logs/supervisor.log
 StandardError=inherit
 Restart=always
@@ -44,7 +46,9 @@ def supervisor_command(config: Config) -> list[str]:
 
 def unit_text(config: Config) -> str:
     """The systemd unit for this data directory."""
-    return _UNIT_TEXT.format(python=sys.executable, data_dir=config.data_dir)
+    return _UNIT_TEXT.format(
+        python=sys.executable, data_dir=config.data_dir, seconds=config.node.shutdown_grace_period + 90
+    )
 
 
 def start_in_background(config: Config, systemd: bool, say: Callable[[str], None], seconds: float = 120.0) -> None:

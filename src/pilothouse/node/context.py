@@ -91,6 +91,8 @@ class Context:
     memory_capacity: int
     host_resolver: Resolver
     allocatable: dict[str, str]
+    shutting_down: asyncio.Event
+    """Set once the machine goes down: no pod is taken any more."""
     pressure: set[str]
     """The conditions of pressure that hold: MemoryPressure, DiskPressure, PIDPressure."""
 

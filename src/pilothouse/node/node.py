@@ -13,7 +13,7 @@ from pilothouse.client.informer import Informer
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
 from pilothouse.linux.cgroups import Cgroups
-from pilothouse.node import adopt, capacity
+from pilothouse.node import adopt, capacity, shutdown
 from pilothouse.node.config import NodeConfig
 from pilothouse.node.context import Context, PodStarting, Tasks
 from pilothouse.node.cri import Runtime
@@ -88,15 +88,25 @@ class Node:
             memory_capacity=memory,
             host_resolver=config.host_resolver or _host_resolver(),
             allocatable={},
+            shutting_down=asyncio.Event(),
             pressure=set(),
         )
         self._pods = Pods(self._context, self._reporter)
         self._sweeper = Sweeper(self._context)
         self._reclaimer = Reclaimer(client, config.volumes_dir, config.name)
-        self.registration = Registration(config, client, self.runtime, self._context.pressure)
+        self.registration = Registration(
+            config, client, self.runtime, self._context.pressure, self._context.shutting_down
+        )
         pods_limits = capacity.pods_limits(config.settings)
         observer = Observer(config.layout, config.cgroup_root, config.images_dir, pods_limits.memory_bytes)
         self._evictor = Evictor(self._context, observer, self._sweeper.win_back, self.registration.look_again)
+
+    async def shut_down(self) -> None:
+        """The machine goes down: ends all pods within the configured grace, and says so."""
+        self._context.shutting_down.set()
+        self.registration.look_again()
+        await shutdown.end_all(self._context)
+        await self._reporter.told()
 
     @property
     def informer(self) -> Informer[Pod]:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.machinery.objects import parse_timestamp
-from pilothouse.node import adopt, ending, exits, pulling, sandbox, starting, stopping
+from pilothouse.node import adopt, ending, exits, pulling, sandbox, shutdown, starting, stopping
 from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeAway, RuntimeFailure
 from pilothouse.node.eviction import admit
@@ -169,6 +169,8 @@ class Pods:
         """Whether the node has no room for a pod that is new to it; what runs already goes on."""
         if state.ended or state.sandbox is not None or state.containers or pod.metadata.deletion_timestamp is not None:
             return None
+        if self._context.shutting_down.is_set():
+            return shutdown.REJECTED
         others = [
             other.pod
             for other in self._context.pods

@@ -44,6 +44,7 @@ _PRESSURES = {
     ),
 }
 """Reason and message of each condition when all is well, and when it is not; upstream's words."""
+NOT_READY = "node is shutting down"
 VOLUMES_DIR = "pilothouse.io/volumes-dir"
 VOLUMES_CAPACITY = "pilothouse.io/volumes-capacity"
 
@@ -67,8 +68,16 @@ def pause(looks: int, failures: int) -> float:
 class Registration:
     """Keeps the Node object and its lease."""
 
-    def __init__(self, config: NodeConfig, client: Client, runtime: Runtime, pressure: Collection[str] = ()) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        client: Client,
+        runtime: Runtime,
+        pressure: Collection[str] = (),
+        shutting_down: asyncio.Event | None = None,
+    ) -> None:
         """`pressure` holds, at any time, the conditions of pressure that are true."""
+        self._shutting_down = shutting_down
         self._config = config
         self._client = client
         self._runtime = runtime
@@ -196,6 +205,8 @@ class Registration:
                 "KubeletNotReady",
                 f"the container runtime at {self._runtime.socket} does not answer: {error.message}",
             )
+        if self._shutting_down is not None and self._shutting_down.is_set():
+            return Readiness(False, "KubeletNotReady", NOT_READY)
         bad = [f"{c.type}: {c.message or c.reason}" for c in status.status.conditions if not c.status]
         if bad:
             return Readiness(False, "KubeletNotReady", f"container runtime is not ready: {'; '.join(bad)}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
 
 from pilothouse.client.client import Client
@@ -14,6 +15,7 @@ from pilothouse.node.status import difference, pod_status
 from pilothouse.reconcile.queue import Backoff, KeyedQueue, work
 
 _WORKERS = 4
+_LOOK = 0.05
 _BACKOFF = Backoff(first=0.1, most=10.0)
 
 
@@ -36,6 +38,14 @@ class Reporter:
 
     async def run(self) -> None:
         await work("pod status", self._queue, self._report, workers=_WORKERS, backoff=_BACKOFF)
+
+    async def told(self, seconds: float = 5.0) -> None:
+        """Returns when all that is waiting to be sent was sent, or after some seconds."""
+        deadline = time.monotonic() + seconds
+        while not self._queue.idle:
+            if time.monotonic() > deadline:
+                return
+            await asyncio.sleep(_LOOK)
 
     async def _report(self, uid: str) -> None:
         state = self._pods.by_uid(uid)

@@ -25,6 +25,10 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     eviction_minimum_reclaim: dict[str, str] = {}
     eviction_pressure_transition_period: float = 300.0
     eviction_max_pod_grace_period: int = 0
+    shutdown_grace_period: float = 0.0
+    """Seconds pods have to end when the machine shuts down; 0 leaves them to start again after the boot."""
+    shutdown_grace_period_critical_pods: float = 0.0
+    """How many of them are kept for critical pods."""
     kube_reserved: dict[str, str] = {}
     system_reserved: dict[str, str] = {}
     max_pods: int = 110

@@ -9,6 +9,8 @@ import signal
 import pytest
 from node_cluster import Cluster
 
+from pilothouse.node.settings import Settings
+
 pytestmark = pytest.mark.system
 
 
@@ -114,3 +116,25 @@ async def test_a_power_cut(cluster: Cluster) -> None:
     await cluster.delete("back")
     leases = list((cluster.runtime.root / "cni" / "ipam" / "pilothouse").glob("10.*"))
     assert leases == [], "addresses are given back"
+
+
+async def test_the_machine_shuts_down(cluster: Cluster) -> None:
+    """Pods end within the grace and say why; no other is taken, and the next node lets them be."""
+    settings = Settings(shutdown_grace_period=20.0)
+    await cluster.stop_node()
+    node = cluster.start_node(settings=settings)
+    script = "trap 'sleep 0.2; exit 0' TERM; while sleep 0.1; do :; done"
+    await cluster.create("p", {"terminationGracePeriodSeconds": 10, "containers": [{"command": ["sh", "-c", script]}]})
+    await cluster.ready("p")
+    await node.shut_down()
+    pod = await cluster.phase("p", "Failed")
+    assert pod.status.reason == "Terminated"
+    assert pod.status.message == "Pod was terminated in response to imminent node shutdown."
+    assert pod.status.container_statuses[0].state.terminated.exit_code == 0
+    await cluster.create("late", {"containers": [{"command": ["sh", "-c", script]}]})
+    assert (await cluster.phase("late", "Failed")).status.reason == "NodeShutdown"
+    await cluster.stop_node()
+    cluster.start_node()
+    await cluster.create("after", {"containers": [{"command": ["sh", "-c", script]}]})
+    await cluster.ready("after")
+    assert (await cluster.pod("p")).status.reason == "Terminated"

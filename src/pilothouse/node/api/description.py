@@ -9,7 +9,14 @@ from pilothouse.machinery.objects import Obj
 from pilothouse.node.api.lookup import PodLookup
 from pilothouse.node.settings import Settings
 
-_SECONDS = frozenset({"eviction_pressure_transition_period", "image_minimum_gc_age"})
+_SECONDS = frozenset(
+    {
+        "eviction_pressure_transition_period",
+        "image_minimum_gc_age",
+        "shutdown_grace_period",
+        "shutdown_grace_period_critical_pods",
+    }
+)
 
 
 def pods(lookup: PodLookup, *, running: bool) -> Obj:

@@ -1,4 +1,4 @@
-"""`scripts/bench up|check|findings|network`: measures a part; prints figures with their aims."""
+"""`scripts/bench up|node|check|findings|network`: measures a part; prints figures with their aims."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ from pilothouse.testing.bench.check import check_figures
 from pilothouse.testing.bench.findings import findings_figures
 from pilothouse.testing.bench.host import BenchError, Host, own_network, write_registry_settings
 from pilothouse.testing.bench.network import network_figures
+from pilothouse.testing.bench.node import node_figures
 from pilothouse.testing.bench.report import Figure, show
 from pilothouse.testing.images import ImageError, Recipe, build, push
 
@@ -32,7 +33,7 @@ _PARTS = ("starts", "idle", "one", "many", "reading")
 def main() -> None:
     """Reads the options, measures, prints."""
     parser = argparse.ArgumentParser(prog="scripts/bench")
-    parser.add_argument("what", choices=["up", "check", "findings", "network"], help="what of it")
+    parser.add_argument("what", choices=["up", "node", "check", "findings", "network"], help="what of it")
     parser.add_argument("-o", "--output", choices=["json"], help="for programs")
     parser.add_argument("--only", choices=_PARTS, action="append", help="a part of it; may be repeated")
     parser.add_argument("--starts", type=int, default=5, metavar="N", help="how often it is started (default 5)")
@@ -40,18 +41,25 @@ def main() -> None:
     parser.add_argument("--pods", type=int, default=50, metavar="N", help="pods at once (default 50)")
     parser.add_argument("--turns", type=int, default=15, metavar="N", help="single pods of each kind (default 15)")
     parser.add_argument("--seconds", type=float, default=5.0, metavar="N", help="each run of wrk (default 5)")
+    parser.add_argument("--idle-pods", type=int, default=100, metavar="N", help="idle pods with a probe (default 100)")
     options = parser.parse_args()
     if options.what == "check":
         _show(check_figures(), options.output)
     if options.what == "findings":
         _show(findings_figures(), options.output)
     if os.geteuid() != 0:
-        sys.exit("error: run as root (it makes network namespaces and containers): sudo scripts/bench up")
+        sys.exit(f"error: run as root (it makes network namespaces and containers): sudo scripts/bench {options.what}")
     try:
-        figures = network_figures(options.seconds, 3, _say) if options.what == "network" else _up(options)
+        figures = _of_an_engine(options)
     except (BenchError, ImageError) as error:
         sys.exit(f"error: {error}")
     _show(figures, options.output)
+
+
+def _of_an_engine(options: argparse.Namespace) -> list[Figure]:
+    if options.what == "network":
+        return network_figures(options.seconds, 3, _say)
+    return _node(options) if options.what == "node" else _up(options)
 
 
 def _show(figures: Sequence[Figure], output: str | None) -> NoReturn:
@@ -75,6 +83,24 @@ def _up(options: argparse.Namespace) -> list[Figure]:
             try:
                 measure.prepare(host, root / "shop", _say)
                 return _measure(host, image, parts, options)
+            finally:
+                host.pilothouse("down", "--purge")
+    finally:
+        shutil.rmtree(root, ignore_errors=True)
+
+
+def _node(options: argparse.Namespace) -> list[Figure]:
+    """A bare engine, and one image."""
+    root = Path(tempfile.mkdtemp(prefix="ph-bench-", dir="/tmp"))
+    host = Host(root / "data")
+    try:
+        address = _free_address()
+        with own_network(), _registry(root, address):
+            image = _shell_image(address)
+            try:
+                host.up()
+                wanted = {"turns": options.turns, "pods": options.pods, "idle": options.idle_pods}
+                return asyncio.run(node_figures(host, image, **wanted, seconds=options.idle, say=_say))
             finally:
                 host.pilothouse("down", "--purge")
     finally:
@@ -133,6 +159,11 @@ def _images(root: Path, registry: str) -> str:
     done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode != 0:
         raise BenchError(f"the example's images cannot be built: {done.stderr[-1000:]}")
+    return _shell_image(registry)
+
+
+def _shell_image(registry: str) -> str:
+    """The measured pods' image, pushed: busybox alone."""
     busybox = Path("/bin/busybox").read_bytes()
     programs = {f"usr/bin/{name}": busybox for name in ("busybox", "sh")}
     return push(build(Recipe(executables=programs)), registry, "bench/sh", "1")

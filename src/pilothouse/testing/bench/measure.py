@@ -23,7 +23,8 @@ _WAVES = 2
 
 
 @asynccontextmanager
-async def _open(host: Host) -> AsyncIterator[tuple[Client, Runtime]]:
+async def opened(host: Host) -> AsyncIterator[tuple[Client, Runtime]]:
+    """A client of the API, and one of the engine's containerd."""
     client, runtime = host.client(), Runtime(host.config.containerd_socket)
     try:
         yield client, runtime
@@ -53,7 +54,7 @@ async def starts(host: Host, runs: int, say: Say) -> list[Figure]:
         host.pilothouse("down")
         alone.append(await containerd_alone(host))
         cold.append(host.up())
-        async with _open(host) as (client, _):
+        async with opened(host) as (client, _):
             if not await node_is_ready(client):
                 raise BenchError("the engine said it was up, but the node is not Ready")
         host.pilothouse("deploy", str(host.data_dir.parent / "shop"), "--timeout", "120")
@@ -103,7 +104,7 @@ async def one_pod(host: Host, image: str, runs: int, say: Say) -> list[Figure]:
     """One pod, by turns through the API and by raw CRI calls."""
     say(f"one pod at a time, {runs} of each kind")
     ours, raws = [], []
-    async with _open(host) as (client, runtime), engine_pods(client, image) as pods:
+    async with opened(host) as (client, runtime), engine_pods(client, image) as pods:
         await pods.one(0)
         raw = RawPods(host.config, runtime, image)
         await raw.one()
@@ -121,7 +122,7 @@ async def many_pods(host: Host, image: str, count: int, say: Say) -> list[Figure
     """A Deployment of `count` pods, by turns with as many raw ones; and the CPU time the engine used for each pod."""
     ours, raws = [], []
     used: dict[str, float] = {}
-    async with _open(host) as (client, runtime), engine_pods(client, image) as pods:
+    async with opened(host) as (client, runtime), engine_pods(client, image) as pods:
         raw = RawPods(host.config, runtime, image)
         for number in range(_WAVES):
             say(f"{count} pods at once, wave {number + 1} of {_WAVES}")
@@ -143,7 +144,7 @@ async def many_pods(host: Host, image: str, count: int, say: Say) -> list[Figure
 async def reading(host: Host, count: int, say: Say) -> list[Figure]:
     """GETs while `count` objects are applied."""
     say(f"GETs while {count} objects are applied")
-    async with _open(host) as (client, _):
+    async with opened(host) as (client, _):
         took, seconds = await load.read_while_applying(host, client, count)
         await load.remove(client)
     text = f"{len(took)} GETs in the {seconds:.1f} s; median {median(took) * 1e3:.1f} ms, most {max(took) * 1e3:.0f} ms"

@@ -50,17 +50,30 @@ class EnginePods:
     def _left(self, label: str) -> int:
         return sum(pod.metadata.labels.get("bench") == label for pod in self.pods)
 
+    async def ready(self, label: str, count: int) -> None:
+        """Returns when that many pods of the label are Ready."""
+        await self._until(lambda: self._ready(label) == count)
+
+    async def gone(self, label: str) -> None:
+        """Returns when none of the label is left."""
+        await self._until(lambda: self._left(label) == 0)
+
     async def one(self, number: int) -> float:
         """Seconds from the request for one pod until it is Ready."""
+        return (await self.start_and_stop(number))[0]
+
+    async def start_and_stop(self, number: int) -> tuple[float, float]:
+        """Seconds from the request for one pod until it is Ready, and from its deletion until it is gone."""
         label = f"one-{number}"
         tree = {"metadata": {"name": label, "labels": {"bench": label}}, "spec": self._template()}
         began = time.perf_counter()
         await self.client.create_tree(Pod.resource, tree, NAMESPACE)
         await self._until(lambda: self._ready(label) == 1)
         took = time.perf_counter() - began
+        began = time.perf_counter()
         await self.client.delete(Pod, label, NAMESPACE)
         await self._until(lambda: self._left(label) == 0)
-        return took
+        return took, time.perf_counter() - began
 
     async def many(self, count: int, number: int) -> float:
         """Seconds from the request for a Deployment of `count` pods until all are Ready."""

@@ -74,11 +74,16 @@ class RawPods:
 
     async def one(self) -> float:
         """Seconds to make one pod."""
+        return (await self.start_and_stop())[0]
+
+    async def start_and_stop(self) -> tuple[float, float]:
+        """Seconds to make one pod, and to stop and remove it."""
         began = time.perf_counter()
         sandbox_id = await self.make()
         took = time.perf_counter() - began
+        began = time.perf_counter()
         await self.remove(sandbox_id)
-        return took
+        return took, time.perf_counter() - began
 
     async def many(self, count: int) -> float:
         """Seconds to make `count` pods, all asked for at once."""
