@@ -6,7 +6,7 @@ Source: `meta.k8s.io/v1` APIGroupList and APIResourceList, `apidiscovery.k8s.io/
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
 import orjson
@@ -15,6 +15,7 @@ from pilothouse.apiserver.chain import ReviewResource
 from pilothouse.apiserver.subresources import subresource
 from pilothouse.kinds.apiextensions.custom_kind import CustomKind
 from pilothouse.kinds.kind import Kind
+from pilothouse.machinery.errors import ServiceUnavailable
 from pilothouse.machinery.objects import Obj, Resource
 
 AGGREGATED = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"
@@ -88,13 +89,16 @@ def _document(tree: Obj) -> Document:
 
 
 class Discovery:
-    """The documents by path, made once."""
+    """The documents by path, made once. `others` are the group-versions of other servers, empty where one is away."""
 
-    def __init__(self, found: Sequence[Entry]) -> None:
+    def __init__(self, found: Sequence[Entry], others: Mapping[tuple[str, str], Sequence[Entry]] | None = None) -> None:
         self._groups: dict[str, dict[str, list[Entry]]] = {}
         for entry in found:
             versions = self._groups.setdefault(entry.resource.group, {})
             versions.setdefault(entry.resource.version, []).append(entry)
+        for (group, version), served in (others or {}).items():
+            self._groups.setdefault(group, {})[version] = list(served)
+        self._away: set[str] = set()
         core = {"": self._groups.get("", {})}
         named = {group: versions for group, versions in self._groups.items() if group}
         self._aggregated = {
@@ -113,10 +117,16 @@ class Discovery:
                 self._legacy[f"/apis/{group}"] = _document(tree)
             for version, served in versions.items():
                 path = f"/apis/{group}/{version}" if group else f"/api/{version}"
-                self._legacy[path] = _document(_resource_list(group, version, served))
+                if served:
+                    self._legacy[path] = _document(_resource_list(group, version, served))
+                else:
+                    self._away.add(path)
 
     def legacy(self, path: str) -> Document | None:
-        """The document of a path such as `/apis` or `/apis/apps/v1`."""
+        """The document of a path such as `/apis` or `/apis/apps/v1`. Raises ServiceUnavailable for a group-version
+        whose server does not answer."""
+        if path in self._away:
+            raise ServiceUnavailable("the server is currently unable to handle the request")
         return self._legacy.get(path)
 
     def aggregated(self, path: str) -> Document | None:
@@ -172,7 +182,11 @@ def _aggregated(groups: dict[str, dict[str, list[Entry]]]) -> Obj:
         {
             "metadata": {"name": group, "creationTimestamp": None} if group else {"creationTimestamp": None},
             "versions": [
-                {"version": version, "freshness": "Current", "resources": [_aggregated_entry(e) for e in served]}
+                {
+                    "version": version,
+                    "freshness": "Current" if served else "Stale",
+                    "resources": [_aggregated_entry(e) for e in served],
+                }
                 for version, served in versions.items()
             ],
         }

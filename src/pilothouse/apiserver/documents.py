@@ -8,6 +8,7 @@ import orjson
 
 from pilothouse.apiserver import refusals
 from pilothouse.apiserver.accept import wants_aggregated_discovery
+from pilothouse.apiserver.aggregation.registered import Registered
 from pilothouse.apiserver.call import JSON_HEADERS
 from pilothouse.apiserver.chain import Chain
 from pilothouse.apiserver.discovery import AGGREGATED, Discovery, Document, Entry, entries
@@ -36,12 +37,15 @@ class Documents:
         store: Store,
         extra: Sequence[Entry] = (),
         snapshots: Mapping[str, Snapshot] | None = None,
+        *,
+        registered: Registered,
     ) -> None:
         self._kinds = kinds
+        self._registered = registered
         self._reviews = chain.reviews
         self._extra = extra
         self._openapi = OpenApiDocuments()
-        self._version = -1
+        self._version = (-1, -1)
         self._current()
         self._public: Mapping[str, bytes] = chain.documents
         self._measures = measures
@@ -72,13 +76,17 @@ class Documents:
         return self._discover(request, path)
 
     def _current(self) -> None:
-        """Follows the kinds that are served."""
-        version = self._kinds.version
+        """Follows the kinds that are served, here and by others."""
+        version = (self._kinds.version, self._registered.version)
         if version != self._version:
             self._version = version
             found = [*entries(self._kinds.all(), self._reviews), *self._extra]
-            self._discovery = Discovery(found)
-            self._openapi.describe(found)
+            others = self._registered.all()
+            places = [(service.spec.group, service.spec.version) for service in others]
+            learned = {place: self._registered.learned(*place) for place in places}
+            listed = {place: known.entries for place, known in learned.items()}
+            self._discovery = Discovery(found, listed)
+            self._openapi.describe(found, {place: known.openapi for place, known in learned.items() if known.openapi})
 
     def _discover(self, request: Request, path: str) -> Response:
         if wants_aggregated_discovery(request.headers.get("accept", "")):

@@ -171,7 +171,8 @@ async def _stream(raw: web.BaseRequest, response: Response, pieces: AsyncIterato
     """Writes pieces as they come; when the client goes away the pieces' source is closed."""
     reply = web.StreamResponse(status=response.status, headers=response.headers)
     watching = "watch=" in raw.raw_path or "follow=" in raw.raw_path
-    packer = zlib.compressobj(1, zlib.DEFLATED, 31) if not watching and _accepts_gzip(raw) else None
+    plain = not watching and "content-encoding" not in response.headers
+    packer = zlib.compressobj(1, zlib.DEFLATED, 31) if plain and _accepts_gzip(raw) else None
     if packer is not None:
         reply.headers["content-encoding"] = "gzip"
     try:

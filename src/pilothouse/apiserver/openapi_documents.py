@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from pilothouse.apiserver import refusals
@@ -31,12 +31,15 @@ class OpenApiDocuments:
 
     def __init__(self) -> None:
         self._entries: tuple[Entry, ...] = ()
+        self._others: dict[tuple[str, str], str] = {}
         self._made: OpenApi | None = None
         self._last: OpenApi | None = None
 
-    def describe(self, entries: Iterable[Entry]) -> None:
-        """What the documents are about from now on; those of group-versions that have not changed are kept."""
+    def describe(self, entries: Iterable[Entry], others: Mapping[tuple[str, str], str]) -> None:
+        """What the documents are about from now on; those of group-versions that have not changed are kept. `others`
+        are the places of documents that other servers make, by group and version."""
         self._entries = tuple(entries)
+        self._others = dict(others)
         self._last, self._made = self._made or self._last, None
 
     def _documents(self) -> OpenApi:
@@ -54,6 +57,7 @@ class OpenApiDocuments:
                 )
                 for entry in self._entries
             )
+            self._made.others = {f"apis/{group}/{version}": url for (group, version), url in self._others.items()}
             if self._last is not None:
                 self._made.take_over(self._last)
                 self._last = None

@@ -47,6 +47,7 @@ class ServedKinds:
         self._made: dict[str, _Made] = {}
         self._custom: dict[tuple[str, str, str], CustomKind] = {}
         self._custom_resources: set[tuple[str, str]] = set()
+        self._versions = {place[:2] for place in self._fixed}
         self._seen = 0
         self._version = 0
 
@@ -67,6 +68,11 @@ class ServedKinds:
     def serves(self, group: str, plural: str) -> bool:
         """Whether a resource is served in any version."""
         return (group, plural) in self._fixed_resources or (group, plural) in self._custom_resources
+
+    def has_version(self, group: str, version: str) -> bool:
+        """Whether anything is served in a group-version."""
+        self._refresh()
+        return (group, version) in self._versions
 
     def all(self) -> list[Kind]:
         """Every kind in the order of discovery: built-in ones, then groups by name, versions by preference."""
@@ -91,6 +97,7 @@ class ServedKinds:
             self._version += 1
         self._made, self._custom = made, custom
         self._custom_resources = {(group, plural) for group, _, plural in custom}
+        self._versions = {place[:2] for place in (*self._fixed, *custom)}
 
 
 def _make(record: Record, old: _Made | None) -> _Made:

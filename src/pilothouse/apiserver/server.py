@@ -10,10 +10,14 @@ import asyncio
 import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from pathlib import Path
 
 import orjson
 
 from pilothouse.apiserver import refusals
+from pilothouse.apiserver.aggregation.availability import Availability
+from pilothouse.apiserver.aggregation.proxy import Proxy
+from pilothouse.apiserver.aggregation.registered import Registered
 from pilothouse.apiserver.allocation.names import NameAllocator
 from pilothouse.apiserver.authorise import authorise
 from pilothouse.apiserver.call import JSON_HEADERS, WRITE_RETRIES, Allocator, Backend, Call, Verb
@@ -45,6 +49,7 @@ from pilothouse.apiserver.versions import StoredVersion
 from pilothouse.client.wire import Request, Response
 from pilothouse.kinds.apiextensions.custom_kind import CustomKind
 from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
+from pilothouse.kinds.apiregistration.api_service import APIService
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import ApiError, BadRequest, InternalError
 from pilothouse.machinery.objects import Resource
@@ -62,6 +67,7 @@ _VERBS: Mapping[str, Verb] = {
     "delete": delete,
     "deletecollection": delete_collection,
 }
+_OPENAPI_APIS = "/openapi/v3/apis/"
 BODY_LIMIT = 3 << 20
 """Bytes a request body may have; the edge refuses more with 413 before reading on."""
 
@@ -82,12 +88,14 @@ class ApiServer:
         allocators: Mapping[tuple[str, str], Allocator] | None = None,
         nodes: NodeLink | None = None,
         beside: Mapping[Resource, Store] | None = None,
+        proxy_certificate: Path | None = None,
         snapshots: Mapping[str, Snapshot] | None = None,
     ) -> None:
         served = ServedKinds(kinds, store)
         definitions = (CustomResourceDefinition.resource.group, CustomResourceDefinition.resource.plural)
         given = {**(allocators or {}), definitions: NameAllocator(store, kinds)}
-        self._link = ServiceLink(StoreReader(store))
+        self._link = ServiceLink(StoreReader(store), proxy_certificate)
+        self._proxy = Proxy(self._link)
         self._converter = Converter(self._link)
         self._backend = Backend(store, chain, served, given, nodes)
         self._elsewhere = {
@@ -104,8 +112,23 @@ class ApiServer:
         }
         self.measures = Measures(served.serves)
         self._metrics = ResourceMetrics(store, nodes)
-        self._documents = Documents(served, chain, self.measures, store, metrics_entries if nodes else (), snapshots)
+        local = [entry.resource for entry in (*chain.reviews, *(metrics_entries if nodes else ()))]
+        self._registered = Registered(store, served, local)
+        self.availability = Availability(self._registered, self._proxy)
+        self._documents = Documents(
+            served,
+            chain,
+            self.measures,
+            store,
+            metrics_entries if nodes else (),
+            snapshots,
+            registered=self._registered,
+        )
         self._network = NetworkRecords(store, nodes)
+
+    def renew_proxy_certificate(self) -> None:
+        """Reads the front proxy's certificate anew."""
+        self._link.renew()
 
     async def close(self) -> None:
         """Gives up the connections to other servers, and the processes that judge for this one."""
@@ -135,6 +158,9 @@ class ApiServer:
         user = await self._chain.authenticator.authenticate(request)
         await authorise(self._chain.authorizer, user, route)
         if not route.is_resource:
+            other = self._other_document(route.path)
+            if other is not None:
+                return await self._proxy.forward(request, user, other)
             return await self._documents.answer(request, route)
         place = (route.group, route.version, route.resource)
         review = self._reviews.get(place)
@@ -146,6 +172,9 @@ class ApiServer:
             return await self._network.answer(request, route)
         kind = self._backend.kinds.get(*place)
         if kind is None:
+            other = self._registered.find(route.group, route.version)
+            if other is not None:
+                return await self._proxy.forward(request, user, other)
             raise refusals.no_such_path()
         call = Call(request, route, user, kind, dict(reversed(request.query)))
         if isinstance(kind, CustomKind) and kind.warning:
@@ -156,6 +185,13 @@ class ApiServer:
                 f'299 - "{_quotable(text)}"' for text in dict.fromkeys(call.warnings)
             )
         return response
+
+    def _other_document(self, path: str) -> APIService | None:
+        """The APIService whose server has the OpenAPI document of that path."""
+        if not path.startswith(_OPENAPI_APIS):
+            return None
+        group, _, version = path.removeprefix(_OPENAPI_APIS).partition("/")
+        return self._registered.find(group, version)
 
     def _backend_for(self, kind: Kind) -> Backend:
         """What verbs work with: for some kinds, objects in another form than they are stored in."""

@@ -9,6 +9,7 @@ import random
 import ssl
 from collections.abc import Iterator
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pilothouse.apiserver.chain import ObjectReader
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     import aiohttp
 
 CONNECT_SECONDS = 5.0
+_CONTEXTS = 64
 LONGEST_ANSWER = 16 << 20
 """Bytes of a webhook's answer."""
 
@@ -36,10 +38,13 @@ class Target(NamedTuple):
 
 
 class ServiceLink:
-    """Finds and calls servers. A Service is reached at one of its ready endpoints."""
+    """Finds and calls servers. A Service is reached at one of its ready endpoints. `certificate` is a file with the
+    front proxy's certificate and key, for servers that believe this one who their users are."""
 
-    def __init__(self, objects: ObjectReader) -> None:
+    def __init__(self, objects: ObjectReader, certificate: Path | None = None) -> None:
         self._objects = objects
+        self._certificate = certificate
+        self._as_proxy: dict[tuple[str, bool], ssl.SSLContext] = {}
         self._session: aiohttp.ClientSession | None = None
 
     def target(self, config: Obj) -> Target:
@@ -91,7 +96,12 @@ class ServiceLink:
                 self.open().post(
                     target.url,
                     data=body,
-                    headers={"content-type": "application/json", "accept": "application/json"},
+                    headers={
+                        "content-type": "application/json",
+                        "accept": "application/json",
+                        "accept-encoding": "identity",
+                        **({"host": target.server_name} if target.server_name else {}),
+                    },
                     ssl=context(target.authorities, target.verified),
                     server_hostname=target.server_name or None,
                     allow_redirects=False,
@@ -105,6 +115,22 @@ class ServiceLink:
         if reply.status != 200:
             raise ServiceUnavailable(f"{target.url}: the server answered {reply.status}")
         return content
+
+    def as_proxy(self, target: Target) -> ssl.SSLContext:
+        """TLS in which this server shows its front proxy's certificate."""
+        place = (target.authorities, target.verified)
+        found = self._as_proxy.get(place)
+        if found is None:
+            if len(self._as_proxy) >= _CONTEXTS:
+                self._as_proxy.clear()
+            found = self._as_proxy[place] = _context(*place)
+            if self._certificate is not None:
+                found.load_cert_chain(self._certificate)
+        return found
+
+    def renew(self) -> None:
+        """Reads the certificate anew from its file."""
+        self._as_proxy.clear()
 
     def open(self) -> aiohttp.ClientSession:
         """The session all calls share, with its connections."""
@@ -122,9 +148,13 @@ class ServiceLink:
             await self._session.close()
 
 
-@lru_cache(maxsize=64)
+@lru_cache(maxsize=_CONTEXTS)
 def context(authorities: str, verified: bool) -> ssl.SSLContext:
     """TLS that trusts these authorities only. Raises ServiceUnavailable when they are not PEM."""
+    return _context(authorities, verified)
+
+
+def _context(authorities: str, verified: bool) -> ssl.SSLContext:
     try:
         found = ssl.create_default_context(cadata=authorities or None)
     except (ssl.SSLError, ValueError) as error:

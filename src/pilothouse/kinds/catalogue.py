@@ -13,6 +13,7 @@ from pilothouse.kinds.admissionregistration import (
     validating_webhook_configuration,
 )
 from pilothouse.kinds.apiextensions import definition
+from pilothouse.kinds.apiregistration import api_service
 from pilothouse.kinds.apps import controller_revision, daemon_set, deployment, replica_set, stateful_set
 from pilothouse.kinds.autoscaling import horizontal_pod_autoscaler, horizontal_pod_autoscaler_v1
 from pilothouse.kinds.batch import cron_job, job
@@ -73,6 +74,7 @@ KINDS: tuple[Kind, ...] = (
     service.KIND,
     events_event.KIND,
     definition.KIND,
+    api_service.KIND,
     controller_revision.KIND,
     daemon_set.KIND,
     deployment.KIND,

@@ -14,6 +14,7 @@ import logging
 import ssl
 from pathlib import Path
 
+from pilothouse.apiserver.aggregation import availability
 from pilothouse.apiserver.allocation import service_allocators
 from pilothouse.apiserver.bootstrap.chain import build_chain
 from pilothouse.apiserver.bootstrap.component_roles import CONTROLLER_PREFIX
@@ -40,7 +41,7 @@ from pilothouse.launch import listeners, process
 from pilothouse.launch.config import Config, load
 from pilothouse.launch.encryption import KeyRing
 from pilothouse.launch.notify import notify
-from pilothouse.launch.pki import API, NODE_CLIENT, ClusterPki, write_private
+from pilothouse.launch.pki import API, FRONT_PROXY, NODE_CLIENT, ClusterPki, write_private
 from pilothouse.node.identity.validity import validity
 from pilothouse.scheduler.scheduler import run_scheduler
 from pilothouse.store.copy import copy_database
@@ -75,6 +76,7 @@ async def control(config: Config) -> None:
         KINDS,
         allocators=service_allocators(store, config.service_range, reserved=frozenset({config.dns_address})),
         nodes=nodes,
+        proxy_certificate=pki.path(FRONT_PROXY),
         beside={FINDINGS: findings.state},
         snapshots={
             "state.db": store.snapshot,
@@ -97,13 +99,18 @@ async def control(config: Config) -> None:
         notify("control", f"ready: the API answers at https://{config.node_address}:{config.api_port}")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(
-                run_controllers(client_for, pod_range=config.pod_range, informers=informers, extra=_certified(pki))
+                run_controllers(
+                    client_for,
+                    pod_range=config.pod_range,
+                    informers=informers,
+                    extra=[*_certified(pki), _availability(api)],
+                )
             )
             tasks.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers))
             tasks.create_task(informers.run())
             tasks.create_task(findings.run())
             tasks.create_task(guarded(findings, client_for(live_checks), informers, config.path("owners.yaml")))
-            tasks.create_task(keep_renewed(pki, context, nodes))
+            tasks.create_task(keep_renewed(pki, context, nodes, api))
             tasks.create_task(api.measures.sample_lag())
             tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
     finally:
@@ -123,6 +130,10 @@ async def guarded(findings: Findings, client: Client, informers: SharedInformers
         except Exception:
             log.exception("the live checks failed")
         await asyncio.sleep(_GUARD_RESTART_SECONDS)
+
+
+def _availability(api: ApiServer) -> Controller:
+    return Controller(availability.NAME, lambda context: api.availability.run(context.client))
 
 
 def _certified(pki: ClusterPki) -> list[Controller]:
@@ -165,7 +176,7 @@ def _has_joined(certificate: Path) -> bool:
         return False
 
 
-async def keep_renewed(pki: ClusterPki, context: ssl.SSLContext, nodes: NodeLink) -> None:
+async def keep_renewed(pki: ClusterPki, context: ssl.SSLContext, nodes: NodeLink, api: ApiServer) -> None:
     """Replaces certificates before they end, while everything goes on."""
     while True:
         seconds = (pki.next_renewal() - dt.datetime.now(dt.UTC)).total_seconds()
@@ -176,6 +187,8 @@ async def keep_renewed(pki: ClusterPki, context: ssl.SSLContext, nodes: NodeLink
                 pki.refresh(context, API)
             elif name == NODE_CLIENT:
                 nodes.renew(pki.client_context(NODE_CLIENT))
+            elif name == FRONT_PROXY:
+                api.renew_proxy_certificate()
 
 
 def main() -> None:

@@ -35,6 +35,8 @@ _PEM = re.compile(rb"-----BEGIN ([A-Z ]+)-----.+?-----END \1-----\n?", re.DOTALL
 ADMIN = "admin"
 API = "api"
 NODE_CLIENT = "apiserver-node-client"
+FRONT_PROXY = "front-proxy-client"
+"""What the API server shows to the servers of aggregated APIs, which believe its holder who their users are."""
 
 
 class PkiError(Exception):
@@ -240,6 +242,7 @@ def _leaves(addresses: Sequence[str], service_ip: str, domain: str) -> dict[str,
     return {
         API: _Wanted(Leaf("kube-apiserver", (), [*hosts, *service], ips, server=True), COMPONENT_LIFETIME),
         ADMIN: _Wanted(Leaf("pilothouse-admin", ["system:masters"], client=True), ADMIN_LIFETIME),
+        FRONT_PROXY: _Wanted(Leaf(FRONT_PROXY, client=True), COMPONENT_LIFETIME),
         NODE_CLIENT: _Wanted(Leaf("system:pilothouse:apiserver", client=True), COMPONENT_LIFETIME),
     }
 

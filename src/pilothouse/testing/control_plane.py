@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, nullcontext
+from pathlib import Path
 from types import TracebackType
 
 from pilothouse.apiserver.admission.steps import standard_chain
@@ -72,6 +73,7 @@ class ControlPlane:
         nodes: NodeLink | None = None,
         service_range: str = "10.96.0.0/16",
         beside: Mapping[Resource, Store] | None = None,
+        proxy_certificate: Path | None = None,
     ) -> None:
         self.store = store or MemoryStore()
         self.api = ApiServer(
@@ -81,6 +83,7 @@ class ControlPlane:
             allocators=service_allocators(self.store, service_range),
             nodes=nodes,
             beside=beside,
+            proxy_certificate=proxy_certificate,
         )
 
     def client(self, user: User = ADMIN, *, user_agent: str = "test") -> Client:

@@ -31,7 +31,8 @@ class Certificates:
         attributes = [x509.NameAttribute(NameOID.COMMON_NAME, name)]
         attributes += [x509.NameAttribute(NameOID.ORGANIZATION_NAME, group) for group in groups]
         loopback = x509.IPAddress(ipaddress.IPv4Address("127.0.0.1"))
-        alternative = x509.SubjectAlternativeName([x509.DNSName(host) if host else loopback])
+        services = [x509.DNSName(f"{service}.ns.svc") for service in ("extension", "hook")]
+        alternative = x509.SubjectAlternativeName([x509.DNSName(host) if host else loopback, *services])
         certificate = self._sign(x509.Name(attributes), key.public_key(), alternative)
         pem = key.private_bytes(
             serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()

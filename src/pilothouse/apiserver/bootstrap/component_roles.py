@@ -138,6 +138,10 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule(_CHANGE, "apiextensions.k8s.io", "customresourcedefinitions/status"),
         rule("list delete", "*", "*"),
     ),
+    "apiservice-availability-controller": (
+        rule(READ, "apiregistration.k8s.io", "apiservices"),
+        rule(_CHANGE, "apiregistration.k8s.io", "apiservices/status"),
+    ),
     "generic-garbage-collector": (rule(f"{READ} {_CHANGE} delete", "*", "*"),),
     "namespace-controller": (
         rule(f"{READ} delete deletecollection", "*", "*"),
@@ -193,9 +197,11 @@ CLUSTER_ROLE_BINDINGS = (
     bind_cluster_role("pilothouse:node-autoapprove-bootstrap", group("system:bootstrappers"), to=_NODE_CLIENT),
     bind_cluster_role("pilothouse:node-autoapprove-renewal", group("system:nodes"), to=_SELF_NODE_CLIENT),
 )
+_EXTENSION = "extension-apiserver-authentication"
 _CLEANER, _INFO = "system:controller:token-cleaner", "pilothouse:cluster-info"
 ROLES = (
     role("kube-system", _CLEANER, rule(f"{READ} delete", "", "secrets")),
+    role("kube-system", f"{_EXTENSION}-reader", rule(READ, "", "configmaps", [_EXTENSION])),
     role("kube-public", _INFO, rule("get", "", "configmaps", ["cluster-info"])),
 )
 ROLE_BINDINGS = (

@@ -14,6 +14,7 @@ from pilothouse.apiserver.bootstrap.objects import (
     NAMESPACES,
     Cluster,
     cluster_info,
+    extension_authentication,
     kubernetes_endpoints,
     kubernetes_legacy_endpoints,
     kubernetes_service,
@@ -76,6 +77,7 @@ def _everything_else(cluster: Cluster) -> Iterator[_Wanted]:
     yield _Wanted(EndpointSlice.resource, kubernetes_endpoints(cluster), field_patch)
     yield _Wanted(Endpoints.resource, kubernetes_legacy_endpoints(cluster), field_patch)
     yield _Wanted(ConfigMap.resource, cluster_info(cluster), field_patch)
+    yield _Wanted(ConfigMap.resource, extension_authentication(cluster), field_patch)
 
 
 async def _apply(objects: ObjectReader, client: Client, wanted: Iterable[_Wanted]) -> int:

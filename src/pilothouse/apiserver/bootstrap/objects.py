@@ -101,6 +101,28 @@ def kubernetes_legacy_endpoints(cluster: Cluster) -> Obj:
     }
 
 
+def extension_authentication(cluster: Cluster) -> Obj:
+    """What the servers of aggregated APIs need to know whom they may believe. Source: `kube-apiserver`, the ConfigMap
+    `extension-apiserver-authentication`."""
+
+    def listed(*values: str) -> str:
+        return orjson.dumps(values).decode()
+
+    authority = cluster.ca_pem.decode()
+    return {
+        "metadata": {"name": "extension-apiserver-authentication", "namespace": "kube-system"},
+        "data": {
+            "client-ca-file": authority,
+            "requestheader-allowed-names": listed("front-proxy-client"),
+            "requestheader-client-ca-file": authority,
+            "requestheader-extra-headers-prefix": listed("X-Remote-Extra-"),
+            "requestheader-group-headers": listed("X-Remote-Group"),
+            "requestheader-uid-headers": listed("X-Remote-Uid"),
+            "requestheader-username-headers": listed("X-Remote-User"),
+        },
+    }
+
+
 def cluster_info(cluster: Cluster) -> Obj:
     """The cluster's introduction to joining nodes, readable by everybody: where it is and who vouches for it."""
     import base64

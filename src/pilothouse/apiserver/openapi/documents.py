@@ -47,6 +47,8 @@ class OpenApi:
         for entry in served:
             self._by_path[entry.group_path].append(entry)
         self._made: dict[str, Document] = {}
+        self.others: dict[str, str] = {}
+        """Where the documents of other servers are, by group path."""
 
     def take_over(self, other: OpenApi) -> None:
         """Keeps the documents the other has made of what is the same here."""
@@ -76,8 +78,13 @@ class OpenApi:
             lambda: orjson.dumps(
                 {
                     "paths": {
-                        path: {"serverRelativeURL": f"/openapi/v3/{path}?hash={self._hash(path)}"}
-                        for path in sorted(self._by_path)
+                        path: {"serverRelativeURL": url}
+                        for path, url in sorted(
+                            {
+                                **self.others,
+                                **{path: f"/openapi/v3/{path}?hash={self._hash(path)}" for path in self._by_path},
+                            }.items()
+                        )
                     }
                 }
             ),

@@ -1,0 +1,1 @@
+"""APIs served by other servers behind this one."""
