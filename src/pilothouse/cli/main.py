@@ -21,6 +21,8 @@ node = typer.Typer(help="More machines: join one, make a token for one.", no_arg
 app.add_typer(node, name="node")
 exemption = typer.Typer(help="Accepted findings: ask, grant, deny, list.", no_args_is_help=True)
 app.add_typer(exemption, name="exemption")
+access = typer.Typer(help="Who may do what, and where rights lead.", no_args_is_help=True)
+app.add_typer(access, name="access")
 vulndb = typer.Typer(help="Vulnerability data for scans: bring it up to date, see how old it is.", no_args_is_help=True)
 app.add_typer(vulndb, name="vulndb")
 encryption = typer.Typer(help="The keys that seal Secrets in the database.", no_args_is_help=True)
@@ -358,6 +360,51 @@ def exemption_list(
     from pilothouse.cli.exemptions import run_list
 
     raise typer.Exit(run_list(namespace, output, data_dir, kubeconfig))
+
+
+@access.command("who-can")
+def access_who_can(
+    verb: Annotated[str, typer.Argument(help="get, list, create, delete, impersonate …")],
+    resource: Annotated[str, typer.Argument(help="secrets, pods/exec, deployments.apps, or a path such as /metrics.")],
+    namespace: Annotated[str, typer.Option("--namespace", "-n", help="Default: in all of them.")] = "",
+    name: Annotated[str, typer.Option(help="Of one object by name.")] = "",
+    output: options.Output = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """Who may do something, and by which binding."""
+    from pilothouse.cli.access import run_who_can
+
+    raise typer.Exit(run_who_can(verb, resource, namespace, name, output, data_dir, kubeconfig))
+
+
+@access.command("what-can")
+def access_what_can(
+    subject: Annotated[str, typer.Argument(help="user:NAME, group:NAME or sa:NAMESPACE/NAME.")],
+    group: Annotated[list[str] | None, typer.Option(help="A group it is in, by its certificate or token.")] = None,
+    output: options.Output = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """What a subject may do, where, and by which binding."""
+    from pilothouse.cli.access import run_what_can
+
+    raise typer.Exit(run_what_can(subject, group or [], output, data_dir, kubeconfig))
+
+
+@access.command("paths")
+def access_paths(
+    subject: Annotated[str | None, typer.Argument(help="user:NAME, group:NAME, sa:NAMESPACE/NAME.")] = None,
+    from_pod: Annotated[str | None, typer.Option(metavar="NAMESPACE/NAME", help="From a pod broken into.")] = None,
+    to: Annotated[list[str] | None, typer.Option(help="cluster-admin, secrets or node (default: all).")] = None,
+    output: options.Output = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """How rights lead to cluster-admin, Secrets or a node, step by step, with the bindings that grant each."""
+    from pilothouse.cli.access import run_paths
+
+    raise typer.Exit(run_paths(subject, from_pod, to or [], output, data_dir, kubeconfig))
 
 
 @node.command("join")

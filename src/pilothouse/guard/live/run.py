@@ -14,6 +14,7 @@ from pathlib import Path
 from pilothouse.client.client import Client
 from pilothouse.client.informer import Informer
 from pilothouse.client.shared import SharedInformers
+from pilothouse.guard.access import watch as access
 from pilothouse.guard.exemptions.watch import Exemptions
 from pilothouse.guard.finding import Finding, Ref
 from pilothouse.guard.findings.findings import Findings
@@ -21,6 +22,7 @@ from pilothouse.guard.findings.model import Report, home
 from pilothouse.guard.findings.owners import BadMapping, Entry, owner_of, parse_mapping
 from pilothouse.guard.judge import shipped_evaluator
 from pilothouse.guard.live.checks import SOURCE, LiveChecks
+from pilothouse.guard.live.dependencies import PODS
 from pilothouse.guard.live.documents import Whole, trimmed, whole_view
 from pilothouse.guard.live.kinds import checked_kinds
 from pilothouse.guard.live.world import Place, World
@@ -83,6 +85,7 @@ class Live:
         self._touched: set[str] = set()
         self._followed: list[Informer[Whole]] = []
         self._exemptions: Exemptions | None = None
+        self._rights_changed = True
 
     def owner(self, ref: Ref) -> str:
         return self.owners(ref)
@@ -135,6 +138,7 @@ class Live:
         """Puts what informers told in its place, a few objects at a time."""
         while self._incoming:
             for place in list(self._incoming)[:_TAKEN_AT_ONCE]:
+                self._rights_changed |= place[0] in access.RBAC_KINDS or place[0] in PODS
                 document = self._incoming.pop(place)
                 if not document:
                     self.checks.remove(place)
@@ -171,15 +175,26 @@ class Live:
 
         return follow
 
+    async def _look_at_rights(self) -> None:
+        """Where rights lead is looked at when they changed: one binding may matter to every account."""
+        if not self._rights_changed:
+            return
+        self._rights_changed = False
+        cluster = await asyncio.to_thread(access.cluster_of, access.documents_of(self.world))
+        found = await asyncio.to_thread(access.reports, cluster, sorted(self.world.accounts))
+        await self._findings.report(found)
+        await self._findings.retain(access.SOURCE, {report.subject for report in found})
+
     async def _look_around(self, client: Client) -> None:
         """What time or a file changes, and no informer tells."""
         while True:
             await asyncio.sleep(_LOOK_SECONDS)
-            if self._exemptions is not None:
-                try:
+            try:
+                if self._exemptions is not None:
                     await self._exemptions.look(client, self._findings)
-                except ApiError as error:
-                    log.warning("exemptions: %s", error.message)
+                await self._look_at_rights()
+            except ApiError as error:
+                log.warning("%s", error.message)
             if self.owners.refresh():
                 for _, space in list(self.world.spaces):
                     self.checks.mark_owners(space)

@@ -16,6 +16,8 @@ import orjson
 
 from pilothouse.client.client import Client
 from pilothouse.client.wire import HandlerTransport
+from pilothouse.guard.access.rights import Grant, Rights, account
+from pilothouse.guard.access.spread import Cluster, PodFacts, State
 from pilothouse.guard.finding import Check, Finding, Ref, Severity
 from pilothouse.guard.findings.findings import Findings
 from pilothouse.guard.findings.model import Basis, Found, Report
@@ -23,12 +25,14 @@ from pilothouse.guard.judge import shipped_evaluator
 from pilothouse.guard.live.checks import LiveChecks
 from pilothouse.guard.live.world import World
 from pilothouse.kinds.guard.finding import FINDINGS
+from pilothouse.kinds.rbac.role import PolicyRule
 from pilothouse.machinery.objects import Obj
 from pilothouse.testing.bench.report import Figure
 from pilothouse.testing.control_plane import ADMIN, ControlPlane
 
 SIZES = (1_000, 100_000)
 OBJECTS = 10_000
+SUBJECTS = 1_000
 _A_SUBJECT = 10
 _TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 
@@ -36,7 +40,7 @@ _TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
 def findings_figures() -> list[Figure]:
     """Each part in a process of its own, so that memory is its own; needs no root and leaves nothing behind."""
     figures: list[Figure] = []
-    for part in (*(f"kept {size}" for size in SIZES), "live"):
+    for part in (*(f"kept {size}" for size in SIZES), "live", "access"):
         command = [sys.executable, "-m", __name__, *part.split()]
         done = subprocess.run(command, capture_output=True, text=True, check=True)
         figures += [Figure(*entry) for entry in json.loads(done.stdout)]
@@ -175,5 +179,26 @@ def _change(checks: LiveChecks, objects: list[Obj], kind: str) -> float:
     return sorted(times)[len(times) // 2]
 
 
+def _access() -> list[tuple[object, ...]]:
+    """Accounts in namespaces of their own, each with a role, every tenth by way of another one's pods."""
+    rule = [PolicyRule(verbs=["get", "create"], api_groups=["", "apps"], resources=["configmaps", "deployments"])]
+    enter = [PolicyRule(verbs=["create"], api_groups=[""], resources=["pods/exec"])]
+    rights, accounts, pods = Rights(), [], []
+    for number in range(SUBJECTS):
+        space = f"team-{number // 10}"
+        who = account(space, f"app-{number}")
+        accounts.append((space, f"app-{number}"))
+        pods.append(PodFacts(space, f"app-{number}-0", f"app-{number}", f"node-{number % 10}"))
+        rules = tuple(enter if number % 10 == 0 else rule)
+        rights.grants[who] = [Grant(who, space, f"RoleBinding {space}/{number}", "Role app", rules)]
+    cluster = Cluster(rights, accounts, pods)
+    started = time.perf_counter()
+    reached = sum(len(cluster.paths(State("subject", who.name, who))) for who in rights.grants)
+    took = time.perf_counter() - started
+    return [(f"{SUBJECTS} subjects: access paths of all", took, "s", None, False, f"{reached} states reached")]
+
+
 if __name__ == "__main__":
-    print(json.dumps(_live() if sys.argv[1] == "live" else asyncio.run(_kept(int(sys.argv[2])))))
+    part = sys.argv[1]
+    figures = _live() if part == "live" else _access() if part == "access" else asyncio.run(_kept(int(sys.argv[2])))
+    print(json.dumps(figures))
