@@ -15,7 +15,7 @@ from pilothouse.apiserver.node_link import NodeLink
 from pilothouse.apiserver.reader import StoreReader
 from pilothouse.apiserver.server import ApiServer
 from pilothouse.client.client import Client
-from pilothouse.client.wire import HandlerTransport, Request, User
+from pilothouse.client.wire import HandlerTransport, Request, Transport, User
 from pilothouse.kinds.catalogue import KINDS
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import Unauthorized
@@ -88,7 +88,11 @@ class ControlPlane:
 
     def client(self, user: User = ADMIN, *, user_agent: str = "test") -> Client:
         """A client that is `user`."""
-        return Client(HandlerTransport(self.api.handle, user), user_agent=user_agent)
+        return Client(self.transport(user), user_agent=user_agent)
+
+    def transport(self, user: User = ADMIN) -> Transport:
+        """The way of `user` to the server, for clients that are made elsewhere."""
+        return HandlerTransport(self.api.handle, user)
 
     async def __aenter__(self) -> ControlPlane:
         return self

@@ -77,6 +77,7 @@ class Cluster:
         self.informers = SharedInformers(plane.client(User("system:controller:informers")))
         self.runs_pods = True
         self.unready: Callable[[Pod], bool] = lambda pod: False
+        self.finishes: Callable[[Pod], bool] = lambda pod: False
         self._changed = asyncio.Event()
         self._pod_tasks: set[asyncio.Task[None]] = set()
         self._addresses = ipaddress.IPv4Network("10.244.0.0/16").hosts()
@@ -84,13 +85,17 @@ class Cluster:
     async def run(self) -> None:
         """Runs everything until cancelled."""
         async with asyncio.TaskGroup() as group:
-            for cls in _WATCHED:
-                self.informers.of(cls).subscribe(lambda key, old, new: self._changed.set())
-            self.informers.of(Pod).subscribe(self._pod_seen)
+            self.watch()
             self.controllers = group.create_task(self.run_controllers())
             scheduler = self.plane.client(User("system:kube-scheduler"))
             group.create_task(run_scheduler(scheduler, informers=self.informers))
             group.create_task(self.informers.run())
+
+    def watch(self) -> None:
+        """Has everything that changes seen by `until`, and pods by the node."""
+        for cls in _WATCHED:
+            self.informers.of(cls).subscribe(lambda key, old, new: self._changed.set())
+        self.informers.of(Pod).subscribe(self._pod_seen)
 
     def _pod_seen(self, key: str, old: Pod | None, new: Pod | None) -> None:
         if new is not None:
@@ -121,6 +126,10 @@ class Cluster:
                 await self.client.delete(Pod, pod.name, pod.namespace, uid=pod.metadata.uid, grace_period_seconds=0)
                 return
             if pod.status.phase in FINISHED:
+                return
+            if self.finishes(pod):
+                done = {"status": {"phase": "Succeeded", "conditions": [{"type": "Ready", "status": "False"}]}}
+                await self.client.patch(Pod, pod.name, pod.namespace, done, type="strategic", subresource="status")
                 return
             ready = "False" if self.unready(pod) else "True"
             if any(c.type == "Ready" and c.status == ready for c in pod.status.conditions):
