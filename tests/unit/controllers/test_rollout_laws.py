@@ -48,6 +48,7 @@ def test_a_rollout_never_leaves_its_bounds(
                 world.set_image(f"web:next-{image % 3}")
         sizes = sum(rs.spec.replicas or 0 for rs in world.sets)
         assert sizes <= replicas + most_surge
+        assert world.living <= replicas + most_surge
         assert world.ready >= replicas - most_unavailable
     world.run()
     assert world.living == world.ready == replicas

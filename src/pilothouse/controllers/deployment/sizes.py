@@ -1,7 +1,8 @@
 """How large each ReplicaSet of a Deployment should be at this step of a rollout. Pure arithmetic.
 
-Laws held at every step: the sizes never add up to more than replicas + maxSurge unless they did already, and available
-pods are never taken below replicas - maxUnavailable.
+Laws held at every step: there are never more pods than replicas + maxSurge unless there were already, and available
+pods are never taken below replicas - maxUnavailable. Upstream counts what ReplicaSets are asked for; pods that one of
+them has yet to remove count here too, so that a set grows only into room that is there.
 """
 
 from __future__ import annotations
@@ -22,8 +23,14 @@ def new_set_size(deployment: Deployment, new: ReplicaSet | None, all_sets: Seque
     wanted, current = size(deployment), set_size(new) if new is not None else 0
     if deployment.spec.strategy.type != "RollingUpdate" or current >= wanted:
         return wanted
-    room = wanted + bounds(deployment)[0] - sum(set_size(rs) for rs in all_sets)
-    return current + min(max(room, 0), wanted - current)
+    return current + min(room(wanted + bounds(deployment)[0], all_sets), wanted - current)
+
+
+def room(most: int, sets: Sequence[ReplicaSet]) -> int:
+    """How many pods more there may be: none while a set has not said what its last size has come to."""
+    if any(rs.status.observed_generation < rs.metadata.generation for rs in sets):
+        return 0
+    return max(0, most - sum(max(set_size(rs), rs.status.replicas) for rs in sets))
 
 
 def old_set_sizes(deployment: Deployment, new: ReplicaSet | None, old_sets: Sequence[ReplicaSet]) -> Sizes:
@@ -67,13 +74,18 @@ def scaled_sizes(deployment: Deployment, new: ReplicaSet | None, old_sets: Seque
     wanted = size(deployment)
     if len(active) <= 1:
         only = active[0] if active else new or _latest(old_sets)
-        return {only.name: wanted} if only is not None and set_size(only) != wanted else {}
+        if only is None:
+            return {}
+        grown = set_size(only) + room(wanted + bounds(deployment)[0], sets)
+        target = min(wanted, max(grown, set_size(only)))
+        return {only.name: target} if set_size(only) != target else {}
     if new is not None and _saturated(new, wanted):
         return {rs.name: 0 for rs in active if rs is not new}
     if deployment.spec.strategy.type != "RollingUpdate":
         return {}
     allowed = wanted + bounds(deployment)[0] if wanted else 0
-    return _proportional(active, allowed - sum(set_size(rs) for rs in active), wanted, allowed)
+    change = allowed - sum(set_size(rs) for rs in active)
+    return _proportional(active, min(change, room(allowed, sets)) if change > 0 else change, wanted, allowed)
 
 
 def _latest(sets: Sequence[ReplicaSet]) -> ReplicaSet | None:

@@ -75,12 +75,13 @@ class Controller(Generic[T]):
         replica_set, uid = self._as_set(owner), owner.metadata.uid
         pods = self._pods.by_index(OWNER, uid)
         pods += self._pods.by_index(OWNER, without_owner(owner.namespace))
-        plan = decide(replica_set, pods, may_scale=not self._pending.outstanding(uid))
+        seen = not self._pending.outstanding(uid)
+        plan = decide(replica_set, pods, may_scale=seen)
         await settle(self._context.client, owner, plan.claimed)
         template = replica_set.spec.template
         failure = await self._control.create(owner, plan.create, lambda _: new_pod(owner, template))
         failure = await self._control.delete(owner, plan.delete) or failure
-        patch, wait = status(replica_set, plan.active, failure and failure[:2], self._context.now())
+        patch, wait = status(replica_set, plan.active, failure and failure[:2], self._context.now(), seen=seen)
         if patch:
             try:
                 await self._context.client.patch(

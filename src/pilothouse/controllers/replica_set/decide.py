@@ -86,12 +86,19 @@ def _descending(text: str) -> tuple[int, ...]:
 
 
 def status(
-    replica_set: ReplicaSet, active: Sequence[Pod], failure: tuple[str, str] | None, now: dt.datetime
+    replica_set: ReplicaSet,
+    active: Sequence[Pod],
+    failure: tuple[str, str] | None,
+    now: dt.datetime,
+    *,
+    seen: bool = True,
 ) -> tuple[Obj, float | None]:
     """The status patch (empty when nothing changes), and in how many seconds a ready pod becomes available.
 
-    `failure` is reason and message of the last create or delete that failed in this pass.
+    `failure` is reason and message of the last create or delete that failed in this pass. With `seen` False, `active`
+    does not show yet what was made or deleted before, and the generation does not count as observed.
     """
+    observed = replica_set.metadata.generation if seen else replica_set.status.observed_generation
     min_ready = replica_set.spec.min_ready_seconds
     template_labels = (replica_set.spec.template.get("metadata") or {}).get("labels") or {}
     waits = [wait for pod in active if (wait := available_in(pod, min_ready, now)) is not None]
@@ -110,12 +117,12 @@ def status(
         old.available_replicas,
         old.observed_generation,
     )
-    after = (*counts.values(), replica_set.metadata.generation)
+    after = (*counts.values(), observed)
     patch: Obj = {}
     if before != after:
         patch = {key: value or None for key, value in counts.items()}
         patch["replicas"] = counts["replicas"]
-        patch["observedGeneration"] = replica_set.metadata.generation
+        patch["observedGeneration"] = observed
     if conditions != old.conditions:
         patch["conditions"] = conditions_tree(conditions)
     pending = [wait for wait in waits if wait > 0]
