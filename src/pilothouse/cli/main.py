@@ -21,6 +21,8 @@ node = typer.Typer(help="More machines: join one, make a token for one.", no_arg
 app.add_typer(node, name="node")
 exemption = typer.Typer(help="Accepted findings: ask, grant, deny, list.", no_args_is_help=True)
 app.add_typer(exemption, name="exemption")
+namespace_commands = typer.Typer(help="Namespaces that are safe from the start.", no_args_is_help=True)
+app.add_typer(namespace_commands, name="namespace")
 access = typer.Typer(help="Who may do what, and where rights lead.", no_args_is_help=True)
 app.add_typer(access, name="access")
 vulndb = typer.Typer(help="Vulnerability data for scans: bring it up to date, see how old it is.", no_args_is_help=True)
@@ -405,6 +407,24 @@ def access_paths(
     from pilothouse.cli.access import run_paths
 
     raise typer.Exit(run_paths(subject, from_pod, to or [], output, data_dir, kubeconfig))
+
+
+@namespace_commands.command("create")
+def namespace_create(
+    name: str,
+    team: Annotated[str, typer.Option(help="Who owns it.")],
+    profile: Annotated[str, typer.Option(help="small, medium, large, or a file like them.")] = "small",
+    developers: Annotated[str | None, typer.Option(help="Their group (default: TEAM-developers).")] = None,
+    operations: Annotated[str | None, typer.Option(help="Their group (default: operations).")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the manifests, make nothing.")] = False,
+    data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
+) -> None:
+    """Makes a namespace with quota, limits, a closed network, its owner, and roles for developers and operations."""
+    from pilothouse.cli.namespace import Wanted, run_create
+
+    groups = {"developers": developers or f"{team}-developers", "operations": operations or "operations"}
+    raise typer.Exit(run_create(Wanted(name, team, profile, groups), dry_run, data_dir, kubeconfig))
 
 
 @node.command("join")
