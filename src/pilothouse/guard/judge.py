@@ -96,6 +96,13 @@ def judge_one(tree: Obj, complete: Obj, labels: Mapping[str, str] | None, option
     return work.report()
 
 
+def judge_admitted(tree: Obj, complete: Obj, labels: Mapping[str, str] | None) -> Report:
+    """As `judge_one`, for an object whose form the API server checks."""
+    work = _Work([Item(tree)], Options())
+    work.check_object(0, complete, labels)
+    return work.report()
+
+
 class _Work:
     """Gathers what is found, object by object."""
 

@@ -39,6 +39,7 @@ from pilothouse.kinds.catalogue import KINDS
 from pilothouse.kinds.guard.finding import FINDINGS
 from pilothouse.launch import listeners, process
 from pilothouse.launch.config import Config, load
+from pilothouse.launch.door import GuardDoor
 from pilothouse.launch.encryption import KeyRing
 from pilothouse.launch.notify import notify
 from pilothouse.launch.pki import API, FRONT_PROXY, NODE_CLIENT, ClusterPki, write_private
@@ -70,9 +71,10 @@ async def control(config: Config) -> None:
     findings = Findings(config.path("findings.db"))
     nodes = NodeLink(pki.client_context(NODE_CLIENT))
     issuer = f"https://kubernetes.default.svc.{config.domain}"
+    door = GuardDoor(StoreReader(store))
     api = ApiServer(
         store,
-        build_chain(store, pki.service_account_key, issuer),
+        build_chain(store, pki.service_account_key, issuer, (door,)),
         KINDS,
         allocators=service_allocators(store, config.service_range, reserved=frozenset({config.dns_address})),
         nodes=nodes,
@@ -98,6 +100,7 @@ async def control(config: Config) -> None:
         await edge.start(sockets)
         notify("control", f"ready: the API answers at https://{config.node_address}:{config.api_port}")
         async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(door.prepare())
             tasks.create_task(
                 run_controllers(
                     client_for,

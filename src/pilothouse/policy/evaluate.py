@@ -2,7 +2,7 @@
 
 Only policies that ship with Pilothouse are evaluated here, in the calling process: the evaluator has no cost limit and
 no deadline and holds the interpreter's lock, so an expression from elsewhere could freeze the process. Policies that
-users bring need a metered evaluator in a process of its own, and are not evaluated at all until there is one.
+users bring to a cluster are judged by the metered evaluator (`policy/cel`, `policy/admission`).
 
 The evaluator hands errors back as values, which Python takes for true; so every result's type is looked at, and what is
 not of the type asked for is an error. An error is "not checked", never a pass.
@@ -11,7 +11,7 @@ not of the type asked for is an error. An error is "not checked", never a pass.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cel_expr_python import cel
@@ -71,6 +71,16 @@ class Evaluator:
     def policies(self) -> list[Policy]:
         """All policies, in the order given."""
         return [compiled.policy for compiled in self._policies]
+
+    def concerns(self, api_version: str, kind: str) -> bool:
+        """Whether any policy is about objects of a kind."""
+        return bool(self._of_kind(Subject({"apiVersion": api_version, "kind": kind, "metadata": {}}))[0])
+
+    def prepare(self, kinds: Iterable[tuple[str, str]]) -> Iterator[None]:
+        """Compiles what evaluating objects of these kinds (apiVersion, kind) takes, in small steps: it holds the
+        interpreter's lock, and would be done with the first object otherwise."""
+        for api_version, kind in kinds:
+            yield from self._of_kind(Subject({"apiVersion": api_version, "kind": kind, "metadata": {}}))[1].compile()
 
     def evaluate(self, subject: Subject, params: Mapping[str, Obj] | None = None) -> Verdict:
         """What the policies say about an object; `params` are parameters by name of policy."""
@@ -147,23 +157,41 @@ def _written_out(policy: Policy) -> dict[str, str]:
 _BROKEN, _PASSES, _NOT_MEANT = "broken", "passes", "not meant"
 
 
-class _Together:
-    """The rules of many policies as one expression, since one evaluation costs more than what most rules do in it.
+_GROUP = 12
+"""Policies that are answered in one evaluation. Compiling as many takes some 20 ms, during which nothing else runs."""
 
-    When there is an error in any of them nothing is known, and each policy is evaluated by itself, to say where.
+
+class _Together:
+    """The rules of many policies in few expressions, since one evaluation costs more than what most rules do in it.
+
+    Where there is an error in one nothing is known of its group, and each policy is evaluated by itself, to say where.
     """
 
     def __init__(self, env: cel.Env, policies: Sequence[_Compiled]) -> None:
-        self._names = [compiled.policy.name for compiled in policies]
-        answers = ", ".join(compiled.answer() for compiled in policies)
-        self._program = env.compile(f"[{answers}]") if policies else None
+        self._env = env
+        self._groups = [policies[at : at + _GROUP] for at in range(0, len(policies), _GROUP)]
+        self._programs: list[cel.Expression] = []
+
+    def compile(self) -> Iterator[None]:
+        """Compiles what is not compiled yet, a group at a time."""
+        for group in self._groups[len(self._programs) :]:
+            answers = ", ".join(compiled.answer() for compiled in group)
+            self._programs.append(self._env.compile(f"[{answers}]"))
+            yield
 
     def answers(self, scope: _Scope) -> dict[str, list[str]]:
-        """By name of policy; empty when nothing is known."""
-        if self._program is None or scope.failed:
+        """By name of policy, of those of which something is known."""
+        if scope.failed:
             return {}
-        result = self._program.eval(scope.with_params(None))
-        return {} if result.type() == cel.Type.ERROR else dict(zip(self._names, result.plain_value()))
+        for _ in self.compile():
+            pass
+        known: dict[str, list[str]] = {}
+        activation = scope.with_params(None)
+        for group, program in zip(self._groups, self._programs):
+            result = program.eval(activation)
+            if result.type() != cel.Type.ERROR:
+                known.update(zip((compiled.policy.name for compiled in group), result.plain_value()))
+        return known
 
 
 class _Scope:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Callable, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from types import TracebackType
@@ -12,8 +13,10 @@ import orjson
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
+from pilothouse.apiserver.admission.steps import Validator
 from pilothouse.apiserver.bootstrap.chain import build_chain
-from pilothouse.apiserver.chain import Admission, AdmissionRequest
+from pilothouse.apiserver.chain import Admission, AdmissionRequest, ObjectReader
+from pilothouse.apiserver.reader import StoreReader
 from pilothouse.client.wire import Request, User
 from pilothouse.kinds.catalogue import KINDS
 from pilothouse.machinery.errors import from_status
@@ -21,7 +24,7 @@ from pilothouse.machinery.objects import Obj
 from pilothouse.store.memory import MemoryStore
 from pilothouse.testing.control_plane import ADMIN, ControlPlane
 
-_RESOURCES = {kind.resource.plural: kind.resource for kind in reversed(KINDS)}
+RESOURCES = {kind.resource.plural: kind.resource for kind in reversed(KINDS)}
 
 
 def _key() -> bytes:
@@ -59,9 +62,10 @@ class _Listening:
 class AdmissionPlane:
     """`await plane.create("pods", …)`, in the namespace default; errors are raised as clients would."""
 
-    def __init__(self) -> None:
+    def __init__(self, extra: Callable[[ObjectReader], Sequence[Validator]] = lambda objects: ()) -> None:
         store = MemoryStore()
-        chain = build_chain(store, _key(), "https://kubernetes.default.svc.cluster.local")
+        issuer = "https://kubernetes.default.svc.cluster.local"
+        chain = build_chain(store, _key(), issuer, extra(StoreReader(store)))
         self._listening = _Listening(chain.admission)
         self.plane = ControlPlane(store=store, chain=replace(chain, admission=self._listening))
         self.warnings: list[str] = []
@@ -86,7 +90,7 @@ class AdmissionPlane:
 
     async def create(self, plural: str, tree: Obj, user: User = ADMIN, **query: str) -> Obj:
         """Creates an object."""
-        resource = _RESOURCES[plural]
+        resource = RESOURCES[plural]
         body = {"apiVersion": resource.api_version, "kind": resource.kind, **tree}
         namespace = tree["metadata"].get("namespace", "default")
         return await self.send("POST", resource.path(namespace), body, user, **query)
@@ -97,15 +101,15 @@ class AdmissionPlane:
 
     async def patch(self, plural: str, name: str, patch: Obj, user: User = ADMIN) -> Obj:
         """Merges a patch."""
-        return await self.send("PATCH", _RESOURCES[plural].path("default", name), patch, user)
+        return await self.send("PATCH", RESOURCES[plural].path("default", name), patch, user)
 
     async def get(self, plural: str, name: str) -> Obj:
         """Reads an object."""
-        return await self.send("GET", _RESOURCES[plural].path("default", name))
+        return await self.send("GET", RESOURCES[plural].path("default", name))
 
     async def delete(self, plural: str, name: str, user: User = ADMIN) -> Obj:
         """Deletes an object."""
-        return await self.send("DELETE", _RESOURCES[plural].path("default", name), user=user)
+        return await self.send("DELETE", RESOURCES[plural].path("default", name), user=user)
 
     async def allow(self, user: str, verb: str, group: str, plural: str) -> None:
         """Grants a right."""

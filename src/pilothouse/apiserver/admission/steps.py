@@ -99,9 +99,12 @@ class AdmissionChain:
             await held.close()
 
 
-def standard_chain(store: Store, objects: ObjectReader, authorizer: Authorizer, index: RbacIndex) -> AdmissionChain:
+def standard_chain(
+    store: Store, objects: ObjectReader, authorizer: Authorizer, index: RbacIndex, extra: Sequence[Validator] = ()
+) -> AdmissionChain:
     """The steps every API server runs, in order. NamespaceLifecycle comes first: nothing else matters in a namespace
-    that is going away. What users bring comes last: it sees what the others made of the object."""
+    that is going away. What users bring comes last: it sees what the others made of the object. `extra` are steps of
+    parts that this room does not know (the guard)."""
     lifecycle, priority, runtime_class = NamespaceLifecycle(objects), Priority(objects), RuntimeClassStep(objects)
     limit_ranger = LimitRanger(objects)
     equivalents, worker = Equivalents(ServedKinds(KINDS, store)), WorkerLink()
@@ -128,6 +131,7 @@ def standard_chain(store: Store, objects: ObjectReader, authorizer: Authorizer, 
         ClaimResize(objects),
         priority,
         limit_ranger,
+        *extra,
         CompiledExpressions(),
         ValidatingPolicies(objects, authorizer, equivalents, worker),
         ValidatingWebhooks(webhooks),

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pilothouse.apiserver.admission.steps import standard_chain
+from collections.abc import Sequence
+
+from pilothouse.apiserver.admission.steps import Validator, standard_chain
 from pilothouse.apiserver.authentication.authenticator import TokenAuthenticator
 from pilothouse.apiserver.authentication.bootstrap_tokens import BootstrapTokens
 from pilothouse.apiserver.authentication.documents import documents
@@ -19,9 +21,9 @@ from pilothouse.apiserver.reader import StoreReader
 from pilothouse.store.store import Store
 
 
-def build_chain(store: Store, service_account_key: bytes, issuer: str) -> Chain:
+def build_chain(store: Store, service_account_key: bytes, issuer: str, extra: Sequence[Validator] = ()) -> Chain:
     """The chain over a store. `service_account_key` (PEM) signs service account tokens; `issuer` is the URL they name,
-    `https://kubernetes.default.svc.DOMAIN`."""
+    `https://kubernetes.default.svc.DOMAIN`; `extra` are steps of admission that the API server does not know."""
     objects = StoreReader(store)
     index = RbacIndex(store)
     authorizer = FirstAllowing([NodeAuthorizer(NodeGraph(store), objects), RbacAuthorizer(index)])
@@ -31,7 +33,7 @@ def build_chain(store: Store, service_account_key: bytes, issuer: str) -> Chain:
     return Chain(
         authenticator=authenticator,
         authorizer=authorizer,
-        admission=standard_chain(store, objects, authorizer, index),
+        admission=standard_chain(store, objects, authorizer, index, extra),
         token_issuer=tokens,
         reviews=Reviews(authorizer, index, authenticator, tokens).resources(),
         documents=documents(issuer, key),
