@@ -15,6 +15,7 @@ from dataclasses import dataclass
 
 import msgspec
 import typer
+import uvloop
 from rich.console import Console
 from rich.live import Live
 from rich.table import Table
@@ -75,7 +76,7 @@ def run_simulate(paths: list[str], namespace: str, timeout: float, output: str |
         raise CommandError(f"{settings[0].file}:{settings[0].line}: {error}", code=2) from error
     logging.getLogger("pilothouse").setLevel(logging.ERROR)
     workloads = [manifest for manifest in manifests if manifest.kind != KIND]
-    report = asyncio.run(_simulate(nodes, workloads, namespace, timeout, quiet=output is not None))
+    report = uvloop.run(_simulate(nodes, workloads, namespace, timeout, quiet=output is not None))
     if output is not None:
         out.write(msgspec.to_builtins(report), output)
     else:

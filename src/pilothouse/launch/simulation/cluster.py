@@ -34,11 +34,12 @@ _DOMAIN = "cluster.local"
 
 @dataclass(frozen=True, slots=True)
 class SimulatedCluster:
-    """`admin` may do everything; `informers` hold what there is."""
+    """`admin` may do everything; `informers` hold what there is; `nodes` are the virtual ones at work."""
 
     api: ApiServer
     admin: Client
     informers: SharedInformers
+    nodes: VirtualNodes
 
 
 @contextlib.asynccontextmanager
@@ -74,7 +75,7 @@ async def simulated_cluster(
         ]
         await virtual.register()
         tasks.append(asyncio.create_task(virtual.run()))
-        yield SimulatedCluster(api, admin, informers)
+        yield SimulatedCluster(api, admin, informers, virtual)
     finally:
         for task in tasks:
             task.cancel()

@@ -93,6 +93,8 @@ class VirtualNodes:
         self._clients = {name: client_of(name) for name in self._nodes}
         self._pods = informers.of(Pod)
         self._queue = KeyedQueue()
+        self.start_pods = True
+        """False leaves new pods as they are bound, as if nodes took their time."""
         self._since: dict[str, float] = {}
         self._addresses = itertools.count(1)
 
@@ -146,7 +148,7 @@ class VirtualNodes:
     def _pod_changed(self, key: str, old: Pod | None, new: Pod | None) -> None:
         if new is None:
             self._since.pop(key, None)
-        elif new.spec.node_name in self._nodes:
+        elif new.spec.node_name in self._nodes and self.start_pods:
             if key not in self._since or old is None or old.metadata.uid != new.metadata.uid:
                 self._since[key] = time.monotonic()
             self._queue.add(key)

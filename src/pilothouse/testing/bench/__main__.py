@@ -24,16 +24,24 @@ from pilothouse.testing.bench.host import BenchError, Host, own_network, write_r
 from pilothouse.testing.bench.network import network_figures
 from pilothouse.testing.bench.node import node_figures
 from pilothouse.testing.bench.report import Figure, show
+from pilothouse.testing.bench.schedule import schedule_figures
 from pilothouse.testing.images import ImageError, Recipe, build, push
 
 _EXAMPLE = Path(__file__).parents[4] / "examples" / "shop"
 _PARTS = ("starts", "idle", "one", "many", "reading")
 
+_DESK: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
+    "check": lambda options: check_figures(),
+    "findings": lambda options: findings_figures(),
+    "schedule": lambda options: schedule_figures(options.nodes, options.placed, _say),
+}
+"""What needs neither root nor an engine."""
+
 
 def main() -> None:
     """Reads the options, measures, prints."""
     parser = argparse.ArgumentParser(prog="scripts/bench")
-    parser.add_argument("what", choices=["up", "node", "check", "findings", "network"], help="what of it")
+    parser.add_argument("what", choices=[*_DESK, "up", "node", "network"], help="what of it")
     parser.add_argument("-o", "--output", choices=["json"], help="for programs")
     parser.add_argument("--only", choices=_PARTS, action="append", help="a part of it; may be repeated")
     parser.add_argument("--starts", type=int, default=5, metavar="N", help="how often it is started (default 5)")
@@ -42,11 +50,11 @@ def main() -> None:
     parser.add_argument("--turns", type=int, default=15, metavar="N", help="single pods of each kind (default 15)")
     parser.add_argument("--seconds", type=float, default=5.0, metavar="N", help="each run of wrk (default 5)")
     parser.add_argument("--idle-pods", type=int, default=100, metavar="N", help="idle pods with a probe (default 100)")
+    parser.add_argument("--nodes", type=int, default=5000, metavar="N", help="virtual nodes (default 5000)")
+    parser.add_argument("--placed", type=int, default=10000, metavar="N", help="pods placed on them (default 10000)")
     options = parser.parse_args()
-    if options.what == "check":
-        _show(check_figures(), options.output)
-    if options.what == "findings":
-        _show(findings_figures(), options.output)
+    if options.what in _DESK:
+        _show(_DESK[options.what](options), options.output)
     if os.geteuid() != 0:
         sys.exit(f"error: run as root (it makes network namespaces and containers): sudo scripts/bench {options.what}")
     try:
