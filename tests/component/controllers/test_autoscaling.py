@@ -12,6 +12,8 @@ import pytest_asyncio
 from cluster_world import Cluster, deployment
 
 from pilothouse.apiserver.node_link import NodeAddress, NodeLink
+from pilothouse.controllers.metadata import metadata_view
+from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.apps.stateful_set import StatefulSet
@@ -20,7 +22,7 @@ from pilothouse.kinds.core.event import Event
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.replication_controller import ReplicationController
-from pilothouse.machinery.objects import Obj, timestamp
+from pilothouse.machinery.objects import Obj, Resource, timestamp
 from pilothouse.testing.control_plane import ControlPlane
 
 WEB = "shop/web"
@@ -128,6 +130,36 @@ async def test_whatever_has_a_scale(cluster: Cluster, meters: Meters, kind: str,
     meters.total = 200 * MIB
     await autoscale(cluster, kind=kind)
     await cluster.until(lambda: size(cluster, cls) == 2)
+
+
+async def test_a_custom_resource_with_a_scale(cluster: Cluster, meters: Meters) -> None:
+    """Its own controller would make the pods; here they are made by hand."""
+    await cluster.add_node("n1", cpu="64")
+    schema = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    paths = {
+        "specReplicasPath": ".spec.size",
+        "statusReplicasPath": ".status.size",
+        "labelSelectorPath": ".status.selector",
+    }
+    version = {"name": "v1", "served": True, "storage": True, "schema": {"openAPIV3Schema": schema}}
+    version["subresources"] = {"status": {}, "scale": paths}
+    names = {"plural": "fleets", "kind": "Fleet"}
+    spec = {"group": "example.com", "scope": "Namespaced", "names": names, "versions": [version]}
+    definition = {"metadata": {"name": "fleets.example.com"}, "spec": spec}
+    await cluster.client.create_tree(CustomResourceDefinition.resource, definition)
+    fleet = Resource("example.com", "v1", "Fleet", "fleets", True)
+    await cluster.client.create_tree(fleet, {"metadata": {"name": "web"}, "spec": {"size": 1}}, "shop")
+    view = metadata_view(fleet)
+    status = {"status": {"size": 1, "selector": "app=web"}}
+    await cluster.client.patch(view, "web", "shop", status, subresource="status")
+    container = {"name": "main", "image": "web:1"}
+    pod = {"metadata": {"name": "p", "labels": {"app": "web"}}, "spec": {"containers": [container]}}
+    await cluster.client.create_tree(Pod.resource, pod, "shop")
+    meters.total = 300 * MIB
+    await autoscale(cluster, kind="example.com/v1 Fleet")
+    await cluster.until(lambda: says(cluster, "AbleToScale") == ("True", "SucceededRescale"))
+    found = orjson.loads(await cluster.client.request("GET", fleet.path("shop", "web")))
+    assert found["spec"]["size"] >= 3
 
 
 async def test_two_autoscalers_of_one_target_are_named_and_stop(cluster: Cluster, meters: Meters) -> None:

@@ -37,6 +37,9 @@ class _World(Generic[T]):
         self.broken = ""
         """The image whose pods never become ready."""
         self._made = 0
+        self.late = False
+        """Whether pods become ready, go, and are seen by the controller only when told to (`ready`, `end`, `look`)."""
+        self._seen: list[Pod] = []
         self._template(f"{name}:1")
 
     def _template(self, image: str) -> None:
@@ -59,14 +62,50 @@ class _World(Generic[T]):
     def _add(self, name: str, tree: Obj) -> None:
         self._made += 1
         made = START + dt.timedelta(seconds=self._made)
-        ready = "False" if tree["spec"]["containers"][0]["image"] == self.broken else "True"
+        broken = self.late or tree["spec"]["containers"][0]["image"] == self.broken
+        ready = "False" if broken else "True"
         moment = made.strftime("%Y-%m-%dT%H:%M:%SZ")
         meta = {**tree["metadata"], "name": name, "uid": f"{name}-{self._made}", "creationTimestamp": moment}
         condition = {"type": "Ready", "status": ready, "lastTransitionTime": moment}
         self.pods[name] = {**tree, "metadata": meta, "status": {"phase": "Running", "conditions": [condition]}}
 
+    def _remove(self, pod: Pod) -> None:
+        """As the API does it: that very pod or none."""
+        current = self.pods.get(pod.name)
+        if current is None or current["metadata"]["uid"] != pod.metadata.uid:
+            return
+        if self.late:
+            current["metadata"]["deletionTimestamp"] = "2026-01-01T00:30:00Z"
+        else:
+            del self.pods[pod.name]
+
+    def ready(self, name: str) -> None:
+        """The pod becomes ready, if it is there."""
+        if name in self.pods:
+            self.pods[name]["status"]["conditions"][0]["status"] = "True"
+
+    def end(self, name: str) -> None:
+        """A pod that is being deleted is gone."""
+        if name in self.pods and "deletionTimestamp" in self.pods[name]["metadata"]:
+            del self.pods[name]
+
+    def look(self) -> None:
+        """The controller sees the pods as they are now."""
+        self._seen = self._now()
+
+    def _now(self) -> list[Pod]:
+        return [msgspec.convert(tree, Pod) for tree in self.pods.values()]
+
+    def available(self) -> list[Pod]:
+        """Pods that are ready and stay."""
+        return [
+            pod
+            for pod in self._now()
+            if pod.metadata.deletion_timestamp is None and pod.status.conditions[0].status == "True"
+        ]
+
     def _snapshot(self) -> tuple[list[Pod], list[ControllerRevision]]:
-        pods = [msgspec.convert(tree, Pod) for tree in self.pods.values()]
+        pods = self._seen if self.late else self._now()
         return pods, [msgspec.convert(tree, ControllerRevision) for tree in self._revisions.values()]
 
     def _keep(self, write: Create | Renumber | None, status: Obj) -> None:
@@ -106,9 +145,10 @@ class StatefulWorld(_World[StatefulSet]):
                 case MakeClaim(name=name, tree=tree):
                     self.claims[name] = tree
                 case CreatePod(name=name, tree=tree):
-                    self._add(name, tree)
+                    if name not in self.pods:
+                        self._add(name, tree)
                 case DeletePod(pod=pod):
-                    del self.pods[pod.name]
+                    self._remove(pod)
         self._keep(plan.revision, plan.status)
         return plan.text()
 
@@ -128,9 +168,13 @@ class DaemonWorld(_World[DaemonSet]):
             msgspec.convert({"metadata": {"name": name, "labels": self._labels(name)}}, Node)
             for name in ("a", "b", "c")
         ]
-        plan = daemon.decide(daemon.Snapshot(self.owner, pods, nodes, revisions, START + dt.timedelta(hours=1)))
+        plan = daemon.decide(
+            daemon.Snapshot(
+                self.owner, pods, nodes, revisions, START + dt.timedelta(hours=1), may_scale=not self._awaited()
+            )
+        )
         for item in plan.delete:
-            del self.pods[item.pod.name]
+            self._remove(item.pod)
         for node in plan.create:
             template = self._tree["spec"]["template"]
             labels = {**template["metadata"]["labels"], HASH: plan.hash}
@@ -138,6 +182,18 @@ class DaemonWorld(_World[DaemonSet]):
             self._add(name, {"metadata": {"labels": labels}, "spec": on_node(template["spec"], node)})
         self._keep(plan.revision, plan.status)
         return plan.text()
+
+    def _awaited(self) -> bool:
+        """Whether something this controller made or deleted is not seen yet, which it keeps notes of."""
+        if not self.late:
+            return False
+        seen = {pod.metadata.uid: pod for pod in self._seen}
+        going = {pod.metadata.uid for pod in self._now() if pod.metadata.deletion_timestamp is not None}
+        there = {pod.metadata.uid for pod in self._now()}
+        stale = {
+            uid for uid, pod in seen.items() if pod.metadata.deletion_timestamp is None and uid not in there - going
+        }
+        return bool(stale or there - seen.keys())
 
     def _labels(self, node: str) -> dict[str, str]:
         return {"role": "worker"} if node in self.nodes else {}
