@@ -212,7 +212,11 @@ def scan(
     plain_http: Annotated[
         list[str] | None, typer.Option("--plain-http", metavar="HOST[:PORT]", help="A registry without TLS.")
     ] = None,
+    coverage: Annotated[
+        bool, typer.Option("--coverage", help="Every running container of this machine's cluster: scanned, or why not.")
+    ] = False,
     data_dir: options.DataDir = options.DATA_DIR,
+    kubeconfig: options.Kubeconfig = None,
 ) -> None:
     """Scans for vulnerable packages, secrets and keys; needs no engine.
 
@@ -220,6 +224,10 @@ def scan(
     """
     from pilothouse.cli.scan import ScanOptions, run_scan
 
+    if coverage:
+        from pilothouse.cli.coverage import run_coverage
+
+        raise typer.Exit(run_coverage(output, data_dir, kubeconfig))
     chosen = ScanOptions(output, fail_on, only_fixed, new_only, platform, tuple(plain_http or ()), data_dir)
     raise typer.Exit(run_scan(targets or [], chosen))
 
@@ -236,6 +244,33 @@ def vulndb_update(
     from pilothouse.cli.vulndb import run_update
 
     raise typer.Exit(run_update(origin, data_dir))
+
+
+@vulndb.command("forget")
+def vulndb_forget(
+    feed: Annotated[str, typer.Argument(help="A feed as `vulndb status` names it.")],
+    data_dir: options.DataDir = options.DATA_DIR,
+) -> None:
+    """Removes a feed and all it says."""
+    from pilothouse.cli.vulndb import run_forget
+
+    raise typer.Exit(run_forget(feed, data_dir))
+
+
+@vulndb.command("schedule")
+def vulndb_schedule(
+    hours: Annotated[float, typer.Option("--every", metavar="HOURS", help="Hours between updates, about.")] = 12.0,
+    origin: Annotated[
+        str | None,
+        typer.Option("--from", metavar="URL|DIR|FILE", help="A mirror, folder or file (default: the sources)."),
+    ] = None,
+    off: Annotated[bool, typer.Option("--off", help="No more updates by itself.")] = False,
+    data_dir: options.DataDir = options.DATA_DIR,
+) -> None:
+    """Has the engine bring the data up to date by itself."""
+    from pilothouse.cli.vulndb import run_schedule
+
+    raise typer.Exit(run_schedule(None if off else hours, origin, data_dir))
 
 
 @vulndb.command("status")

@@ -33,7 +33,8 @@ from pilothouse.guard.images.report.document import (
 from pilothouse.guard.images.report.text import plain, text_report
 from pilothouse.guard.images.scan.cache import LayerCache
 from pilothouse.guard.images.scan.reader import LayerReader
-from pilothouse.guard.images.scan.targets import Inventories, host_platform
+from pilothouse.guard.images.scan.targets import Inventories
+from pilothouse.guard.images.source.image import host_platform
 
 _OLD_DAYS = 7.0
 _COLOURS = {

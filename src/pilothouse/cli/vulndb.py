@@ -13,18 +13,19 @@ import typer
 from pilothouse.cli import output as formats
 from pilothouse.cli.errors import CommandError
 from pilothouse.guard.images.data.base import Base
+from pilothouse.guard.images.data.refresh import DOWNLOADS
 from pilothouse.guard.images.data.update import Result, Updater
+from pilothouse.guard.images.data.write import forget
+from pilothouse.guard.images.live.schedule import Schedule, write_schedule
 from pilothouse.guard.images.model import NotReadable
-from pilothouse.guard.images.places import data_file, data_folder
-
-_DOWNLOADS = "downloads"
+from pilothouse.guard.images.places import FOLDER, data_file, data_folder
 
 
 def run_update(origin: str | None, data_dir: str) -> int:
     """Updates and tells of each feed; 1 when one could not be brought up to date, its last good data being kept."""
     folder = data_folder(data_dir)
     base = _opened(folder)
-    updater = Updater(base, folder / _DOWNLOADS)
+    updater = Updater(base, folder / DOWNLOADS)
     if sys.stderr.isatty():
         updater.progress = _show
     failed = found = 0
@@ -52,6 +53,37 @@ def _results(updater: Updater, origin: str | None) -> Iterator[Result]:
     if origin.startswith(("http://", "https://")):
         return updater.from_url(origin)
     return updater.from_path(Path(origin))
+
+
+def run_forget(feed: str, data_dir: str) -> int:
+    """Removes a feed."""
+    base = _opened(data_folder(data_dir))
+    try:
+        count = forget(base, feed)
+    except KeyError:
+        names = ", ".join(entry.name for entry in base.feeds()) or "none"
+        raise CommandError(f"there is no feed {feed}; there are: {names}", code=2) from None
+    finally:
+        base.close()
+    typer.echo(f"{feed} and its {count} records are gone.")
+    return 0
+
+
+def run_schedule(hours: float | None, origin: str | None, data_dir: str) -> int:
+    """Writes what the engine looks at; None takes it away."""
+    if hours is not None and not 0.1 <= hours <= 24 * 30:
+        raise CommandError(f"--every {hours:g}: between 0.1 and 720 hours", code=2)
+    folder = Path(data_dir) / FOLDER
+    if not Path(data_dir).is_dir():
+        raise CommandError(f"there is no engine at {data_dir}: a timer of your own can run `pilothouse vulndb update`")
+    if origin and not origin.startswith(("http://", "https://")):
+        origin = str(Path(origin).resolve())
+    try:
+        write_schedule(folder, None if hours is None else Schedule(hours, origin or ""))
+    except OSError as error:
+        raise CommandError(f"{folder}: {error.strerror}") from error
+    typer.echo("No more updates by itself." if hours is None else f"Updates about every {hours:g} hours.")
+    return 0
 
 
 def run_vulndb_status(output: str | None, data_dir: str) -> int:

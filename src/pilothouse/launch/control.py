@@ -33,6 +33,9 @@ from pilothouse.controllers.certificates import controller as certificates
 from pilothouse.controllers.root_ca import controller as root_ca
 from pilothouse.controllers.start import INFORMERS, Controller, run_controllers
 from pilothouse.guard.findings.findings import Findings
+from pilothouse.guard.images.live.run import NAME as IMAGE_GUARD
+from pilothouse.guard.images.live.run import ImageGuard
+from pilothouse.guard.images.places import FOLDER
 from pilothouse.guard.live.run import NAME as live_checks
 from pilothouse.guard.live.run import Live
 from pilothouse.kinds.catalogue import KINDS
@@ -113,6 +116,9 @@ async def control(config: Config) -> None:
             tasks.create_task(informers.run())
             tasks.create_task(findings.run())
             tasks.create_task(guarded(findings, client_for(live_checks), informers, config.path("owners.yaml")))
+            tasks.create_task(
+                images_guarded(ImageGuard(findings, client_for(IMAGE_GUARD), config.path(FOLDER)), informers)
+            )
             tasks.create_task(keep_renewed(pki, context, nodes, api))
             tasks.create_task(api.measures.sample_lag())
             tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
@@ -137,6 +143,16 @@ async def guarded(findings: Findings, client: Client, informers: SharedInformers
 
 def _availability(api: ApiServer) -> Controller:
     return Controller(availability.NAME, lambda context: api.availability.run(context.client))
+
+
+async def images_guarded(guard: ImageGuard, informers: SharedInformers) -> None:
+    """Runs the image scanning: when it fails that is logged, and it begins anew after a while."""
+    while True:
+        try:
+            await guard.run(informers)
+        except Exception:
+            log.exception("the image scanning failed")
+        await asyncio.sleep(_GUARD_RESTART_SECONDS)
 
 
 def _certified(pki: ClusterPki) -> list[Controller]:

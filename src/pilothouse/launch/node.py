@@ -14,6 +14,7 @@ from pilothouse.client.client import Client
 from pilothouse.client.events import EventRecorder
 from pilothouse.client.https import HttpsTransport
 from pilothouse.dns.feed import ZoneFeed
+from pilothouse.guard.images.live.contents import NodeContents
 from pilothouse.launch import process
 from pilothouse.launch.config import Config, load
 from pilothouse.launch.containerd import import_pause_image, runtime_binaries
@@ -32,6 +33,7 @@ from pilothouse.node.api.server import NodeApi, server_context
 from pilothouse.node.cri import Runtime, RuntimeAway
 from pilothouse.node.identity.errors import IdentityError
 from pilothouse.node.identity.identity import Identity, ensure_identity, ensure_serving, keep_renewed
+from pilothouse.node.images.content import target_digest
 from pilothouse.node.node import Node, NodeConfig
 from pilothouse.node.refuse import Abilities
 from pilothouse.node.runtimes import tried_runtimes
@@ -139,6 +141,9 @@ async def serve_api(
         access=Access(reviewer=ClusterReviewer(client, config.node_name)),
         rotation=RotationLimits(to_bytes(config.node.container_log_max_size), config.node.container_log_max_files),
         flows=network.recorder.answer,
+        images=NodeContents(
+            config.path("containerd", "root"), lambda name: target_digest(worker.runtime.channel, name)
+        ),
     )
     async with asyncio.TaskGroup() as tasks:
         tasks.create_task(api.run())

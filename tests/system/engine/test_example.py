@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,6 +11,8 @@ from image_cache import Images
 from machine import Machine, until
 
 pytestmark = pytest.mark.system
+
+ADVISORIES = Path(__file__).parents[3] / "examples" / "advisories"
 
 
 def page(shop: Machine) -> dict[str, Any]:
@@ -105,3 +108,49 @@ def test_deployed_again_changes_nothing(shop: Machine, images: Images) -> None:
     assert tree["ready"]
     assert {item["outcome"] for item in tree["objects"]} == {"unchanged"}
     assert versions() == before
+
+
+def image_findings(shop: Machine, rule: str) -> list[dict[str, Any]]:
+    found = shop.get("findings", "-n", "shop", "-l", "pilothouse.io/source=images,pilothouse.io/state=open")["items"]
+    return [finding for finding in found if finding["spec"]["rule"] == rule]
+
+
+def test_an_advisory_names_the_pods_whose_images_have_the_package(shop: Machine) -> None:
+    shop.pilothouse("vulndb", "update", "--from", str(ADVISORIES))
+    (finding,) = until(lambda: image_findings(shop, "EXAMPLE-2025-0001"), "the finding about redis", 60.0)
+    (pod,) = shop.pods("-n", "shop", "-l", "app.kubernetes.io/name=redis")
+    spec = finding["spec"]
+    assert (spec["severity"], spec["subject"]["kind"], spec["subject"]["name"]) == ("high", "Deployment", "redis")
+    assert spec["evidence"]["pods"] == pod["metadata"]["name"]
+    assert spec["evidence"]["exposure"] == "Service redis"
+    assert spec["evidence"]["layer"].startswith("sha256:")
+    assert spec["evidence"]["package"].startswith("deb/redis 5:7.0")
+    assert "apt-get install --only-upgrade" in spec["remedy"]
+    assert until(lambda: image_findings(shop, "EXAMPLE-2025-0002"), "the finding about nginx", 60.0)
+
+
+def test_single_records_are_no_clean_bill(shop: Machine) -> None:
+    """Every container is listed, and none counts as scanned in full: there is no data for the whole of Debian."""
+
+    def rows() -> list[dict[str, Any]]:
+        found = json.loads(shop.pilothouse("scan", "--coverage", "-o", "json", code=3))
+        return [row for row in found if row["namespace"] == "shop"]
+
+    covered = until(lambda: [row for row in rows() if row["state"] == "scanned in part"], "images are read", 60.0)
+    assert {row["container"] for row in covered} == {"app", "front", "redis"} or len(covered) >= 3
+    assert all("there is no vulnerability data for Debian" in row["reason"] for row in covered)
+    assert image_findings(shop, "image-not-scanned")
+
+
+def test_an_advisory_that_is_withdrawn_takes_its_finding_away(shop: Machine, tmp_path: Path) -> None:
+    until(lambda: image_findings(shop, "EXAMPLE-2025-0002"), "the finding about nginx", 60.0)
+    folder = tmp_path / "advisories"
+    folder.mkdir()
+    for name in ("EXAMPLE-2025-0001.json", "EXAMPLE-2025-0002.json"):
+        record = json.loads((ADVISORIES / name).read_text())
+        if name.endswith("2.json"):
+            record["withdrawn"] = "2025-02-01T00:00:00Z"
+        (folder / name).write_text(json.dumps(record))
+    shop.pilothouse("vulndb", "update", "--from", str(folder))
+    until(lambda: not image_findings(shop, "EXAMPLE-2025-0002"), "the finding about nginx goes", 60.0)
+    assert image_findings(shop, "EXAMPLE-2025-0001")

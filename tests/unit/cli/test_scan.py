@@ -11,7 +11,7 @@ from known_layers import DEBIAN, status, tar_of, write_layout
 from packageurl import PackageURL
 
 from pilothouse.cli.scan import ScanOptions, run_scan
-from pilothouse.cli.vulndb import run_update, run_vulndb_status
+from pilothouse.cli.vulndb import run_forget, run_update, run_vulndb_status
 
 
 @pytest.fixture(autouse=True)
@@ -173,6 +173,15 @@ def test_status_tells_feeds_and_age(data: Path, capsys: pytest.CaptureFixture[st
     assert run_vulndb_status("json", "") == 0
     tree = json.loads(capsys.readouterr().out)
     assert {feed["name"]: feed["records"] for feed in tree["feeds"]} == {"debian": 2, "osv/PyPI": 2}
+
+
+def test_a_feed_is_forgotten(data: Path, image: str, capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_forget("debian", "") == 0
+    assert scan(image, fail_on="none") == 3
+    assert "no vulnerability data for Debian" in capsys.readouterr().out
+    with pytest.raises(typer.Exit):
+        run_forget("debian", "")
+    assert "there are: osv/PyPI" in capsys.readouterr().err
 
 
 def test_the_commands_load_no_part_of_the_engine() -> None:

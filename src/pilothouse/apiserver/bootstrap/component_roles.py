@@ -33,6 +33,7 @@ _EVENTS = (
 
 _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
     "informers": (rule(READ, "*", "*"),),
+    "image-guard": (rule("get", "", "nodes/proxy"),),
     "deployment-controller": (
         rule(f"{READ} {_CHANGE}", "apps", "deployments"),
         rule(_CHANGE, "apps", "deployments/status deployments/finalizers"),

@@ -16,6 +16,7 @@ from pilothouse.machinery.errors import ApiError, InternalError, MethodNotAllowe
 from pilothouse.machinery.objects import Obj
 from pilothouse.node.api import description, gone_logs
 from pilothouse.node.api.authorise import Access
+from pilothouse.node.api.images import ImageContents, ImageRoutes
 from pilothouse.node.api.logs import container_logs
 from pilothouse.node.api.lookup import PodLookup
 from pilothouse.node.api.sessions import Sessions
@@ -47,7 +48,8 @@ class NodeApi:
     """Serves logs, exec, attach, port-forward and statistics of this node's pods, and rotates their logs.
 
     `directory` is a folder of its own (emptied at start) for the FIFOs of exec sessions; `cgroup_root` is what the
-    control groups of all pods lie below, `logs` where logs are; `flows` gives the network's record of flows as JSON.
+    control groups of all pods lie below, `logs` where logs are; `flows` gives the network's record of flows as JSON,
+    `images` what is in the node's images.
     """
 
     def __init__(
@@ -64,6 +66,7 @@ class NodeApi:
         access: Access | None = None,
         rotation: RotationLimits | None = None,
         flows: Callable[[], bytes] | None = None,
+        images: ImageContents | None = None,
         logs: Path | None = None,
         settings: Settings | None = None,
         domain: str = "cluster.local",
@@ -80,6 +83,7 @@ class NodeApi:
         self._domain = domain
         self._rotation = rotation or RotationLimits()
         self._flows = flows
+        self._images = images
         self._logs = logs or directory.parent / "podlogs"
         self._statistics = Statistics(pods, node_name, cgroup_root, directory.parent)
         self.listening = asyncio.Event()
@@ -135,6 +139,8 @@ class NodeApi:
         add("/portForward/{namespace}/{pod}/{uid}", sessions.port_forward, allow_head=False)
         if self._flows is not None:
             add("/network/flows", self._network_flows, allow_head=False)
+        if self._images is not None:
+            ImageRoutes(self._images).add_to(application.router)
         add("/stats/summary", self._statistics.summary, allow_head=False)
         for path, answer in (
             ("/pods", self._list_pods),

@@ -13,6 +13,8 @@ from pilothouse.guard.images.data.base import Base
 from pilothouse.guard.images.data.records import Advisory, Affected, packed
 from pilothouse.guard.images.model import NotReadable
 
+RISK: Final = "risk-generation"
+"""The generation that last changed EPSS scores or the list of exploited vulnerabilities."""
 _SHRINK: Final = 0.5
 _FEW: Final = 500
 """A feed of at least so many records that loses more than half of them is taken for broken."""
@@ -47,6 +49,14 @@ class Origin:
     digest: str = ""
 
 
+def forget(base: Base, feed: str) -> int:
+    """Removes a feed with all its records; how many there were. Raises KeyError for one that is not there."""
+    with Writer(base, feed, "") as writer:
+        if not writer.known:
+            raise KeyError(feed)
+        return writer.clear()
+
+
 class Writer:
     """One transaction over one feed; on leaving by an error nothing has happened."""
 
@@ -64,6 +74,8 @@ class Writer:
         try:
             self._cursor = self._base.connection.cursor()
             self._cursor.execute("BEGIN IMMEDIATE")
+            row = self._cursor.execute("SELECT 1 FROM feed WHERE name = ?", (self._name,)).fetchone()
+            self._known = row is not None
             self._cursor.execute("INSERT OR IGNORE INTO feed (name) VALUES (?)", (self._name,))
             self._feed, self._before = self._cursor.execute(
                 "SELECT id, records FROM feed WHERE name = ?", (self._name,)
@@ -113,6 +125,19 @@ class Writer:
         )
         self._touched.update(package for package, _ in packages)
 
+    @property
+    def known(self) -> bool:
+        """The feed was there before."""
+        return self._known
+
+    def clear(self) -> int:
+        """Removes all records and the feed itself, and commits."""
+        self._remove_unseen()
+        self._count_generation()
+        self._cursor.execute("DELETE FROM feed WHERE id = ?", (self._feed,))
+        self._cursor.execute("COMMIT")
+        return self.counts.removed
+
     def broken(self, what: str) -> None:
         """Counts a record that could not be read."""
         self.counts.broken += 1
@@ -149,12 +174,7 @@ class Writer:
         if complete:
             self._remove_unseen()
         moment = time.time() if now is None else now
-        changed = bool(self._touched) or self._kind in ("epss", "kev")
-        generation = self._base.generation() + changed
-        self._cursor.executemany(
-            "UPDATE package SET changed = ? WHERE id = ?", [(generation, number) for number in self._touched]
-        )
-        self.meta("generation", str(generation))
+        self._count_generation()
         (kept,) = self._cursor.execute("SELECT COUNT(*) FROM advisory WHERE feed = ?", (self._feed,)).fetchone()
         self._cursor.execute(
             "UPDATE feed SET kind=?, url=?, etag=?, modified=?, digest=?, records=?, checked=?, updated=?, error='' "
@@ -167,6 +187,16 @@ class Writer:
         self._cursor.execute("COMMIT")
         self._base.connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
         return counts
+
+    def _count_generation(self) -> None:
+        risk = self._kind in ("epss", "kev")
+        generation = self._base.generation() + (bool(self._touched) or risk)
+        self._cursor.executemany(
+            "UPDATE package SET changed = ? WHERE id = ?", [(generation, number) for number in self._touched]
+        )
+        self.meta("generation", str(generation))
+        if risk:
+            self.meta(RISK, str(generation))
 
     def _see(self, number: int) -> None:
         if number >= len(self._seen) * 8:

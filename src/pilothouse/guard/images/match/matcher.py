@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Final
+
+import msgspec
 
 from pilothouse.guard.images.data.base import Base, Known, Risk
 from pilothouse.guard.images.data.records import Release
@@ -33,12 +35,11 @@ class Hit:
     """Debian's own, by its tracker."""
 
 
-@dataclass(slots=True)
-class Judged:
+class Judged(msgspec.Struct):
     """The flaws of a package, and what could not be judged, with the reason."""
 
-    flaws: list[Flaw] = field(default_factory=list)
-    problems: list[str] = field(default_factory=list)
+    flaws: list[Flaw] = []
+    problems: list[str] = []
 
 
 def judge(base: Base, package: Package, system: System | None) -> Judged:

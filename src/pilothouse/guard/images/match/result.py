@@ -39,7 +39,12 @@ Judge = Callable[[Package, System | None], Judged]
 def scanned(base: Base, inventory: Inventory, judged: Judge | None = None) -> Result:
     """Looks every package up. `judged` stands in for asking the data base, where answers are kept."""
     answer = judged or (lambda package, system: judge(base, package, system))
-    reasons = list(reasons_against(base, inventory))
+    flaws, problems = combined(inventory, answer)
+    return Result(inventory, flaws, (*reasons_against(base, inventory), *problems))
+
+
+def combined(inventory: Inventory, answer: Judge) -> tuple[tuple[Flaw, ...], tuple[str, ...]]:
+    """The flaws of all its packages, each with its places, worst first; and what could not be judged."""
     found: dict[tuple[str, str, str, str], Flaw] = {}
     problems: list[str] = []
     seen: dict[Package, Judged] = {}
@@ -51,10 +56,8 @@ def scanned(base: Base, inventory: Inventory, judged: Judge | None = None) -> Re
         for flaw in seen[bare].flaws:
             key = (flaw.id, flaw.type, flaw.package, flaw.version)
             found[key] = _with_place(found.get(key), flaw, placed)
-    reasons += problems[:_FEW]
-    if len(problems) > _FEW:
-        reasons.append(f"{len(problems) - _FEW} more advisories could not be compared")
-    return Result(inventory, tuple(sorted(found.values(), key=lambda flaw: flaw.rank)), tuple(reasons))
+    more = [f"{len(problems) - _FEW} more advisories could not be compared"] if len(problems) > _FEW else []
+    return tuple(sorted(found.values(), key=lambda flaw: flaw.rank)), (*problems[:_FEW], *more)
 
 
 def bare_package(package: Package) -> Package:

@@ -9,19 +9,22 @@ import sqlite3
 import threading
 import time
 import zlib
+from collections.abc import Collection
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from pilothouse.guard.images.inventory.limits import MIB
-from pilothouse.guard.images.model import RECORD_FORMAT, LayerRecord
+from pilothouse.guard.images.model import RECORD_FORMAT, Inventory, LayerRecord
 
 _LARGEST: Final = 512 * MIB
 _SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS layer (
   digest TEXT NOT NULL, format INTEGER NOT NULL, used INTEGER NOT NULL, record BLOB NOT NULL,
   PRIMARY KEY (digest, format)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS image (
+  digest TEXT NOT NULL, format INTEGER NOT NULL, inventory BLOB NOT NULL, PRIMARY KEY (digest, format)) WITHOUT ROWID;
 """
 
 
@@ -76,6 +79,29 @@ class LayerCache:
                 "INSERT OR REPLACE INTO layer VALUES (?, ?, ?, ?)", (digest, RECORD_FORMAT, int(time.time()), data)
             )
             self._prune()
+
+    def image(self, digest: str) -> Inventory | None:
+        """The inventory of an image, or None when it is not kept."""
+        with self._lock:
+            row = self._base.execute(
+                "SELECT inventory FROM image WHERE digest = ? AND format = ?", (digest, RECORD_FORMAT)
+            ).fetchone()
+        try:
+            return msgspec.msgpack.decode(zlib.decompress(row[0]), type=Inventory) if row is not None else None
+        except (zlib.error, msgspec.DecodeError):
+            return None
+
+    def put_image(self, digest: str, inventory: Inventory) -> None:
+        """Keeps an inventory, which need not be put together again."""
+        data = zlib.compress(msgspec.msgpack.encode(inventory), 1)
+        with self._lock:
+            self._base.execute("INSERT OR REPLACE INTO image VALUES (?, ?, ?)", (digest, RECORD_FORMAT, data))
+
+    def retain_images(self, digests: Collection[str]) -> None:
+        """Forgets the inventories of all other images."""
+        with self._lock:
+            kept = {row[0] for row in self._base.execute("SELECT digest FROM image")}
+            self._base.executemany("DELETE FROM image WHERE digest = ?", [(gone,) for gone in kept - set(digests)])
 
     def _prune(self) -> None:
         (total,) = self._base.execute("SELECT COALESCE(SUM(LENGTH(record)), 0) FROM layer").fetchone()

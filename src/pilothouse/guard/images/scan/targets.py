@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import platform as host
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Final
 
 from pilothouse.guard.images.inventory.directory import directory_inventory, lockfile_reader
 from pilothouse.guard.images.inventory.limits import Limits
@@ -15,15 +13,8 @@ from pilothouse.guard.images.model import Inventory, NotReadable, Placed
 from pilothouse.guard.images.scan.inventory import Progress, Records, take_inventory
 from pilothouse.guard.images.scan.reader import LayerReader
 from pilothouse.guard.images.source.archive import images_in, is_layout
-from pilothouse.guard.images.source.image import Image
+from pilothouse.guard.images.source.image import Image, host_platform
 from pilothouse.guard.images.source.reference import parse
-
-_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "i686": "386"}
-
-
-def host_platform() -> str:
-    """`linux/` and this machine's architecture as images name it."""
-    return f"linux/{_MACHINES.get(host.machine(), host.machine())}"
 
 
 @dataclass(slots=True)

@@ -97,6 +97,7 @@ def _confine(memory: int) -> None:
     ):
         with contextlib.suppress(ValueError, OSError):
             resource.setrlimit(kind, (value, value))
+    os.nice(10)
     signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
     # All that is imported late, while its files can still be read.
     codecs.lookup("cp437")

@@ -7,6 +7,7 @@ for names.
 from __future__ import annotations
 
 import hashlib
+import platform as host
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
@@ -30,6 +31,14 @@ MANIFESTS: Final = (
 )
 _HASHES: Final[Mapping[str, Callable[[], Any]]] = {"sha256": hashlib.sha256, "sha512": hashlib.sha512}
 _HEX: Final[Mapping[str, int]] = {"sha256": 64, "sha512": 128}
+
+_MACHINES: Final = {"x86_64": "amd64", "aarch64": "arm64", "armv7l": "arm/v7", "i686": "386"}
+
+
+def host_platform() -> str:
+    """`linux/` and this machine's architecture as images name it."""
+    return f"linux/{_MACHINES.get(host.machine(), host.machine())}"
+
 
 Open = Callable[[str, int], Iterator[bytes]]
 """The bytes of a blob by digest and size (0 when unknown), not yet verified."""

@@ -1,0 +1,310 @@
+"""Keeps findings about images true to what runs and to what the world knows.
+
+Two things set it to work: pods (a container runs an image) and data (something else is said of a package). What runs is
+kept pod by pod, so a change costs what it changes. Images are read before there is data too, a while after the start
+(when the machine has other things to do), so that the first advisory finds its pods at once. That there is no data is
+one finding.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from pilothouse.client.client import Client
+from pilothouse.client.informer import Informer
+from pilothouse.client.shared import SharedInformers
+from pilothouse.guard.findings.findings import Findings
+from pilothouse.guard.findings.model import Report
+from pilothouse.guard.images.live.index import Index, Key
+from pilothouse.guard.images.live.matching import Matching
+from pilothouse.guard.images.live.nodes import inventory_from
+from pilothouse.guard.images.live.reports import DATA_SUBJECT, SOURCE, Scanned, data_report, report_of
+from pilothouse.guard.images.live.schedule import update_on_schedule
+from pilothouse.guard.images.live.world import ImageWorld
+from pilothouse.guard.images.match.matcher import Judged
+from pilothouse.guard.images.match.worker import Changed, Changes, Judge, Reasons
+from pilothouse.guard.images.model import NotReadable
+from pilothouse.guard.images.places import LAYERS, data_file
+from pilothouse.guard.images.scan.cache import LayerCache
+from pilothouse.kinds.apps.replica_set import ReplicaSet
+from pilothouse.kinds.batch.job import Job
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.service import Service
+from pilothouse.kinds.view import Object
+from pilothouse.machinery.errors import ApiError
+
+log = logging.getLogger(__name__)
+
+NAME: Final = "image-guard"
+COVERAGE: Final = "coverage.json"
+_POLL_SECONDS: Final = 0.3
+_QUIET_SECONDS: Final = 0.1
+_AGAIN_SECONDS: Final = 60.0
+_RETRY_SECONDS: Final = 5.0
+_LOOK_SECONDS: Final = 3600.0
+_BATCH: Final = 100
+_REPORTS: Final = 16
+START_SECONDS: Final = 20.0
+LONGEST_DAYS: Final = 7.0
+
+
+class ImageGuard:
+    """The image scanning of one cluster. `folder` holds the data base and known layers."""
+
+    def __init__(self, findings: Findings, client: Client, folder: Path) -> None:
+        self._findings = findings
+        self._client = client
+        self._folder = folder
+        self._matching = Matching(data_file(folder))
+        self._cache: LayerCache | None = None
+        self.index = Index()
+        self.world = ImageWorld()
+        self._ready: set[str] = set()
+        self._failed: dict[str, tuple[str, float]] = {}
+        self._dirty: set[str] = set()
+        self._woken = asyncio.Event()
+        self._telling = asyncio.Lock()
+        self._data = Changed(0, [], False, 0, 0.0)
+        self._subscribed = False
+        self._quiet_until = 0.0
+        self._reported: set[str] = set()
+
+    async def run(self, informers: SharedInformers) -> None:
+        """Runs until cancelled; may be run again."""
+        self._quiet_until = time.monotonic() + START_SECONDS
+        asyncio.get_running_loop().call_later(START_SECONDS + 0.1, self._woken.set)
+        views: tuple[type[Object], ...] = (Pod, Service, ReplicaSet, Job)
+        if not self._subscribed:
+            self._subscribed = True
+            self.world.replica_sets, self.world.jobs = informers.of(ReplicaSet), informers.of(Job)
+            self.world.services, self.world.pods = informers.of(Service), informers.of(Pod)
+            informers.of(Pod).subscribe(self._pod_changed)
+            informers.of(Service).subscribe(self._service_changed)
+        await informers.synced(*views)
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._watch_data())
+                group.create_task(update_on_schedule(self._folder))
+                self._woken.set()
+                while True:
+                    await self._woken.wait()
+                    await asyncio.sleep(_QUIET_SECONDS)
+                    self._woken.clear()
+                    await self.settle()
+        finally:
+            await self._matching.close()
+
+    def _pod_changed(self, key: str, old: Pod | None, new: Pod | None) -> None:
+        self.world.touched.add(key)
+        self._woken.set()
+
+    def _service_changed(self, key: str, old: Service | None, new: Service | None) -> None:
+        if (old.spec.selector if old else None) != (new.spec.selector if new else None) or not old or not new:
+            pods: Informer[Pod] = self.world.pods
+            self.world.touched.update(pod.key for pod in pods.in_namespace(key.partition("/")[0]))
+            self._woken.set()
+
+    async def settle(self) -> None:
+        """Works until what is known is told."""
+        if not self._data.feeds and time.monotonic() < self._quiet_until:
+            return
+        if self._cache is None:
+            self._cache = await asyncio.to_thread(LayerCache, self._folder / LAYERS)
+        self._dirty |= await self.world.take_in()
+        for image in set(self.index.images) - set(self.world.images):
+            self.index.remove(image)
+            self._ready.discard(image)
+        await self._report()
+        for image in list(self.world.images):
+            if image in self.world.images and image not in self.index.images and self._due(image):
+                await self._read(image)
+                await self._report()
+        self._dirty |= await self.world.take_in()
+        await self._report()
+        await asyncio.to_thread(self._write_coverage, self._coverage())
+
+    def _due(self, image: str) -> bool:
+        return self._failed.get(image, ("", 0.0))[1] <= time.monotonic()
+
+    async def _read(self, image: str) -> None:
+        """Takes an image in, from what is kept of it or from a node that has it."""
+        assert self._cache is not None
+        inventory = await asyncio.to_thread(self._cache.image, image)
+        place = self.world.images.get(image)
+        if inventory is None and place is not None:
+            try:
+                inventory = await inventory_from(self._client, place.node, place.name, self._cache)
+                await asyncio.to_thread(self._cache.put_image, image, inventory)
+            except NotReadable as error:
+                self._failed[image] = str(error), time.monotonic() + _AGAIN_SECONDS
+                self._dirty |= self.world.subjects_of(image)
+                asyncio.get_running_loop().call_later(_AGAIN_SECONDS + 1.0, self._woken.set)
+                return
+        if inventory is None:
+            return
+        self._failed.pop(image, None)
+        self.index.add(image, inventory)
+        if self._data.feeds:
+            try:
+                (reasons,) = await self._matching.ask(Reasons([inventory]), list[list[str]])
+                self.index.reasons[image] = tuple(reasons)
+                await self._judge(self.index.unanswered())
+            except NotReadable as error:
+                log.warning("%s", error)
+                self.index.reasons[image] = (str(error),)
+        self._ready.add(image)
+        self._dirty |= self.world.subjects_of(image)
+
+    async def _judge(self, keys: list[Key]) -> None:
+        """Asks about packages, and marks what runs images for which the answer is another one. Raises NotReadable."""
+        for start in range(0, len(keys), _BATCH):
+            batch = keys[start : start + _BATCH]
+            answers = await self._matching.ask(Judge(list(batch)), list[Judged])
+            for key, judged in zip(batch, answers):
+                for image in self.index.answer(key, judged):
+                    self._dirty |= self.world.subjects_of(image)
+
+    async def _report(self) -> None:
+        """Hands in what is marked. One at a time: what was put together first must not be handed in last."""
+        async with self._telling:
+            subjects, self._dirty = sorted(self._dirty), set()
+            await self._tell(subjects)
+
+    async def _tell(self, subjects: list[str]) -> None:
+        scanned: dict[str, Scanned] = {}
+        batch: list[Report] = []
+        for subject in subjects:
+            use = self.world.use(subject)
+            if use is None:
+                if subject in self._reported:
+                    self._reported.discard(subject)
+                    batch.append(Report(SOURCE, subject, ()))
+            elif all(image in self._ready or image in self._failed for image in use.pods):
+                # What is not read yet is marked once it is: until then what was found before stands.
+                for image in use.pods:
+                    if image not in scanned:
+                        scanned[image] = self._scanned(image)
+                self._reported.add(subject)
+                batch.append(report_of(use, scanned, self._data.generation))
+            if len(batch) >= _REPORTS:
+                await self._hand_in(batch)
+                batch = []
+            await asyncio.sleep(0)
+        await self._hand_in(batch)
+
+    def _scanned(self, image: str) -> Scanned:
+        inventory = self.index.images.get(image) if image in self._ready else None
+        if inventory is not None:
+            return Scanned(inventory, *self.index.flaws(image))
+        reason = self._failed.get(image)
+        return Scanned(None, (), (reason[0],) if reason else ())
+
+    async def _hand_in(self, batch: list[Report]) -> None:
+        while batch:
+            try:
+                await self._findings.report(batch)
+                return
+            except ApiError as error:
+                log.warning("%s", error.message)
+                await asyncio.sleep(_RETRY_SECONDS)
+
+    async def _watch_data(self) -> None:
+        """Looks whether the data base is another one: two looks at a file's date, some times a second."""
+        stamp: object = None
+        looked = 0.0
+        while True:
+            now = _stamp(data_file(self._folder))
+            if now != stamp or time.monotonic() - looked > _LOOK_SECONDS:
+                stamp, looked = now, time.monotonic()
+                try:
+                    await self.take_data(now is not None)
+                except NotReadable as error:
+                    log.warning("%s", error)
+                    stamp = object()
+                    await asyncio.sleep(_RETRY_SECONDS)
+            await asyncio.sleep(_POLL_SECONDS)
+
+    async def take_data(self, there: bool = True) -> None:
+        """Takes in what the data base says now: looks again at what has changed, and at nothing else."""
+        before = self._data
+        after = await self._matching.ask(Changes(before.generation), Changed) if there else before
+        self._data = after
+        try:
+            if not before.feeds:
+                await self._begin()
+            elif after.generation != before.generation:
+                await self._follow(after)
+        except NotReadable:
+            self._data = before  # what has changed since then is still to be looked at
+            raise
+        days = (time.time() - after.checked) / 86400
+        await self._hand_in([data_report(after.feeds, days, LONGEST_DAYS)])
+
+    async def _begin(self) -> None:
+        """From the first data on; forgets what was kept of workloads that are no more."""
+        if self._data.feeds:
+            self._dirty |= await self.world.take_in()
+            self._reported |= self.world.subjects()
+            await self._findings.retain(SOURCE, {DATA_SUBJECT, *self.world.subjects()})
+            await self._judge(self.index.unanswered())
+            await self._report()
+            await self._reconsider_reasons()
+            self._woken.set()
+
+    async def _follow(self, changed: Changed) -> None:
+        keys = self.index.all_keys() if changed.packages is None else self.index.affected(changed.packages)
+        if changed.risk:
+            keys = list(dict.fromkeys([*keys, *self.index.with_flaws()]))
+        await self._judge(keys)
+        await self._report()
+        await self._reconsider_reasons()
+        await self._report()
+
+    async def _reconsider_reasons(self) -> None:
+        """New data may cover what had none."""
+        for image, inventory in list(self.index.images.items()):
+            (reasons,) = await self._matching.ask(Reasons([inventory]), list[list[str]])
+            if image in self.index.images and self.index.reasons.get(image) != tuple(reasons):
+                self.index.reasons[image] = tuple(reasons)
+                self._dirty |= self.world.subjects_of(image)
+
+    def _coverage(self) -> bytes:
+        """What is known of each image that runs."""
+        images = {}
+        for image in self.world.images:
+            about = self._scanned(image)
+            images[image] = {
+                "scanned": about.inventory is not None,
+                "packages": len(about.inventory.packages) if about.inventory else 0,
+                "flaws": len(about.flaws),
+                "reasons": list(about.reasons),
+            }
+        return msgspec.json.encode({"generation": self._data.generation, "time": time.time(), "images": images})
+
+    def _write_coverage(self, data: bytes) -> None:
+        assert self._cache is not None
+        fresh = self._folder / f"{COVERAGE}.new"
+        try:
+            fresh.write_bytes(data)
+            fresh.rename(self._folder / COVERAGE)
+        except OSError as error:
+            log.warning("%s: %s", self._folder / COVERAGE, error)
+        self._cache.retain_images(list(self.index.images))
+
+
+def _stamp(file: Path) -> object:
+    """What changes when the data base does, None when there is none."""
+    found = []
+    for path in (file, file.with_name(f"{file.name}-wal")):
+        try:
+            status = path.stat()
+            found.append((status.st_mtime_ns, status.st_size))
+        except FileNotFoundError:
+            found.append((0, 0))
+    return tuple(found) if found[0] != (0, 0) else None

@@ -1,0 +1,210 @@
+"""Image scanning over a control plane in memory, with a node that tells of made images and real matching."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import msgspec
+import pytest
+from known_layers import DEBIAN, sha256, status, tar_of
+
+from pilothouse.client.client import Client
+from pilothouse.client.shared import SharedInformers
+from pilothouse.guard.findings.findings import Findings
+from pilothouse.guard.images.data.base import Base
+from pilothouse.guard.images.data.update import Updater
+from pilothouse.guard.images.inventory.layer import read_layer
+from pilothouse.guard.images.inventory.limits import Limits
+from pilothouse.guard.images.live.contents import Described
+from pilothouse.guard.images.live.run import COVERAGE, ImageGuard
+from pilothouse.guard.images.model import Layer
+from pilothouse.guard.images.places import data_file
+from pilothouse.kinds.guard.finding import FINDINGS, Finding
+from pilothouse.machinery.errors import NotFound
+from pilothouse.testing.control_plane import ControlPlane
+
+DIGEST = "sha256:" + "a" * 64
+OTHER = "sha256:" + "b" * 64
+
+
+class Nodes(Client):
+    """A client whose requests to nodes are answered from here."""
+
+    def __init__(self, inner: Client, images: dict[str, bytes]) -> None:
+        self._inner = inner
+        self._images = images
+        self.asked: list[str] = []
+
+    async def request(
+        self,
+        method: str,
+        path: str,
+        *,
+        query: Sequence[tuple[str, str]] = (),
+        body: Any = None,
+        content_type: str = "",
+    ) -> bytes:
+        wanted = dict(query)
+        self.asked.append(f"{path.rpartition('/')[2]} {wanted}")
+        if path.endswith("/images/manifest"):
+            layer = self._images.get(wanted["name"].rpartition("@")[2])
+            if layer is None:
+                raise NotFound("containerd has no such image")
+            return msgspec.json.encode(Described(sha256(layer), (Layer(sha256(layer)),), user="1000"))
+        layers = {sha256(layer): layer for layer in self._images.values()}
+        return msgspec.json.encode(read_layer([layers[wanted["digest"]]], Limits()))
+
+
+@pytest.fixture
+async def findings() -> AsyncIterator[Findings]:
+    found = Findings()
+    yield found
+    await found.close()
+
+
+@pytest.fixture
+async def plane(findings: Findings) -> AsyncIterator[ControlPlane]:
+    async with ControlPlane(beside={FINDINGS: findings.state}) as running:
+        yield running
+
+
+class running:
+    """Image scanning that runs."""
+
+    def __init__(self, plane: ControlPlane, findings: Findings, folder: Path) -> None:
+        layer = tar_of({"etc/os-release": DEBIAN, "var/lib/dpkg/status": status(("redis", "1.0-1", ""))})
+        self._informers = SharedInformers(plane.client())
+        self.nodes = Nodes(plane.client(), {DIGEST: layer})
+        self.guard = ImageGuard(findings, self.nodes, folder)
+
+    async def __aenter__(self) -> running:
+        self._tasks = [
+            asyncio.create_task(self._informers.run()),
+            asyncio.create_task(self.guard.run(self._informers)),
+        ]
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.wait(self._tasks)
+
+
+def take(folder: Path, *records: tuple[str, str, str]) -> None:
+    """Takes (id, package, fixed version) in, as another process would."""
+    lines = [
+        json.dumps(
+            {
+                "id": ident,
+                "modified": fixed,
+                "affected": [
+                    {
+                        "package": {"ecosystem": "Debian:12", "name": package},
+                        "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": fixed}]}],
+                    }
+                ],
+            }
+        )
+        for ident, package, fixed in records
+    ]
+    file = folder / "osv-Debian.jsonl"
+    file.write_text("\n".join(lines))
+    base = Base(data_file(folder))
+    for result in Updater(base, folder).from_path(file):
+        assert not result.error, result.error
+    base.close()
+
+
+async def pod(client: Client, name: str, digest: str, container: str = "redis") -> None:
+    spec = {"containers": [{"name": container, "image": "r.example/redis:1"}], "nodeName": "n1"}
+    tree = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name}, "spec": spec}
+    await client.request("POST", "/api/v1/namespaces/default/pods", body=tree)
+    told = {"name": container, "image": "r.example/redis:1", "imageID": f"r.example/redis@{digest}"}
+    patch = {"status": {"phase": "Running", "containerStatuses": [told]}}
+    await client.request(
+        "PATCH",
+        f"/api/v1/namespaces/default/pods/{name}/status",
+        body=patch,
+        content_type="application/merge-patch+json",
+    )
+
+
+async def shown(client: Client, wanted: Callable[[dict[str, Finding]], bool]) -> dict[str, Finding]:
+    """The open findings about images by rule, as soon as they are as wanted."""
+    async with asyncio.timeout(60.0):
+        while True:
+            items = (await client.list(Finding, field_selector="status.state=open")).items
+            found = {finding.spec.rule: finding for finding in items if finding.spec.source == "images"}
+            if wanted(found):
+                return found
+            await asyncio.sleep(0.02)
+
+
+async def until(check: Callable[[], bool]) -> None:
+    """Waits for what nothing tells of."""
+    async with asyncio.timeout(60.0):
+        while not check():  # noqa: ASYNC110
+            await asyncio.sleep(0.02)
+
+
+async def test_without_data_one_finding_says_so(plane: ControlPlane, findings: Findings, tmp_path: Path) -> None:
+    async with running(plane, findings, tmp_path):
+        found = await shown(plane.client(), lambda found: "vulnerability-data-missing" in found)
+    assert found.keys() == {"vulnerability-data-missing"}
+
+
+async def test_findings_follow_data_and_pods(plane: ControlPlane, findings: Findings, tmp_path: Path) -> None:
+    client = plane.client()
+    take(tmp_path, ("CVE-1", "redis", "2.0-1"), ("CVE-2", "other", "9"))
+    await pod(client, "one", DIGEST)
+    async with running(plane, findings, tmp_path) as live:
+        first = await shown(client, lambda found: "CVE-1" in found)
+        assert first["CVE-1"].spec.evidence["pods"] == "one"
+        assert "CVE-2" not in first
+        take(tmp_path, ("CVE-1", "redis", "0.5-1"), ("CVE-3", "redis", "3.0-1"))
+        second = await shown(client, lambda found: "CVE-3" in found and "CVE-1" not in found)
+        assert second["CVE-3"].spec.evidence["fixed"] == "3.0-1"
+        await pod(client, "two", DIGEST)
+        await shown(client, lambda found: found["CVE-3"].spec.evidence["pods"] in ("one", "two"))
+        assert len([asked for asked in live.nodes.asked if asked.startswith("layer")]) == 1, "a layer is read once"
+        for name in ("one", "two"):
+            await client.request(
+                "DELETE", f"/api/v1/namespaces/default/pods/{name}", query=[("gracePeriodSeconds", "0")]
+            )
+        await shown(client, lambda found: "CVE-3" not in found)
+
+
+async def test_a_restart_keeps_what_was_found_and_asks_no_node_again(
+    plane: ControlPlane, findings: Findings, tmp_path: Path
+) -> None:
+    client = plane.client()
+    take(tmp_path, ("CVE-1", "redis", "2.0-1"))
+    await pod(client, "one", DIGEST)
+    async with running(plane, findings, tmp_path):
+        before = await shown(client, lambda found: "CVE-1" in found)
+    events = len(await findings.history())
+    async with running(plane, findings, tmp_path) as again:
+        await until(lambda: bool(again.guard.index.with_flaws()))
+        await again.guard.settle()
+        after = await shown(client, lambda found: "CVE-1" in found)
+    assert after["CVE-1"].status.first_seen == before["CVE-1"].status.first_seen
+    assert len(await findings.history()) == events, "nothing was resolved and found again"
+    assert again.nodes.asked == []
+
+
+async def test_an_image_that_cannot_be_read_is_told_with_the_reason(
+    plane: ControlPlane, findings: Findings, tmp_path: Path
+) -> None:
+    client = plane.client()
+    take(tmp_path, ("CVE-1", "redis", "2.0-1"))
+    await pod(client, "one", OTHER)
+    async with running(plane, findings, tmp_path):
+        found = await shown(client, lambda found: "image-not-scanned" in found)
+        assert "containerd has no such image" in found["image-not-scanned"].spec.message
+        await until(lambda: (tmp_path / COVERAGE).exists())
+    coverage = json.loads((tmp_path / COVERAGE).read_text())["images"]
+    assert coverage[OTHER]["scanned"] is False
