@@ -5,6 +5,7 @@ from __future__ import annotations
 from pilothouse.client.shared import NAMESPACE
 from pilothouse.controllers.context import Context
 from pilothouse.controllers.disruption.decide import Owner, Plan, Snapshot, decide, stale_in
+from pilothouse.controllers.pods import is_ready
 from pilothouse.controllers.scaling import CannotScale, ScaleTargets
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.apps.replica_set import ReplicaSet
@@ -21,6 +22,8 @@ from pilothouse.reconcile.queue import KeyedQueue, work
 NAME = "disruption-controller"
 _STALE = "pod:"
 """Keys of pods in the queue; those of budgets have no prefix."""
+_TOGETHER_SECONDS = 0.05
+"""Changes of pods that come together are counted together."""
 Sized = Deployment | ReplicaSet | StatefulSet | ReplicationController
 
 
@@ -54,10 +57,10 @@ class Controller:
         self._replication.subscribe(self._owner_changed)
 
     def _pod_changed(self, key: str, old: Pod | None, new: Pod | None) -> None:
-        for pod in (old, new):
-            if pod is not None:
-                for budget in self._covering(pod):
-                    self.queue.add(budget.key)
+        if old is None or new is None or _shows(old) != _shows(new):
+            for pod in (old, new):
+                for budget in self._covering(pod) if pod is not None else ():
+                    self.queue.add_after(budget.key, _TOGETHER_SECONDS)
         if new is not None and (wait := stale_in(new, self._context.now())) is not None:
             self.queue.add_after(_STALE + key, wait)
 
@@ -83,16 +86,8 @@ class Controller:
             return None
         mates = self._pods.by_index(NAMESPACE, budget.namespace)
         pods = [pod for pod in mates if matches(budget.spec.selector, pod.metadata.labels)]
-        for pod in pods:
-            if len(rivals := self._covering(pod)) > 1:
-                name = min(rival.name for rival in rivals)
-                message = (
-                    f'Pod "{pod.namespace}"/"{pod.name}" matches multiple PodDisruptionBudgets.'
-                    f'  Chose "{name}" arbitrarily.'
-                )
-                self._context.events.event(pod, "Warning", "MultiplePodDisruptionBudgets", message)
         plan = decide(Snapshot(budget, pods, await self._owners(budget, pods), self._context.now()))
-        await self._carry_out(budget, plan)
+        await self._carry_out(budget, pods, plan)
         return plan.again
 
     async def _owners(self, budget: PodDisruptionBudget, pods: list[Pod]) -> dict[str, Owner | str]:
@@ -128,7 +123,7 @@ class Controller:
             return str(error)
         return Owner(ref.uid, scale.wanted) if scale.uid == ref.uid else None
 
-    async def _carry_out(self, budget: PodDisruptionBudget, plan: Plan) -> None:
+    async def _carry_out(self, budget: PodDisruptionBudget, pods: list[Pod], plan: Plan) -> None:
         for pod in plan.overdue:
             message = f"Pod was expected by PDB {budget.namespace}/{budget.name} to be deleted but it wasn't"
             self._context.events.event(pod, "Warning", "NotDeleted", message)
@@ -145,6 +140,18 @@ class Controller:
             return
         for note in plan.notes:
             self._context.events.event(budget, note.type, note.reason, note.message)
+        self._name_rivals(pods)
+
+    def _name_rivals(self, pods: list[Pod]) -> None:
+        """A pod under several budgets cannot be evicted at all, which nobody sees before a drain."""
+        for pod in pods:
+            if len(rivals := self._covering(pod)) > 1:
+                name = min(rival.name for rival in rivals)
+                message = (
+                    f'Pod "{pod.namespace}"/"{pod.name}" matches multiple PodDisruptionBudgets.'
+                    f'  Chose "{name}" arbitrarily.'
+                )
+                self._context.events.event(pod, "Warning", "MultiplePodDisruptionBudgets", message)
 
     async def _unmark(self, key: str) -> float | None:
         """Takes the condition DisruptionTarget back from a pod that was not disrupted after all."""
@@ -168,6 +175,12 @@ class Controller:
         except NotFound:
             return None
         return None
+
+
+def _shows(pod: Pod) -> tuple[object, ...]:
+    """What of a pod a budget depends on."""
+    meta = pod.metadata
+    return meta.uid, meta.labels, meta.deletion_timestamp, is_ready(pod)
 
 
 def _sized(owner: Sized) -> Owner:

@@ -60,8 +60,28 @@ def measure(metric: MetricSpec, world: World) -> Measured:
     if metric.type == "ContainerResource" and metric.container_resource is not None:
         inside = metric.container_resource
         return _resource(inside.name, inside.container, inside.target, world)
+    if metric.type in _ELSEWHERE:
+        raise _not_served(metric)
     text = f'unknown metric source type "{metric.type}"'
     raise Unmeasured(text, "InvalidMetricSourceType", text)
+
+
+_ELSEWHERE = ("Pods", "Object", "External")
+
+
+def _not_served(metric: MetricSpec) -> Unmeasured:
+    """Metrics that another API would have to serve, of which there is none."""
+    source = {"Pods": metric.pods, "Object": metric.object, "External": metric.external}[metric.type]
+    name = source.metric.name if source is not None else ""
+    if metric.type == "External":
+        why = f"unable to get external metric {name}: no external metrics API (external.metrics.k8s.io) registered"
+        return Unmeasured(f"failed to get {name} external metric value: {why}", "FailedGetExternalMetric", why)
+    why = (
+        f"unable to get metric {name}: unable to fetch metrics from custom metrics API:"
+        " no custom metrics API (custom.metrics.k8s.io) registered"
+    )
+    kind = metric.type.lower()
+    return Unmeasured(f"failed to get {kind} metric value: {why}", f"FailedGet{metric.type}Metric", why)
 
 
 def _resource(resource: str, container: str, target: MetricTarget, world: World) -> Measured:
