@@ -70,6 +70,10 @@ class ScaleTargets:
             "PATCH", resource.path(namespace, name, "scale"), body=patch, content_type="application/merge-patch+json"
         )
 
+    async def resource(self, api_version: str, kind: str) -> Resource:
+        """The resource whose objects are of that kind. Raises CannotScale when it is not served."""
+        return (await self._find(api_version, kind)).resource
+
     async def _find(self, api_version: str, kind: str) -> _Found:
         key, now = (api_version, kind), self._clock()
         known = self._known.get(key)

@@ -9,8 +9,8 @@ from typing import Any
 import msgspec
 
 from pilothouse.controllers.horizontal_pod_autoscaler.decide import Note, Snapshot, decide, outcome
-from pilothouse.controllers.horizontal_pod_autoscaler.measure import RESOURCES, MetricsAnswer
 from pilothouse.controllers.horizontal_pod_autoscaler.rates import History
+from pilothouse.controllers.horizontal_pod_autoscaler.world import RESOURCES, MetricsAnswer
 from pilothouse.controllers.scaling import Scale
 from pilothouse.kinds.autoscaling.horizontal_pod_autoscaler import KIND, HorizontalPodAutoscaler
 from pilothouse.kinds.core.pod import Pod
@@ -89,6 +89,7 @@ class World:
         scale: Scale | str | None = None,
         rivals: tuple[str, ...] = ("shop/web",),
         error: str = "",
+        answers: dict[str, MetricsAnswer] | None = None,
     ) -> None:
         if pods is None:
             pods = [pod(f"p{number}", self.request) for number in range(self.replicas)]
@@ -97,7 +98,7 @@ class World:
             metrics = [usage(p.name, each + (number < rest), self.now) for number, p in enumerate(pods)]
         if scale is None:
             scale = Scale("uid", "1", self.replicas, self.replicas, "app=web")
-        answers = {RESOURCES: metrics}
+        answers = {RESOURCES: metrics, **(answers or {})}
         plan = decide(Snapshot(self.autoscaler, scale, self.now, self.history, pods, rivals, answers))
         if plan.rescale is not None and not error:
             self.replicas = plan.rescale

@@ -126,35 +126,6 @@ def test_the_metric_that_wants_most_wins_and_a_failing_one_forbids_scaling_down(
     assert failing.says("ScalingActive") == ("False", "FailedGetResourceMetric")
 
 
-HITS = {"metric": {"name": "hits"}, "target": {"type": "AverageValue", "averageValue": 1}}
-
-
-@pytest.mark.parametrize(
-    ("metric", "reason", "text"),
-    [
-        (
-            {
-                "type": "Pods",
-                "pods": {"metric": {"name": "hits"}, "target": {"type": "AverageValue", "averageValue": 1}},
-            },
-            "FailedGetPodsMetric",
-            "no custom metrics API (custom.metrics.k8s.io) registered",
-        ),
-        (
-            {"type": "External", "external": {"metric": {"name": "lag"}, "target": {"type": "Value", "value": 1}}},
-            "FailedGetExternalMetric",
-            "unable to get external metric lag",
-        ),
-    ],
-)
-def test_metrics_that_nobody_serves_are_named(metric: Obj, reason: str, text: str) -> None:
-    world = World(2, lambda _: 100, metrics=[metric])
-    world.step()
-    assert world.replicas == 2
-    assert world.says("ScalingActive") == ("False", reason)
-    assert text in world.message("ScalingActive")
-
-
 def test_one_containers_use() -> None:
     source = {"name": "cpu", "container": "main", "target": {"type": "Utilization", "averageUtilization": 50}}
     world = World(2, lambda _: 0, metrics=[{"type": "ContainerResource", "containerResource": source}])

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import orjson
-
 from pilothouse.client.shared import NAMESPACE
 from pilothouse.controllers.context import Context
+from pilothouse.controllers.horizontal_pod_autoscaler.ask import Metrics
 from pilothouse.controllers.horizontal_pod_autoscaler.decide import Outcome, Plan, Snapshot, decide, outcome
-from pilothouse.controllers.horizontal_pod_autoscaler.measure import RESOURCES, MetricsAnswer
 from pilothouse.controllers.horizontal_pod_autoscaler.rates import History
 from pilothouse.controllers.scaling import CannotScale, Scale, ScaleTargets
 from pilothouse.kinds.autoscaling.horizontal_pod_autoscaler import HorizontalPodAutoscaler
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.machinery.errors import ApiError, BadRequest, NotFound
-from pilothouse.machinery.objects import Resource
 from pilothouse.machinery.selectors import Selector, parse_label_selector
 from pilothouse.reconcile.queue import KeyedQueue, work
 
 NAME = "horizontal-pod-autoscaler"
 PERIOD_SECONDS = 15.0
 """How often each autoscaler looks at its metrics."""
-_POD_METRICS = Resource("metrics.k8s.io", "v1beta1", "PodMetrics", "pods", True)
 
 
 async def run(context: Context, *, period: float = PERIOD_SECONDS) -> None:
@@ -38,6 +34,7 @@ class Controller:
         self._autoscalers = context.informers.of(HorizontalPodAutoscaler)
         self._pods = context.informers.of(Pod)
         self._targets = ScaleTargets(context.client)
+        self._metrics = Metrics(context.client, self._targets)
         self._histories: dict[str, History] = {}
         self._selectors: dict[str, Selector] = {}
         """The selector of each autoscaler's target as last seen."""
@@ -80,9 +77,7 @@ class Controller:
         self._selectors[key] = selector
         mates = self._pods.by_index(NAMESPACE, autoscaler.namespace)
         pods = [pod for pod in mates if selector.matches(pod.metadata.labels)]
-        metrics: dict[str, MetricsAnswer] = {}
-        if any(metric.type in ("Resource", "ContainerResource") for metric in autoscaler.spec.metrics):
-            metrics[RESOURCES] = await self._usage(autoscaler.namespace, selector)
+        metrics = await self._metrics.answers(autoscaler, selector)
         return Snapshot(autoscaler, scale, now, history, pods, self._rivals(key, autoscaler, pods), metrics)
 
     def _rivals(self, key: str, autoscaler: HorizontalPodAutoscaler, pods: list[Pod]) -> list[str]:
@@ -94,15 +89,6 @@ class Controller:
             if other.key == key or same or (theirs and any(theirs.matches(pod.metadata.labels) for pod in pods)):
                 found.append(other.key)
         return sorted(found)
-
-    async def _usage(self, namespace: str, selector: Selector) -> MetricsAnswer:
-        path = _POD_METRICS.path(namespace)
-        try:
-            body = await self._context.client.request("GET", path, query=[("labelSelector", str(selector))])
-        except ApiError as error:
-            return error.message
-        items: list[dict[str, object]] = orjson.loads(body).get("items") or []
-        return items
 
     async def _rescale(self, autoscaler: HorizontalPodAutoscaler, scale: Scale, plan: Plan) -> str:
         """Why the target could not be scaled; "" when it was, or nothing was to be done."""

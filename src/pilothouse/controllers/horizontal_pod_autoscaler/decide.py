@@ -13,9 +13,10 @@ from fractions import Fraction
 from typing import Literal, NamedTuple
 
 from pilothouse.controllers.conditions import conditions_tree, find, with_condition
-from pilothouse.controllers.horizontal_pod_autoscaler.measure import MetricsAnswer, World, measure
+from pilothouse.controllers.horizontal_pod_autoscaler.measure import measure
 from pilothouse.controllers.horizontal_pod_autoscaler.rates import Bounds, History, Said, normalise
 from pilothouse.controllers.horizontal_pod_autoscaler.usage import Tolerance, Unmeasured
+from pilothouse.controllers.horizontal_pod_autoscaler.world import MetricsAnswer, World
 from pilothouse.controllers.scaling import Scale
 from pilothouse.kinds.autoscaling.horizontal_pod_autoscaler import HorizontalPodAutoscaler, HPAScalingRules
 from pilothouse.kinds.core.pod import Pod

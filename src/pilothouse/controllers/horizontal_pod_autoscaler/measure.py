@@ -5,51 +5,22 @@ Source of the rules and wording: upstream's horizontal controller.
 
 from __future__ import annotations
 
-import datetime as dt
 import math
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from fractions import Fraction
-from typing import NamedTuple
 
+from pilothouse.controllers.horizontal_pod_autoscaler.custom import CUSTOM, measure_custom
 from pilothouse.controllers.horizontal_pod_autoscaler.metrics import resource_samples
 from pilothouse.controllers.horizontal_pod_autoscaler.usage import (
     Proposal,
     Readings,
-    Tolerance,
     Unmeasured,
     by_average,
     by_utilisation,
 )
-from pilothouse.controllers.scaling import Scale
+from pilothouse.controllers.horizontal_pod_autoscaler.world import RESOURCES, Measured, World
 from pilothouse.kinds.autoscaling.horizontal_pod_autoscaler import MetricSpec, MetricTarget
-from pilothouse.kinds.core.pod import Pod
 from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.quantity import Quantity, parse_quantity
-
-MetricsAnswer = Sequence[Obj] | str
-"""What an API of metrics answered: its items, or why there are none."""
-RESOURCES = "resources"
-"""The question for what the target's pods use of CPU and memory."""
-
-
-@dataclass(frozen=True, slots=True)
-class World:
-    """The target's size and pods, and what the APIs of metrics answered."""
-
-    scale: Scale
-    pods: Sequence[Pod]
-    answers: Mapping[str, MetricsAnswer]
-    tolerance: Tolerance
-    now: dt.datetime
-
-
-class Measured(NamedTuple):
-    """A size, the metric's name as people read it, and its MetricStatus."""
-
-    replicas: int
-    name: str
-    status: Obj
 
 
 def measure(metric: MetricSpec, world: World) -> Measured:
@@ -60,28 +31,10 @@ def measure(metric: MetricSpec, world: World) -> Measured:
     if metric.type == "ContainerResource" and metric.container_resource is not None:
         inside = metric.container_resource
         return _resource(inside.name, inside.container, inside.target, world)
-    if metric.type in _ELSEWHERE:
-        raise _not_served(metric)
+    if metric.type in CUSTOM:
+        return measure_custom(metric, world)
     text = f'unknown metric source type "{metric.type}"'
     raise Unmeasured(text, "InvalidMetricSourceType", text)
-
-
-_ELSEWHERE = ("Pods", "Object", "External")
-
-
-def _not_served(metric: MetricSpec) -> Unmeasured:
-    """Metrics that another API would have to serve, of which there is none."""
-    source = {"Pods": metric.pods, "Object": metric.object, "External": metric.external}[metric.type]
-    name = source.metric.name if source is not None else ""
-    if metric.type == "External":
-        why = f"unable to get external metric {name}: no external metrics API (external.metrics.k8s.io) registered"
-        return Unmeasured(f"failed to get {name} external metric value: {why}", "FailedGetExternalMetric", why)
-    why = (
-        f"unable to get metric {name}: unable to fetch metrics from custom metrics API:"
-        " no custom metrics API (custom.metrics.k8s.io) registered"
-    )
-    kind = metric.type.lower()
-    return Unmeasured(f"failed to get {kind} metric value: {why}", f"FailedGet{metric.type}Metric", why)
 
 
 def _resource(resource: str, container: str, target: MetricTarget, world: World) -> Measured:
