@@ -121,6 +121,7 @@ class HttpsEdge:
             _headers(raw.headers),
             body,
             self._identify(certificate) if certificate else None,
+            remote=raw.remote or "",
         )
 
 

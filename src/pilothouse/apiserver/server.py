@@ -19,6 +19,7 @@ from pilothouse.apiserver.aggregation.availability import Availability
 from pilothouse.apiserver.aggregation.proxy import Proxy
 from pilothouse.apiserver.aggregation.registered import Registered
 from pilothouse.apiserver.allocation.names import NameAllocator
+from pilothouse.apiserver.audit.log import AuditLog, Trail
 from pilothouse.apiserver.authorise import authorise
 from pilothouse.apiserver.call import JSON_HEADERS, WRITE_RETRIES, Allocator, Backend, Call, Verb
 from pilothouse.apiserver.chain import Chain, ReviewResource
@@ -38,6 +39,7 @@ from pilothouse.apiserver.served_kinds import ServedKinds
 from pilothouse.apiserver.service_link import ServiceLink
 from pilothouse.apiserver.snapshots import Snapshot
 from pilothouse.apiserver.subresources import subresource
+from pilothouse.apiserver.upgrade import Upgrade
 from pilothouse.apiserver.verbs.create import create
 from pilothouse.apiserver.verbs.delete import delete, delete_collection
 from pilothouse.apiserver.verbs.get import get
@@ -89,6 +91,7 @@ class ApiServer:
         nodes: NodeLink | None = None,
         beside: Mapping[Resource, Store] | None = None,
         proxy_certificate: Path | None = None,
+        audit: AuditLog | None = None,
         snapshots: Mapping[str, Snapshot] | None = None,
     ) -> None:
         served = ServedKinds(kinds, store)
@@ -110,7 +113,8 @@ class ApiServer:
         self._reviews: dict[tuple[str, str, str], ReviewResource] = {
             (entry.resource.group, entry.resource.version, entry.resource.plural): entry for entry in chain.reviews
         }
-        self.measures = Measures(served.serves)
+        self._audit = audit
+        self.measures = Measures(served.serves, audit.lines if audit is not None else None)
         self._metrics = ResourceMetrics(store, nodes)
         local = [entry.resource for entry in (*chain.reviews, *(metrics_entries if nodes else ()))]
         self._registered = Registered(store, served, local)
@@ -133,30 +137,42 @@ class ApiServer:
     async def close(self) -> None:
         """Gives up the connections to other servers, and the processes that judge for this one."""
         await self._link.close()
+        if self._audit is not None:
+            self._audit.close()
         await self._chain.admission.close()
 
     async def handle(self, request: Request) -> Response:
         """Answers a request; every failure is answered as a Status."""
         route = parse(request.method, request.path, request.query)
         self.measures.begin(route)
+        trail = Trail()
         try:
-            response = await self._answer(request, route)
+            response = await self._answer(request, route, trail)
         except ApiError as error:
             response = _refusal(error)
         except asyncio.CancelledError:
-            self.measures.end(route, 499)
+            self._end(request, route, trail, Response(499))
             raise
         except (RecursionError, orjson.JSONEncodeError) as error:
             response = _refusal(BadRequest(f"the body cannot be read: it is nested too deeply ({error})"))
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             response = _refusal(InternalError("the server met an unexpected error; its log says more"))
-        self.measures.end(route, response.status)
+        self._end(request, route, trail, response)
         return response
 
-    async def _answer(self, request: Request, route: Route) -> Response:
-        user = await self._chain.authenticator.authenticate(request)
+    def _end(self, request: Request, route: Route, trail: Trail, response: Response) -> None:
+        """Counts a request, and takes note of it for the audit log."""
+        self.measures.end(route, response.status)
+        if self._audit is not None:
+            goes_on = route.verb == "watch" or isinstance(response, Upgrade)
+            self._audit.note(request, route, trail, response, streams=goes_on)
+
+    async def _answer(self, request: Request, route: Route, trail: Trail) -> Response:
+        user = trail.user = await self._chain.authenticator.authenticate(request)
+        trail.allowed = False
         await authorise(self._chain.authorizer, user, route)
+        trail.allowed = True
         if not route.is_resource:
             other = self._other_document(route.path)
             if other is not None:

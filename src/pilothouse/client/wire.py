@@ -36,6 +36,10 @@ class Request:
     user: User | None = None
     """Set by whoever authenticated the connection (a client certificate, the composition root for components
     of the same process); None means that headers decide."""
+    asker: User | None = None
+    """Who asked, before any impersonation; noted by the authenticator."""
+    remote: str = ""
+    """The address the connection comes from, "" within the process."""
 
 
 @dataclass(slots=True)

@@ -16,8 +16,10 @@ from pathlib import Path
 
 from pilothouse.apiserver.aggregation import availability
 from pilothouse.apiserver.allocation import service_allocators
+from pilothouse.apiserver.audit.log import AuditLog
+from pilothouse.apiserver.audit.policy import InvalidPolicy, Policy, default_policy, read_policy
 from pilothouse.apiserver.bootstrap.chain import build_chain
-from pilothouse.apiserver.bootstrap.component_roles import CONTROLLER_PREFIX
+from pilothouse.apiserver.bootstrap.component_roles import CONTROLLER_PREFIX, component_names
 from pilothouse.apiserver.bootstrap.ensure import ensure
 from pilothouse.apiserver.bootstrap.objects import Cluster
 from pilothouse.apiserver.http import HttpsEdge
@@ -82,6 +84,7 @@ async def control(config: Config) -> None:
         allocators=service_allocators(store, config.service_range, reserved=frozenset({config.dns_address})),
         nodes=nodes,
         proxy_certificate=pki.path(FRONT_PROXY),
+        audit=AuditLog(config.path("audit", "audit.log"), _audit_policy(config.path("audit-policy.yaml"))),
         beside={FINDINGS: findings.state},
         snapshots={
             "state.db": store.snapshot,
@@ -139,6 +142,17 @@ async def guarded(findings: Findings, client: Client, informers: SharedInformers
         except Exception:
             log.exception("the live checks failed")
         await asyncio.sleep(_GUARD_RESTART_SECONDS)
+
+
+def _audit_policy(file: Path) -> Policy:
+    """The policy of that file, the default one without it; one that cannot be read does not leave nothing recorded."""
+    try:
+        return read_policy(file)
+    except FileNotFoundError:
+        pass
+    except (InvalidPolicy, OSError) as error:
+        log.error("%s cannot be used, the default audit policy holds: %s", file, error)
+    return default_policy(component_names())
 
 
 def _availability(api: ApiServer) -> Controller:

@@ -9,6 +9,7 @@ from types import TracebackType
 
 from pilothouse.apiserver.admission.steps import standard_chain
 from pilothouse.apiserver.allocation import service_allocators
+from pilothouse.apiserver.audit.log import AuditLog
 from pilothouse.apiserver.authorization.index import RbacIndex
 from pilothouse.apiserver.chain import AdmissionRequest, Attributes, Chain, Decision
 from pilothouse.apiserver.node_link import NodeLink
@@ -74,6 +75,7 @@ class ControlPlane:
         service_range: str = "10.96.0.0/16",
         beside: Mapping[Resource, Store] | None = None,
         proxy_certificate: Path | None = None,
+        audit: AuditLog | None = None,
     ) -> None:
         self.store = store or MemoryStore()
         self.api = ApiServer(
@@ -84,6 +86,7 @@ class ControlPlane:
             nodes=nodes,
             beside=beside,
             proxy_certificate=proxy_certificate,
+            audit=audit,
         )
 
     def client(self, user: User = ADMIN, *, user_agent: str = "test") -> Client:

@@ -37,7 +37,7 @@ class TokenAuthenticator:
 
     async def authenticate(self, request: Request) -> User:
         """Raises Unauthorized for a bad token, BadRequest and Forbidden for impersonation."""
-        user = self._who(request)
+        user = request.asker = self._who(request)
         wanted = wish(request.headers)
         return user if wanted is None else await impersonate(user, wanted, self._authorizer)
 

@@ -167,6 +167,13 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
     "live-checks": (rule("get patch", "guard.pilothouse.dev", "exemptions/status"),),
     "token-cleaner": (),
 }
+
+
+def component_names() -> list[str]:
+    """The users that the engine's own parts are, nodes apart."""
+    return [*(CONTROLLER_PREFIX + name for name in _CONTROLLERS), "system:kube-scheduler"]
+
+
 _NODE_CLIENT = "system:certificates.k8s.io:certificatesigningrequests:nodeclient"
 _SELF_NODE_CLIENT = "system:certificates.k8s.io:certificatesigningrequests:selfnodeclient"
 

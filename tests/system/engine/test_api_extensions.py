@@ -1,12 +1,14 @@
-"""The recipe for custom resources as written, on a running engine; an extension server's rights; a killed control."""
+"""The recipe for custom resources as written, on a running engine; what extension servers need; the audit log."""
 
 from __future__ import annotations
 
+import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
-from machine import Machine
+from machine import Machine, until
 
 pytestmark = pytest.mark.system
 
@@ -54,3 +56,22 @@ spec:
     assert "ServiceNotFound" in engine.kubectl("get", "apiservices")
     engine.kubectl("get", "pods")
     engine.kubectl("delete", "apiservice", "v1.away.example.com")
+
+
+def test_what_was_done_is_in_the_audit_log(engine: Machine) -> None:
+    engine.kubectl("create", "secret", "generic", "hush", "--from-literal=word=swordfish")
+    engine.kubectl("auth", "whoami", "--as", "nobody")
+
+    def recorded() -> list[dict[str, Any]]:
+        text = (engine.data_dir / "audit" / "audit.log").read_text()
+        assert "swordfish" not in text
+        events = [json.loads(line) for line in text.splitlines()]
+        return [event for event in events if event.get("impersonatedUser", {}).get("username") == "nobody"]
+
+    assert until(recorded, "the impersonation is recorded")[0]["user"]["username"] == "pilothouse-admin"
+    events = [json.loads(line) for line in (engine.data_dir / "audit" / "audit.log").read_text().splitlines()]
+    (created,) = [e for e in events if e["verb"] == "create" and e["objectRef"].get("name") == "hush"]
+    assert (created["level"], created["user"]["username"]) == ("Metadata", "pilothouse-admin")
+    assert created["userAgent"].startswith("kubectl")
+    # The engine's own parts do not fill it.
+    assert not [e for e in events if e["verb"] in ("get", "list", "watch") and "system:controller" in str(e["user"])]

@@ -1,0 +1,1 @@
+"""Who did what, when, and whether they might: a line for every request that the policy wants recorded."""
