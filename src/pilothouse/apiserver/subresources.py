@@ -14,6 +14,7 @@ from pilothouse.apiserver.verbs.finalize import FINALIZE
 from pilothouse.apiserver.verbs.get import get
 from pilothouse.apiserver.verbs.node_proxy import node_proxy
 from pilothouse.apiserver.verbs.patch import patch_of
+from pilothouse.apiserver.verbs.resize import RESIZE
 from pilothouse.apiserver.verbs.update import update_of
 
 
@@ -39,6 +40,7 @@ _BY_KIND: Mapping[tuple[str, str], Mapping[str, Subresource]] = {
         "ephemeralcontainers": Subresource({"get": get, "update": update_of(EPHEMERAL), "patch": patch_of(EPHEMERAL)}),
         "exec": Subresource({"create": streams.exec_}, "PodExecOptions"),
         "log": Subresource({"get": streams.log}, "Pod"),
+        "resize": Subresource({"get": get, "update": update_of(RESIZE), "patch": patch_of(RESIZE)}),
         "portforward": Subresource({"create": streams.portforward}, "PodPortForwardOptions"),
     },
     ("", "nodes"): {"proxy": Subresource({"get": node_proxy}, "NodeProxyOptions")},

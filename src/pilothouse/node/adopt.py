@@ -185,8 +185,17 @@ def _run(status: cri.ContainerStatus, listed: cri.Container) -> ContainerState:
         image=status.image.image,
         image_id=status.annotations.get(labels.IMAGE_ID, "") or status.image_ref,
         spec_hash=status.annotations.get(labels.CONTAINER_HASH, ""),
+        resources=_resources(status.annotations.get(labels.RESOURCES, "")),
         log_path=status.log_path,
     )
+
+
+def _resources(text: str) -> dict[str, dict[str, str]] | None:
+    """What a container was started with; a resize since then is done again, which changes nothing."""
+    try:
+        return msgspec.json.decode(text, type=dict[str, dict[str, str]]) if text else None
+    except msgspec.DecodeError:
+        return None
 
 
 async def _details(context: Context, state: PodState, slots: asyncio.Semaphore) -> None:

@@ -142,6 +142,12 @@ class Runtime:
         request = cri.StopContainerRequest(container_id=container_id, timeout=int(grace))
         await self._call(_RUNTIME + "StopContainer", request, cri.StopContainerResponse, grace + LONG)
 
+    async def update_resources(self, container_id: str, resources: cri.LinuxContainerResources) -> None:
+        """Other limits for a running container."""
+        request = cri.UpdateContainerResourcesRequest(container_id=container_id, linux=resources)
+        method = _RUNTIME + "UpdateContainerResources"
+        await self._call(method, request, cri.UpdateContainerResourcesResponse, LONG)
+
     async def remove_container(self, container_id: str) -> None:
         request = cri.RemoveContainerRequest(container_id=container_id)
         await self._call(_RUNTIME + "RemoveContainer", request, cri.RemoveContainerResponse, LONG)

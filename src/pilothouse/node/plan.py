@@ -13,6 +13,7 @@ from typing import TypeAlias
 from pilothouse.kinds.core.pod import Container, Pod
 from pilothouse.machinery.objects import parse_timestamp
 from pilothouse.node.hashing import spec_hash
+from pilothouse.node.resources import resizable
 from pilothouse.node.state import BACKOFF_MOST, ContainerState, PodState, Waiting
 
 DEFAULT_GRACE = 30
@@ -68,6 +69,13 @@ class Stop:
 
 
 @dataclass(frozen=True, slots=True)
+class Resize:
+    """Give a running container the CPU and memory its specification says now."""
+
+    container: str
+
+
+@dataclass(frozen=True, slots=True)
 class TearDown:
     """Stop the sandbox, unmount volumes, remove the cgroup; the containers' records stay."""
 
@@ -77,7 +85,7 @@ class Clean:
     """Remove everything there is of the pod on this node, logs excepted."""
 
 
-Action: TypeAlias = Fail | Prepare | DropSandbox | EnsureImage | Start | Stop | TearDown | Clean
+Action: TypeAlias = Fail | Prepare | DropSandbox | EnsureImage | Start | Resize | Stop | TearDown | Clean
 
 
 @dataclass(slots=True)
@@ -153,7 +161,11 @@ def restarts(pod: Pod, container: Container, state: ContainerState) -> bool:
     """Whether an exited container is to run again."""
     if is_sidecar(container) and container in pod.spec.init_containers:
         return True
-    policy = pod.spec.restart_policy
+    for rule in container.restart_policy_rules:
+        codes = rule.exit_codes
+        if codes is not None and (state.exit_code in codes.values) == (codes.operator == "In"):
+            return rule.action == "Restart"
+    policy = container.restart_policy or pod.spec.restart_policy
     return policy == "Always" or (policy == "OnFailure" and state.exit_code != 0)
 
 
@@ -168,13 +180,18 @@ def is_over(state: PodState) -> bool:
         for container, run in zip(pod.spec.containers, ended)
     ):
         return True
-    if pod.spec.restart_policy != "Never" or any(run is not None for run in ended):
+    if any(run is not None for run in ended):
         return False
-    for container in pod.spec.init_containers:
-        run = state.containers.get(container.name)
-        if run is not None and not is_sidecar(container) and run.exited and run.exit_code != 0:
-            return True
-    return False
+    return any(
+        run is not None and failed_for_good(pod, container, run)
+        for container in pod.spec.init_containers
+        for run in [state.containers.get(container.name)]
+    )
+
+
+def failed_for_good(pod: Pod, container: Container, run: ContainerState) -> bool:
+    """Whether an init container failed and is not tried again."""
+    return not is_sidecar(container) and run.exited and run.exit_code != 0 and not restarts(pod, container, run)
 
 
 def _run(plan: Plan, state: PodState, pod: Pod, now: float) -> None:
@@ -290,6 +307,38 @@ def _stop_unwanted(plan: Plan, state: PodState, pod: Pod, run: ContainerState, n
         plan.actions.append(
             Stop(run.name, grace_of(pod), f"Container {run.name} definition changed, will be restarted")
         )
+    elif run.resources is not None and run.resources != resizable(container):
+        _resize(plan, state, pod, container, run, now)
+
+
+def unresized(state: PodState) -> list[str]:
+    """The running containers that have other resources than their specification says now."""
+    pod = state.pod
+    found = {c.name: resizable(c) for c in all_containers(pod)} if pod is not None else {}
+    return [
+        run.name
+        for run in state.containers.values()
+        if run.running and run.resources is not None and run.resources != found.get(run.name, run.resources)
+    ]
+
+
+def _resize(plan: Plan, state: PodState, pod: Pod, container: Container, run: ContainerState, now: float) -> None:
+    """In place, unless the container asks to be restarted for what changed."""
+    if state.resize_retry_at > now:
+        plan.wake(state.resize_retry_at)
+        return
+    new, old = resizable(container), run.resources or {}
+    changed = {
+        name
+        for side in ("limits", "requests")
+        for name in {*new.get(side, {}), *old.get(side, {})}
+        if new.get(side, {}).get(name) != old.get(side, {}).get(name)
+    }
+    restarting = {p.resource_name for p in container.resize_policy if p.restart_policy == "RestartContainer"}
+    if changed & restarting:
+        plan.actions.append(Stop(run.name, grace_of(pod), f"Container {run.name} resize requires restart"))
+    else:
+        plan.actions.append(Resize(run.name))
 
 
 def find_container(pod: Pod, name: str) -> Container | None:

@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator
 
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.machinery.objects import parse_timestamp
-from pilothouse.node import adopt, ending, exits, pulling, sandbox, shutdown, starting, stopping
+from pilothouse.node import adopt, ending, exits, pulling, resizing, sandbox, shutdown, starting, stopping
 from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeAway, RuntimeFailure
 from pilothouse.node.eviction import admit
@@ -20,10 +20,12 @@ from pilothouse.node.plan import (
     EnsureImage,
     Fail,
     Prepare,
+    Resize,
     Start,
     Stop,
     TearDown,
     make_plan,
+    unresized,
     waiting_for,
 )
 from pilothouse.node.refuse import refusal
@@ -91,6 +93,7 @@ class Pods:
         before, state.pod, state.deleted = state.pod, pod, False
         if before is None or _matters(before, pod):
             state.admitted = state.admitted and before is not None and before.spec == pod.spec
+            state.resize_retry_at = 0.0
             self.queue.add(state.uid)
         elif old is not None and _conditions(old) != _conditions(pod):
             self._reporter.report(state.uid)
@@ -138,6 +141,8 @@ class Pods:
             self._context.pods.remove(state.uid)
             return None
         now = time.time()
+        if state.resize is not None and not unresized(state):
+            state.resize = None
         waiting, changes = waiting_for(state, now)
         for name, held in waiting.items():
             if held.reason == "CrashLoopBackOff" and state.announced.get(name) != held.until:
@@ -174,8 +179,7 @@ class Pods:
         others = [
             other.pod
             for other in self._context.pods
-            if other is not state and other.admitted and other.pod is not None
-            if not (other.refusal is not None or other.ended or other.torn_down or other.cleaned)
+            if other is not state and other.pod is not None and other.holds_resources
         ]
         return admit.under_pressure(pod, self._context.pressure) or admit.without_room(
             pod, others, self._context.allocatable
@@ -190,6 +194,8 @@ class Pods:
                 await pulling.ensure_image(context, state, action.container)
             case Start():
                 await starting.start_container(context, state, action.container, action.attempt)
+            case Resize():
+                await resizing.resize(context, state, action.container)
             case Stop():
                 stopping.stop_container(context, state, action.container, action.grace, action.why)
             case DropSandbox():

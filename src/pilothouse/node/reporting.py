@@ -19,6 +19,14 @@ _LOOK = 0.05
 _BACKOFF = Backoff(first=0.1, most=10.0)
 
 
+def _left_by_another(pod: Pod) -> Obj:
+    """Conditions that an earlier process of this node may have set and this one may have to take away."""
+    kinds = [c.type for c in pod.status.conditions if c.type in ("PodResizePending", "PodResizeInProgress")]
+    return (
+        {"conditions": [{"type": kind, "status": "True", "lastTransitionTime": ""} for kind in kinds]} if kinds else {}
+    )
+
+
 class Reporter:
     """A queue of its own, so that pods are kept alive while the API server is away."""
 
@@ -58,7 +66,7 @@ class Reporter:
             return
         now = time.time()
         waiting, _ = waiting_for(state, now)
-        sent = self._sent.get(uid, {})
+        sent = self._sent.get(uid) or _left_by_another(state.pod)
         status = pod_status(state, waiting, self._host_ip, now, sent.get("conditions", ()))
         patch = difference(sent, status)
         if not patch:

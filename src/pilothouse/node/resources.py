@@ -27,6 +27,15 @@ class Limits:
     memory_bytes: int = 0
 
 
+def resizable(container: Container) -> dict[str, dict[str, str]]:
+    """What of a container's resources can change while it runs, as its status shows it."""
+    if container.resources is None:
+        return {}
+    sides = {"limits": container.resources.limits, "requests": container.resources.requests}
+    chosen = {side: {n: v for n, v in given.items() if n in ("cpu", "memory")} for side, given in sides.items()}
+    return {side: given for side, given in chosen.items() if given}
+
+
 def shares(milli_cpu: int) -> int:
     """CPU shares (cgroup v1) for a request in thousandths of a CPU."""
     return min(_MAX_SHARES, max(_MIN_SHARES, milli_cpu * 1024 // 1000))

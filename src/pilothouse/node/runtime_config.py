@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import orjson
+
 from pilothouse.kinds.core.pod import Container, Pod, Sysctl
 from pilothouse.node import labels
 from pilothouse.node.environment import expand
 from pilothouse.node.hashing import spec_hash
 from pilothouse.node.names import Resolver, hostname
-from pilothouse.node.resources import CPU_PERIOD_US, container_limits, oom_score_adj
+from pilothouse.node.resources import CPU_PERIOD_US, container_limits, oom_score_adj, resizable
 from pilothouse.node.security import ImageUser, container_security, sandbox_security
 from pilothouse.node.wire import cri_pb2 as cri
 
@@ -132,6 +134,7 @@ def container_config(
             labels.MESSAGE_PATH: container.termination_message_path,
             labels.MESSAGE_POLICY: container.termination_message_policy,
             labels.IMAGE_ID: image_ref,
+            labels.RESOURCES: orjson.dumps(resizable(container)).decode(),
         },
         log_path=f"{container.name}/{attempt}.log",
         stdin=container.stdin,

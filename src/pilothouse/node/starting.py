@@ -19,6 +19,7 @@ from pilothouse.node.hashing import spec_hash
 from pilothouse.node.images.store import ImageInfo
 from pilothouse.node.plan import find_container
 from pilothouse.node.references import config_map_names, secret_names
+from pilothouse.node.resources import container_limits, resizable
 from pilothouse.node.runtime_config import BindMount, container_config, log_directory
 from pilothouse.node.sandbox import config_of, volume_sources
 from pilothouse.node.security import RefusedConfiguration
@@ -137,6 +138,8 @@ async def _create(
         image=container.image,
         image_id=image.ref,
         spec_hash=spec_hash(container),
+        resources=resizable(container),
+        limits=container_limits(container),
         log_path=f"{log_directory(placement.log_root, pod.namespace, pod.name, state.uid)}/{config.log_path}",
         hook_done=lifecycle is None or lifecycle.post_start is None,
     )

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.node.counts import Counts
+from pilothouse.node.resources import Limits
 
 BACKOFF_FIRST = 10.0
 BACKOFF_MOST = 300.0
@@ -47,6 +48,10 @@ class ContainerState:
     """The image as `name@sha256:…`, what `imageID` shows."""
     spec_hash: str = ""
     """Of the parts of the container's specification that cannot change without a new container."""
+    resources: dict[str, dict[str, str]] | None = None
+    """The CPU and memory it was last given; None when that is not known."""
+    limits: Limits | None = None
+    """The same as the kernel has it."""
     log_path: str = ""
     """The host path of its log in CRI format."""
     oom_at: float = 0.0
@@ -117,6 +122,15 @@ class Backoff:
         return Backoff(min(BACKOFF_MOST, self.delay * 2), now)
 
 
+@dataclass(frozen=True, slots=True)
+class Resize:
+    """Why a resize is not done: a condition of the pod, with its reason and message."""
+
+    condition: str
+    reason: str
+    message: str
+
+
 @dataclass(slots=True)
 class Refusal:
     """Why the pod as a whole has ended or may not run: becomes phase Failed."""
@@ -169,6 +183,8 @@ class PodState:
     volumes_retry_at: float = 0.0
     volumes_failures: int = 0
     volumes_message: str = ""
+    resize: Resize | None = None
+    resize_retry_at: float = 0.0
     refusal: Refusal | None = None
     ended: bool = False
     """The API showed the pod as Succeeded or Failed before this node began: its status is left as it is."""
@@ -203,6 +219,12 @@ class PodState:
     @property
     def host_network(self) -> bool:
         return bool(self.pod is not None and self.pod.spec.host_network)
+
+    @property
+    def holds_resources(self) -> bool:
+        """Whether the pod was taken by this node and has not ended."""
+        ended = self.refusal is not None or self.ended or self.torn_down or self.cleaned
+        return self.admitted and self.pod is not None and not ended
 
     @property
     def any_running(self) -> bool:

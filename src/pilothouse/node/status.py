@@ -11,7 +11,7 @@ from typing import Any
 
 from pilothouse.kinds.core.pod import Container, Pod
 from pilothouse.machinery.objects import Obj, timestamp
-from pilothouse.node.plan import is_sidecar
+from pilothouse.node.plan import failed_for_good, is_sidecar, restarts
 from pilothouse.node.resources import qos_class
 from pilothouse.node.state import ContainerState, PodState, Waiting
 
@@ -85,6 +85,10 @@ def _container_status(state: PodState, pod: Pod, container: Container, waiting: 
         status["ready"] = run.ready and (not init or is_sidecar(container))
     else:
         status["state"] = {"waiting": _waiting(held or _not_yet(state, pod, init, container.name))}
+    if run is not None and run.running and run.resources is not None:
+        status["resources"] = run.resources
+        if run.resources.get("requests"):
+            status["allocatedResources"] = run.resources["requests"]
     if last is not None:
         status["lastState"] = {"terminated": terminated(last)}
     return status
@@ -119,7 +123,6 @@ def _phase(state: PodState, pod: Pod, init: list[Obj], main: list[Obj]) -> str:
     if state.refusal is not None and not state.any_running:
         # Not before all has ended: until then the pod holds what it holds.
         return "Failed"
-    policy = pod.spec.restart_policy
     ending = state.deleted or pod.metadata.deletion_timestamp is not None
     begun = any(state.containers.get(container.name) is not None for container in pod.spec.containers)
     pending_init = False
@@ -131,7 +134,8 @@ def _phase(state: PodState, pod: Pod, init: list[Obj], main: list[Obj]) -> str:
         over = current.get("terminated")
         if over is not None and over["exitCode"] == 0:
             continue
-        if over is not None and policy == "Never":
+        run = state.containers.get(container.name)
+        if run is not None and over is not None and failed_for_good(pod, container, run):
             return "Failed"
         pending_init = True
     running = sum("running" in c["state"] for c in main)
@@ -149,13 +153,12 @@ def _phase(state: PodState, pod: Pod, init: list[Obj], main: list[Obj]) -> str:
         if state.any_running or never_ran == len(main):
             return "Pending" if never_ran == len(main) else "Running"
         return "Succeeded" if good and not never_ran else "Failed"
-    if policy == "Always":
-        return "Running"
     if any("waiting" in c["state"] for c in main) or _sidecar_running(pod, init):
         return "Running"
-    if good:
-        return "Succeeded"
-    return "Failed" if policy == "Never" else "Running"
+    runs = [(container, state.containers.get(container.name)) for container in pod.spec.containers]
+    if any(run is not None and run.exited and restarts(pod, container, run) for container, run in runs):
+        return "Running"
+    return "Succeeded" if good else "Failed"
 
 
 def _sidecar_running(pod: Pod, init: list[Obj]) -> bool:
@@ -195,6 +198,9 @@ def _conditions(
     if state.refusal is not None and state.refusal.disrupted:
         why = {"reason": "TerminationByKubelet", "message": state.refusal.message}
         conditions.append({**_condition("DisruptionTarget", True), **why})
+    if state.resize is not None:
+        resize = state.resize
+        conditions.append({**_condition(resize.condition, True), "reason": resize.reason, "message": resize.message})
     generation = pod.metadata.generation
     for condition in conditions:
         condition["lastTransitionTime"] = _since(before.get(condition["type"]), condition, now)
@@ -245,6 +251,8 @@ def difference(sent: Obj, status: Obj) -> Obj:
         if name == "conditions":
             known = {condition["type"]: condition for condition in old or ()}
             changed = [condition for condition in new or () if known.get(condition["type"]) != condition]
+            gone = known.keys() - {condition["type"] for condition in new or ()}
+            changed += [{"$patch": "delete", "type": kind} for kind in sorted(gone)]
             if changed:
                 patch[name] = changed
         elif name in ("podIPs", "hostIPs"):

@@ -10,6 +10,12 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+from pilothouse.kinds.core.container import (
+    ContainerResizePolicy,
+    ContainerRestartRule,
+    ContainerRestartRuleOnExitCodes,
+    ResourceRequirements,
+)
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import from_tree
 from pilothouse.node.hashing import spec_hash
@@ -225,6 +231,39 @@ def looked_into() -> PodState:
     return made
 
 
+def restart_rules() -> PodState:
+    """`a` is restarted for its exit code, `b` by its own policy, although the pod says Never."""
+    made = state(pod(restartPolicy="Never"))
+    assert made.pod is not None
+    a, b = made.pod.spec.containers
+    rule = ContainerRestartRule(
+        action="Restart", exit_codes=ContainerRestartRuleOnExitCodes(operator="In", values=[42])
+    )
+    a.restart_policy, a.restart_policy_rules, b.restart_policy = "Never", [rule], "OnFailure"
+    run(made, "a", Phase.EXITED, 42)
+    run(made, "b", Phase.EXITED, 1)
+    made.images = {"a": "sha256:1", "b": "sha256:2"}
+    return made
+
+
+def restart_rules_that_do_not_apply() -> PodState:
+    made = restart_rules()
+    made.containers["a"].exit_code, made.containers["b"].exit_code = 1, 0
+    return made
+
+
+def resized() -> PodState:
+    """`a` grows in place, `b` asks to be restarted for its memory."""
+    made = state(pod())
+    assert made.pod is not None
+    for container in made.pod.spec.containers:
+        container.resources = ResourceRequirements(limits={"memory": "2Gi"})
+        run(made, container.name).resources = {"limits": {"memory": "1Gi"}}
+    policy = ContainerResizePolicy(resource_name="memory", restart_policy="RestartContainer")
+    made.pod.spec.containers[1].resize_policy = [policy]
+    return made
+
+
 SCENARIOS: list[Callable[[], PodState]] = [
     new_pod,
     sandbox_and_images_there,
@@ -253,6 +292,9 @@ SCENARIOS: list[Callable[[], PodState]] = [
     past_its_deadline,
     volumes_not_there_yet,
     looked_into,
+    restart_rules,
+    restart_rules_that_do_not_apply,
+    resized,
 ]
 
 

@@ -157,6 +157,13 @@ class ResourceRequirements(View):
     requests: dict[str, str] = {}
 
 
+class ContainerResizePolicy(View):
+    """Whether a container must be restarted for a resize of one resource to take effect."""
+
+    resource_name: str = ""
+    restart_policy: str = ""
+
+
 class VolumeMount(View):
     name: str = ""
     mount_path: str = ""
@@ -172,6 +179,20 @@ class VolumeDevice(View):
     device_path: str = ""
 
 
+class ContainerRestartRuleOnExitCodes(View):
+    """`operator` is In or NotIn."""
+
+    operator: str = ""
+    values: list[int] = []
+
+
+class ContainerRestartRule(View):
+    """What to do when a container ends in one of some ways."""
+
+    action: str = ""
+    exit_codes: ContainerRestartRuleOnExitCodes | None = None
+
+
 class Container(View):
     """A container or init container; an init container with `restartPolicy: Always` is a sidecar."""
 
@@ -185,7 +206,9 @@ class Container(View):
     env: list[EnvVar] = []
     env_from: list[EnvFromSource] = []
     resources: ResourceRequirements | None = None
+    resize_policy: list[ContainerResizePolicy] = []
     restart_policy: str | None = None
+    restart_policy_rules: list[ContainerRestartRule] = []
     volume_mounts: list[VolumeMount] = []
     volume_devices: list[VolumeDevice] = []
     liveness_probe: Probe | None = None

@@ -7,6 +7,7 @@ import ipaddress
 from pilothouse.kinds.core.field_references import ENV_FIELDS, check_field_ref, check_resource_ref
 from pilothouse.kinds.core.probe_validation import check_lifecycle, check_probe
 from pilothouse.kinds.core.resource_validation import check_resources
+from pilothouse.kinds.core.restart_validation import check_restart_policy
 from pilothouse.kinds.core.security_validation import check_security_context
 from pilothouse.kinds.core.volume_validation import check_local_path
 from pilothouse.kinds.problems import Problems
@@ -42,10 +43,7 @@ def check_containers(spec: Obj, path: str, volumes: frozenset[str], problems: Pr
     for index, container in enumerate(containers):
         at = f"{path}.containers[{index}]"
         check_container(container, at, volumes, seen, problems)
-        if "restartPolicy" in container or "restartPolicyRules" in container:
-            problems.forbidden(
-                f"{at}.restartPolicy", "Pilothouse supports a restart policy of its own for init containers only"
-            )
+        check_restart_policy(container, at, problems)
         _check_host_ports(container, at, bool(spec.get("hostNetwork")), host_ports, problems)
 
 
@@ -86,11 +84,9 @@ def check_container(container: Obj, path: str, volumes: frozenset[str], seen: se
 
 
 def _check_init(container: Obj, path: str, problems: Problems) -> None:
-    policy = container.get("restartPolicy")
-    if policy == "Always":
+    check_restart_policy(container, path, problems)
+    if container.get("restartPolicy") == "Always":
         return
-    if policy is not None:
-        problems.unsupported(f"{path}.restartPolicy", policy, ("Always",))
     for key in ("lifecycle", *_PROBES):
         if key in container:
             problems.forbidden(f"{path}.{key}", "may not be set for init containers without restartPolicy=Always")

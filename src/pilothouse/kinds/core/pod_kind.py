@@ -55,7 +55,7 @@ KIND = Kind(
     short_names=("po",),
     categories=("all",),
     subresources=frozenset(
-        {"status", "binding", "ephemeralcontainers", "eviction", "log", "exec", "attach", "portforward"}
+        {"status", "binding", "ephemeralcontainers", "eviction", "log", "exec", "attach", "portforward", "resize"}
     ),
     columns=COLUMNS,
     generation_fields=("spec",),

@@ -174,7 +174,7 @@ def _shell_image(registry: str) -> str:
     """The measured pods' image, pushed: busybox alone."""
     busybox = Path("/bin/busybox").read_bytes()
     programs = {f"usr/bin/{name}": busybox for name in ("busybox", "sh")}
-    return push(build(Recipe(executables=programs)), registry, "bench/sh", "1")
+    return push(build(Recipe(executables=programs, files={"srv/index.html": b"here\n"})), registry, "bench/sh", "1")
 
 
 if __name__ == "__main__":

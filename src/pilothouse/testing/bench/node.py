@@ -18,7 +18,7 @@ from pilothouse.testing.bench.report import Figure, median, spread
 Say = Callable[[str], None]
 
 _SETTLE = 15.0
-_SERVER = ["/usr/bin/sh", "-c", "trap 'exit 0' TERM; busybox httpd -f -p 8080 & wait"]
+_SERVER = ["/usr/bin/sh", "-c", "trap 'exit 0' TERM; busybox httpd -f -p 8080 -h /srv & wait"]
 _PROBES: dict[str, Obj] = {
     "HTTP": {"httpGet": {"port": 8080, "path": "/"}, "periodSeconds": 10},
     "exec": {"exec": {"command": ["sh", "-c", "true"]}, "periodSeconds": 10},
