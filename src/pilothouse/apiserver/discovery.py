@@ -43,6 +43,7 @@ class Entry(NamedTuple):
     schema: memoryview | None = None
     """Of a custom resource: its `openAPIV3Schema`."""
     list_kind: str = ""
+    returns_deleted: bool = False
 
 
 def entries(kinds: Iterable[Kind], reviews: Iterable[ReviewResource]) -> list[Entry]:
@@ -57,6 +58,7 @@ def entries(kinds: Iterable[Kind], reviews: Iterable[ReviewResource]) -> list[En
             tuple(_parts(kind)),
             memoryview(kind.raw_schema) if isinstance(kind, CustomKind) else None,
             kind.list_kind,
+            kind.returns_deleted,
         )
         for kind in kinds
     ]

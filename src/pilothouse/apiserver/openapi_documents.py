@@ -54,6 +54,7 @@ class OpenApiDocuments:
                     tuple(ServedSubresource(part.name, frozenset(part.verbs), _kind(part)) for part in entry.parts),
                     entry.schema,
                     entry.list_kind,
+                    entry.returns_deleted,
                 )
                 for entry in self._entries
             )

@@ -63,7 +63,8 @@ class Kind:
     `defaults` fills in what was left out; `rules(obj, old, problems)` reports what is wrong, `old` is None at creation;
     `on_create` and `on_update(new, old)` run within the common preparation; `generation_fields` are the top-level
     fields whose change raises `metadata.generation` (none: the kind has no generation); an object of a kind with
-    `status_at_creation` may be created with its status, all others start without; `stored_as` is for a second version
+    `status_at_creation` may be created with its status, all others start without; a delete of a kind that
+    `returns_deleted` is answered with the object, of others with a Status; `stored_as` is for a second version
     of a kind, whose objects are kept as those of the first; `on_delete` runs when an object is first marked as being
     deleted; without `strategic_merge` the kind takes no strategic merge patches; with `bare_finalizers` those
     need no domain; what is `slow` is validated off the event loop.
@@ -83,6 +84,7 @@ class Kind:
     on_update: Merge = _no_merge
     fields: Callable[[Obj], dict[str, str]] = _no_fields
     status_at_creation: bool = False
+    returns_deleted: bool = False
     stored_as: StoredAs | None = None
     on_delete: Change = _nothing
     strategic_merge: bool = True

@@ -190,7 +190,6 @@ UPDATES: list[tuple[Kind, Obj, str, object, str]] = [
     ),
     (runtime_class.KIND, {"metadata": {"name": "r"}, "handler": "runc"}, "handler", "crun", "field is immutable"),
     (priority_class.KIND, {"metadata": {"name": "p"}, "value": 1}, "value", 2, "may not be changed in an update."),
-    (csr.KIND, REQUEST, "spec.expirationSeconds", 900, "field is immutable"),
     (
         csr.KIND,
         changed(REQUEST, "status", {"conditions": [{"type": "Approved", "status": "True"}]}),
@@ -219,3 +218,9 @@ def test_events_are_selected_by_what_they_are_about() -> None:
     fields = event.KIND.selectable_fields(tree)
     assert fields["involvedObject.name"] == "web"
     assert (fields["reason"], fields["source"], fields["type"]) == ("Pulled", "node", "Normal")
+
+
+def test_a_signing_request_stays_what_was_asked_for() -> None:
+    new = changed(REQUEST, "spec.expirationSeconds", 900)
+    csr.KIND.prepare_update(new, REQUEST)
+    assert new["spec"] == REQUEST["spec"]

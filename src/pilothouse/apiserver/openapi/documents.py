@@ -66,7 +66,7 @@ class OpenApi:
 
     def _hash(self, group_path: str) -> str:
         described = sorted(
-            repr((e.resource, sorted(e.verbs), _subresources(e), e.list_kind, hashlib.sha256(e.schema or b"").digest()))
+            repr((e.resource, sorted(e.verbs), _subresources(e), e.list_kind, e.returns_deleted, _digest(e.schema)))
             for e in self._by_path[group_path]
         )
         return hashlib.sha256(self._sources + "\n".join(described).encode()).hexdigest().upper()
@@ -136,3 +136,7 @@ class OpenApi:
 
 def _subresources(entry: Served) -> list[str]:
     return sorted(repr((sub.name, sorted(sub.verbs), sub.kind)) for sub in entry.subresources)
+
+
+def _digest(schema: memoryview | None) -> bytes:
+    return hashlib.sha256(schema or b"").digest()

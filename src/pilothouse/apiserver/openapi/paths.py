@@ -125,7 +125,8 @@ def _operation(
     verb_name = {"update": "replace", "deletecollection": "deleteCollection", "get": "read"}.get(verb, verb)
     own = entry.type_name(gvk)
     list_ = entry.type_name(entry.list_gvk if gvk == entry.gvk else gvk._replace(kind=f"{gvk.kind}List"))
-    answer = {"list": list_, "delete": META + "Status", "deletecollection": META + "Status"}.get(verb, own)
+    deleted = own if entry.returns_deleted else META + "Status"
+    answer = {"list": list_, "delete": deleted, "deletecollection": META + "Status"}.get(verb, own)
     operation: Obj = {
         "description": f"{verb_name} {gvk.kind}",
         "operationId": f"{verb_name}{group}{version.capitalize()}{scope}{kind}{suffix}",

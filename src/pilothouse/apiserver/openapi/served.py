@@ -29,6 +29,7 @@ class Served:
     schema: memoryview | None = None
     """Of a custom resource: its own schema, as JSON."""
     list_kind: str = ""
+    returns_deleted: bool = False
 
     @property
     def gvk(self) -> GroupVersionKind:

@@ -18,6 +18,7 @@ from pilothouse.apiserver.forms import Renderer
 from pilothouse.apiserver.pages import Position
 from pilothouse.apiserver.selection import Selection
 from pilothouse.apiserver.verbs.list import candidates
+from pilothouse.apiserver.verbs.reply import reply
 from pilothouse.client.wire import Response
 from pilothouse.machinery.errors import NotFound
 from pilothouse.machinery.objects import Obj, Resource
@@ -37,8 +38,8 @@ class Outcome(NamedTuple):
 
 async def delete(backend: Backend, call: Call) -> Response:
     outcome = await delete_object(backend, call, call.key, _options(call))
-    if not outcome.gone:
-        return Response(200, dict(JSON_HEADERS), outcome.record.value)
+    if not outcome.gone or call.kind.returns_deleted:
+        return reply(call, outcome.record)
     tree = codec.decode(outcome.record.value)
     details = {"name": call.route.name, "kind": call.resource.plural, "uid": tree["metadata"]["uid"]}
     if call.resource.group:

@@ -137,6 +137,9 @@ def _defaults(obj: Obj) -> None:
     spec.setdefault("minReplicas", 1)
     if not spec.get("metrics"):
         spec["metrics"] = [cpu_utilization(DEFAULT_CPU_UTILIZATION)]
+    if obj.get("status"):
+        # Clients that check what they read insist on it.
+        obj["status"].setdefault("desiredReplicas", 0)
     behavior = spec.get("behavior")
     if behavior is None:
         return

@@ -66,6 +66,8 @@ def from_v2(obj: Obj) -> Obj:
         if percent is not None:
             status.setdefault("currentCPUUtilizationPercentage", percent)
         measured.append(_current_out(metric))
+    if status:
+        status = {"currentReplicas": 0, "desiredReplicas": 0, **status}
     for name, value in (
         (METRICS, others),
         (BEHAVIOR, spec.pop("behavior", None)),

@@ -76,11 +76,15 @@ _USAGES = frozenset(
 )
 
 
+def _keep_spec(new: Obj, old: Obj) -> None:
+    """A request stays what was asked for: what an update says of it is passed over, as upstream does."""
+    new["spec"] = dict(section(old, "spec"))
+
+
 def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
     spec = section(obj, "spec")
     _check_conditions(section(obj, "status").get("conditions") or [], problems)
     if old is not None:
-        problems.immutable("spec", spec, section(old, "spec"))
         _check_decision_stays(obj, old, problems)
         return
     _check_request(spec.get("request") or "", problems)
@@ -176,5 +180,6 @@ KIND = Kind(
         Column("Condition", _condition, "Pending, Approved or Denied, and whether it was issued."),
     ),
     rules=_rules,
+    on_update=_keep_spec,
     fields=lambda obj: {"spec.signerName": section(obj, "spec").get("signerName") or ""},
 )

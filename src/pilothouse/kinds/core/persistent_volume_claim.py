@@ -143,4 +143,5 @@ KIND = Kind(
     defaults=_defaults,
     rules=_rules,
     on_create=_on_create,
+    returns_deleted=True,
 )

@@ -63,4 +63,5 @@ KIND = Kind(
     rules=_rules,
     on_create=_on_create,
     fields=_fields,
+    returns_deleted=True,
 )

@@ -42,4 +42,5 @@ KIND = Kind(
     generation_fields=("template",),
     defaults=_defaults,
     rules=_rules,
+    returns_deleted=True,
 )

@@ -69,4 +69,5 @@ KIND = Kind(
     ),
     defaults=_defaults,
     rules=check_quota,
+    returns_deleted=True,
 )

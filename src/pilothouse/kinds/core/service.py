@@ -120,4 +120,5 @@ KIND = Kind(
     rules=check_service,
     on_update=carry_over,
     fields=_fields,
+    returns_deleted=True,
 )

@@ -28,4 +28,5 @@ KIND = Kind(
     short_names=("sa",),
     subresources=frozenset({"token"}),
     columns=(NAME, Column("Secrets", lambda obj: len(obj.get("secrets") or ()), "Number of listed secrets."), AGE),
+    returns_deleted=True,
 )

@@ -16,4 +16,5 @@ class DeviceClass(Object):
 KIND = Kind(
     view=DeviceClass,
     generation_fields=("spec",),
+    returns_deleted=True,
 )

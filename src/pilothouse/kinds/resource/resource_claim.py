@@ -30,4 +30,5 @@ KIND = Kind(
     view=ResourceClaim,
     subresources=frozenset({"status"}),
     columns=(NAME, Column("State", _state, "Whether it is pending, allocated, reserved."), AGE),
+    returns_deleted=True,
 )

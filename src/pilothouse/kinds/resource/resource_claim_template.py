@@ -15,4 +15,4 @@ class ResourceClaimTemplate(Object):
     )
 
 
-KIND = Kind(view=ResourceClaimTemplate)
+KIND = Kind(view=ResourceClaimTemplate, returns_deleted=True)

@@ -26,4 +26,5 @@ KIND = Kind(
     ),
     generation_fields=("spec",),
     fields=lambda obj: {f"spec.{key}": section(obj, "spec").get(key) or "" for key in ("driver", "nodeName")},
+    returns_deleted=True,
 )

@@ -56,4 +56,5 @@ KIND = Kind(
     ),
     generation_fields=("spec",),
     defaults=_defaults,
+    returns_deleted=True,
 )

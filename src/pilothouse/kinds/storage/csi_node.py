@@ -22,4 +22,5 @@ KIND = Kind(
         Column("Drivers", lambda obj: len(section(obj, "spec").get("drivers") or ()), "Drivers on it.", type="integer"),
         AGE,
     ),
+    returns_deleted=True,
 )

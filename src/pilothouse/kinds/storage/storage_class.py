@@ -81,4 +81,5 @@ KIND = Kind(
     ),
     defaults=_defaults,
     rules=_rules,
+    returns_deleted=True,
 )

@@ -25,4 +25,5 @@ KIND = Kind(
         Column("Attached", field("status", "attached", default=False), "Whether it is attached.", type="boolean"),
         AGE,
     ),
+    returns_deleted=True,
 )

@@ -34,4 +34,5 @@ KIND = Kind(
         Column("DriverName", field("driverName"), "Driver whose volumes it is for."),
         AGE,
     ),
+    returns_deleted=True,
 )
