@@ -114,5 +114,5 @@ def _cell(done: dict[str, str | None]) -> str:
 _TAIL = """
 ## Not yet
 
-Kinds of 1.35 that are not served: `APIService`. Beta and alpha versions are not served.
+`ComponentStatus` (deprecated) and POST of `bindings` (`pods/binding` is served). Beta and alpha versions are not served.
 """
