@@ -113,10 +113,13 @@ SUBRESOURCES = (
 
 _STREAMS = "tests/system/streams (kubectl, the Python client)"
 ON_A_NODE: dict[str, str] = {
-    "nodes/proxy": "tests/system/engine (kubectl get --raw; get only)",
+    "nodes/proxy": "tests/system/engine (kubectl get --raw)",
     "pods/attach": _STREAMS,
     "pods/exec": _STREAMS,
     "pods/log": _STREAMS,
     "pods/portforward": _STREAMS,
 }
 """How a subresource was tried that the clients above do not reach without containers."""
+
+PARTLY = {"nodes/proxy": "get only"}
+"""What a subresource lacks."""

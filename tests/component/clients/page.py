@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from pathlib import Path
 
-from acted_on import ACTED_ON, ON_A_NODE, SUBRESOURCES
+from acted_on import ACTED_ON, ON_A_NODE, PARTLY, SUBRESOURCES
 from manifest import STANDARD
 
 from pilothouse.apiserver.subresources import subresource
@@ -95,7 +95,8 @@ class Matrix:
             served = kind is not None and name in kind.subresources and subresource(group, plural, name) is not None
             common = "the clients above" if name in ("status", "scale") else "not tried by a stock client"
             by = self._subresources.get(path) or ON_A_NODE.get(path) or common
-            yield f"| {path} | {'works' if served else 'not yet'} | {by if served else '-'} |\n"
+            state = f"partly: {PARTLY[path]}" if path in PARTLY else "works"
+            yield f"| {path} | {state if served else 'not yet'} | {by if served else '-'} |\n"
 
     def _helm(self) -> Iterable[str]:
         yield "\n## helm 4\n\nOne chart of a Deployment, a Service, a ConfigMap, a hook and a test.\n\n"
@@ -114,5 +115,6 @@ def _cell(done: dict[str, str | None]) -> str:
 _TAIL = """
 ## Not yet
 
-`ComponentStatus` (deprecated) and POST of `bindings` (`pods/binding` is served). Beta and alpha versions are not served.
+`ComponentStatus` (deprecated) and POST of `bindings` (`pods/binding` is served).
+Beta and alpha versions are not served.
 """
