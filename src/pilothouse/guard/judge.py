@@ -96,11 +96,19 @@ def judge_one(tree: Obj, complete: Obj, labels: Mapping[str, str] | None, option
     return work.report()
 
 
-def judge_admitted(tree: Obj, complete: Obj, labels: Mapping[str, str] | None) -> Report:
-    """As `judge_one`, for an object whose form the API server checks."""
-    work = _Work([Item(tree)], Options())
-    work.check_object(0, complete, labels)
-    return work.report()
+def judge_admitted(complete: Obj, labels: Mapping[str, str] | None) -> tuple[list[Finding], list[str]]:
+    """As `judge_one`, for an object whose form the API server checks: findings without places, and ids of checks that
+    could not be evaluated. It is done with every write, and places are half of the work."""
+    evaluator, checks = shipped_evaluator()
+    verdict = evaluator.evaluate(Subject(complete, labels))
+    ref = ref_of(complete)
+    findings = [
+        Finding(checks[violation.policy.name], ref, message, container)
+        for violation in verdict.violations
+        for container, message in _containers(violation)
+    ]
+    missed = [entry for entry in verdict.not_checked if not entry.reason.startswith("not evaluated")]
+    return findings, [checks[entry.policy.name].id for entry in missed]
 
 
 class _Work:
@@ -162,6 +170,25 @@ class _Work:
     def _miss(self, index: int, check_id: str, reason: str, unusual: bool) -> None:
         item, ref = self._items[index], self._refs[index]
         self._not_evaluated.append(NotEvaluated(check_id, ref, reason, item.file, item.line_of(""), unusual))
+
+
+def _containers(violation: Violation) -> Iterable[tuple[str, str]]:
+    """Container and message for each place a violation names, as `_places` gives them."""
+    containers, fields = violation.audit.get("containers", ""), violation.audit.get("fields", "")
+    named = _listed(containers)
+    if named and containers.count(",") == fields.count(","):
+        message = violation.message.partition(" (containers: ")[0]
+        return [(name, message) for name in named]
+    if not fields:
+        return [("", violation.message)]
+    return [(_container_named(path), violation.message) for path in _listed(fields)]
+
+
+def _container_named(path: str) -> str:
+    match = _NAMED.match(path)
+    if match is None or match["list"].rpartition(".")[2] not in CONTAINER_FIELDS or match["name"].isdigit():
+        return ""
+    return match["name"]
 
 
 def _places(violation: Violation, tree: Obj) -> Iterable[tuple[str, str, str]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import datetime as dt
+import re
 from pathlib import Path
 from typing import Any
 
@@ -132,6 +133,36 @@ def test_controllers_are_told_nothing() -> None:
     outcome = said([finding("x", Severity.HIGH)], Settings(), heard=False)
     assert (outcome.warnings, outcome.annotation) == ((), "x[c]")
     assert said([finding("x", Severity.CRITICAL)], Settings(), heard=False).refusal
+
+
+def test_no_check_looks_at_what_a_verdict_is_remembered_without() -> None:
+    times = re.compile(r"metadata\.\??(uid|creationTimestamp|generation|resourceVersion|managedFields)\b")
+    names = re.compile(r"metadata\.\??(name|generateName)\b")
+    about_pods = set()
+    for policy in shipped_policies():
+        written = [entry.expression for entry in (*policy.conditions, *policy.variables, *policy.audit)]
+        for rule in policy.validations:
+            written += [rule.expression, rule.message_expression]
+        assert not [text for text in written if times.search(text)], policy.name
+        resources = {name for rule in policy.constraints["resourceRules"] for name in rule["resources"]}
+        if "pods" in resources and any(names.search(text) for text in written):
+            about_pods.add(check_of(policy).id)
+    assert about_pods == {"default-namespace-used"}  # it looks at names of other kinds only
+
+
+def test_another_pod_of_the_same_workload_has_the_same_verdict(door: Door) -> None:
+    def pod(name: str, image: str) -> Obj:
+        volume = {"name": f"kube-api-access-{name}", "emptyDir": {}}
+        spec = {"containers": [{"name": "c", "image": image}], "volumes": [volume]}
+        return {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": name, "namespace": "n"}, "spec": spec}
+
+    found = [
+        door.judge(pod(name, image), None, lambda tree: Around(AUDIT, [], {}), "n", NOW).annotation
+        for name, image in (("aaaaa", "i:1"), ("bbbbb", "i:1"), ("ccccc", "i"))
+    ]
+    assert found[0] == found[1]
+    assert "image-latest-tag" in found[2]
+    assert "image-latest-tag" not in found[0]
 
 
 def test_what_leaves_all_that_checks_look_at_alone_is_not_judged(door: Door) -> None:

@@ -3,21 +3,27 @@
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
+import re
+from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
+
+import orjson
 
 from pilothouse.guard.door.decide import Outcome, decide, seen
 from pilothouse.guard.door.settings import ENFORCE, settings_of
 from pilothouse.guard.effective import completed, without_nulls
 from pilothouse.guard.exemptions.accept import in_force, means
-from pilothouse.guard.finding import Finding
+from pilothouse.guard.finding import Finding, ref_of
 from pilothouse.guard.judge import judge_admitted, shipped_evaluator
 from pilothouse.guard.podspec import pod_spec
 from pilothouse.guard.shipped import shipped_policies
 from pilothouse.kinds.guard.exemption import Exemption
 from pilothouse.machinery.objects import Obj
 
-_WORKLOADS = (
+_KINDS = (
     ("v1", "Pod"),
     ("apps/v1", "Deployment"),
     ("apps/v1", "ReplicaSet"),
@@ -31,6 +37,10 @@ _WORKLOADS = (
     ("rbac.authorization.k8s.io/v1", "RoleBinding"),
 )
 _PASSING = ("metadata", "status")
+_UNSEEN = frozenset({"uid", "resourceVersion", "generation", "creationTimestamp", "managedFields", "selfLink"})
+_NAMES = frozenset({"name", "generateName"})
+_REMEMBERED = 512
+_TOKEN_VOLUME = re.compile(rb"(?<=kube-api-access-)[a-z0-9]{5}")
 
 
 class Around(NamedTuple):
@@ -48,11 +58,13 @@ class Door:
 
     def __init__(self) -> None:
         self._evaluator, checks = shipped_evaluator()
+        self._known: OrderedDict[bytes, tuple[list[Finding], tuple[str, ...]]] = OrderedDict()
+        """Verdicts by what checks look at: the pods of a workload are one but for their names."""
         self._fails_closed = {checks[policy.name].id for policy in shipped_policies() if policy.fails_closed}
 
     def prepare(self) -> Iterator[None]:
         """Compiles in small steps what objects of the usual kinds take."""
-        return self._evaluator.prepare(_WORKLOADS)
+        return self._evaluator.prepare(_KINDS)
 
     def concerns(self, new: Obj, old: Obj | None) -> bool:
         """Whether there is anything to judge: a check is about the kind, and the write changes what checks look at."""
@@ -82,10 +94,30 @@ class Door:
         return outcome._replace(not_checked=missed)
 
     def _findings(self, tree: Obj, around: Around, now: dt.datetime) -> tuple[list[Finding], tuple[str, ...]]:
-        bare = without_nulls(tree)
-        report = judge_admitted(bare, completed(bare, around.limits, around.mounts), around.labels)
-        missed = tuple(entry.check_id for entry in report.not_evaluated if entry.unusual)
-        return [finding for finding in report.findings if not _accepted(finding, tree, around, now)], missed
+        key = _essence(tree, around)
+        known = self._known.pop(key, None)
+        if known is None:
+            # The API drops the nulls of all kinds but custom ones.
+            bare = tree if (tree.get("apiVersion"), tree.get("kind")) in _KINDS else without_nulls(tree)
+            findings, missed = judge_admitted(completed(bare, around.limits, around.mounts), around.labels)
+            known = findings, tuple(missed)
+        self._known[key] = known
+        if len(self._known) > _REMEMBERED:
+            self._known.popitem(last=False)
+        if not around.exemptions:
+            return known
+        ref = ref_of(tree)
+        named = [replace(finding, ref=ref) for finding in known[0]]
+        return [finding for finding in named if not _accepted(finding, tree, around, now)], known[1]
+
+
+def _essence(tree: Obj, around: Around) -> bytes:
+    """All that a verdict depends on. No check looks at times or versions, nor at a pod's name."""
+    unseen = _UNSEEN | _NAMES if tree.get("kind") == "Pod" else _UNSEEN
+    meta = {key: value for key, value in (tree.get("metadata") or {}).items() if key not in unseen}
+    whole = [{**tree, "metadata": meta, "status": None}, around.labels, around.limits, around.mounts]
+    data = orjson.dumps(whole, option=orjson.OPT_NON_STR_KEYS)
+    return hashlib.blake2b(_TOKEN_VOLUME.sub(b"", data), digest_size=16).digest()
 
 
 def _accepted(finding: Finding, tree: Obj, around: Around, now: dt.datetime) -> bool:

@@ -1,4 +1,4 @@
-"""`scripts/bench check`: how fast `pilothouse check` judges generated manifests, where the time goes.
+"""`scripts/bench check`: how fast `pilothouse check` judges generated manifests, where the time goes; the door's cost.
 
 Beside checkov (from PyPI) in the same run, where it is installed.
 """
@@ -14,6 +14,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from pilothouse.testing.bench.door import door_figures
 from pilothouse.testing.bench.report import Figure
 
 SIZES = (600, 6_000)
@@ -91,7 +92,7 @@ def check_figures() -> list[Figure]:
         with tempfile.TemporaryDirectory(prefix="ph-bench-check-") as folder:
             objects = _generate(Path(folder), size)
             figures += _measure(Path(folder), objects)
-    return figures
+    return figures + door_figures()
 
 
 def _generate(folder: Path, size: int) -> int:
