@@ -7,13 +7,13 @@ version that is not the preferred one. Forms: `TwoVersions` of a built-in kind h
 from __future__ import annotations
 
 import builtins
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from pilothouse.apiserver import codec
 from pilothouse.kinds.kind import StoredAs
 from pilothouse.machinery.objects import Resource
-from pilothouse.store.store import Event, Record, Store, Watcher, splice
+from pilothouse.store.store import Event, Record, Store, WatchEnded, Watcher, splice
 
 
 class Forms(Protocol):
@@ -59,11 +59,12 @@ class TwoVersions:
 
 
 class ConvertedStore:
-    """A `Store` of objects in the form served."""
+    """A `Store` of objects in the form served. Watches end once the form is `current` no more."""
 
-    def __init__(self, store: Store, forms: Forms) -> None:
+    def __init__(self, store: Store, forms: Forms, current: Callable[[], bool] = lambda: True) -> None:
         self._store = store
         self._forms = forms
+        self._current = current
 
     @property
     def revision(self) -> int:
@@ -92,7 +93,7 @@ class ConvertedStore:
         return self._store.changed(self._forms.inner_key(collection))
 
     def watch(self, prefix: str, after: int) -> Watcher:
-        return _ConvertedWatcher(self._store.watch(self._forms.inner_key(prefix), after), self._forms)
+        return _ConvertedWatcher(self._store.watch(self._forms.inner_key(prefix), after), self._forms, self._current)
 
     async def create(self, key: str, value: bytes) -> Record:
         return self._forms.record(await self._store.create(self._forms.inner_key(key), self._forms.inward(value)))
@@ -109,12 +110,16 @@ class ConvertedStore:
 
 
 class _ConvertedWatcher:
-    def __init__(self, watcher: Watcher, forms: Forms) -> None:
+    def __init__(self, watcher: Watcher, forms: Forms, current: Callable[[], bool]) -> None:
         self._watcher = watcher
         self._forms = forms
+        self._current = current
 
     async def next(self, timeout: float | None = None) -> builtins.list[Event]:
-        return [self._forms.event(event) for event in await self._watcher.next(timeout)]
+        events = await self._watcher.next(timeout)
+        if not self._current():
+            raise WatchEnded
+        return [self._forms.event(event) for event in events]
 
     def close(self) -> None:
         self._watcher.close()

@@ -14,7 +14,11 @@ import msgspec
 
 from pilothouse.apiserver import codec
 from pilothouse.kinds.apiextensions.custom_kind import CustomKind, api_order, kinds_of
-from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition, schemas_of
+from pilothouse.kinds.apiextensions.definition import (
+    CustomResourceDefinition,
+    CustomResourceDefinitionNames,
+    schemas_of,
+)
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import Problems
 from pilothouse.machinery.objects import Obj
@@ -28,10 +32,18 @@ _DECODER = msgspec.json.Decoder(CustomResourceDefinition)
 class _Made:
     """The kinds of one definition, and what they were made from."""
 
-    __slots__ = ("essence", "kinds", "revision")
+    __slots__ = ("essence", "group", "kinds", "names", "revision")
 
-    def __init__(self, revision: int, essence: tuple[object, ...], kinds: list[CustomKind]) -> None:
+    def __init__(
+        self,
+        revision: int,
+        essence: tuple[object, ...],
+        kinds: list[CustomKind],
+        definition: CustomResourceDefinition,
+    ) -> None:
         self.revision = revision
+        self.group = definition.spec.group
+        self.names = definition.status.accepted_names
         self.essence = essence
         self.kinds = kinds
 
@@ -68,6 +80,12 @@ class ServedKinds:
     def serves(self, group: str, plural: str) -> bool:
         """Whether a resource is served in any version."""
         return (group, plural) in self._fixed_resources or (group, plural) in self._custom_resources
+
+    def names_given(self, group: str, besides: str) -> list[CustomResourceDefinitionNames]:
+        """The names that definitions of a group have, all but the definition of that name."""
+        self._refresh()
+        own = _COLLECTION + besides
+        return [made.names for key, made in self._made.items() if made.group == group and key != own]
 
     def has_version(self, group: str, version: str) -> bool:
         """Whether anything is served in a group-version."""
@@ -110,9 +128,9 @@ def _make(record: Record, old: _Made | None) -> _Made:
         definition.metadata.deletion_timestamp is not None,
     )
     if old is not None and old.essence == essence:
-        return _Made(record.revision, essence, old.kinds)
+        return _Made(record.revision, essence, old.kinds, definition)
     kinds = kinds_of(definition, schemas_of(record.value), record.revision, _check_object)
-    return _Made(record.revision, essence, kinds)
+    return _Made(record.revision, essence, kinds, definition)
 
 
 def _with_rules(kind: Kind) -> Kind:

@@ -96,7 +96,7 @@ class ApiServer:
     ) -> None:
         served = ServedKinds(kinds, store)
         definitions = (CustomResourceDefinition.resource.group, CustomResourceDefinition.resource.plural)
-        given = {**(allocators or {}), definitions: NameAllocator(store, kinds)}
+        given = {**(allocators or {}), definitions: NameAllocator(served)}
         self._link = ServiceLink(StoreReader(store), proxy_certificate)
         self._proxy = Proxy(self._link)
         self._converter = Converter(self._link)
@@ -212,9 +212,14 @@ class ApiServer:
     def _backend_for(self, kind: Kind) -> Backend:
         """What verbs work with: for some kinds, objects in another form than they are stored in."""
         if isinstance(kind, CustomKind):
+            own = kind.resource
+
+            def current() -> bool:
+                return self._backend.kinds.get(own.group, own.version, own.plural) is kind
+
             if kind.conversion_webhook is not None:
                 return replace(self._backend, store=WebhookStore(self._backend.store, kind, self._converter))
-            return replace(self._backend, store=ConvertedStore(self._backend.store, StoredVersion(kind)))
+            return replace(self._backend, store=ConvertedStore(self._backend.store, StoredVersion(kind), current))
         return self._elsewhere.get(kind.resource, self._backend)
 
     def _verb(self, call: Call) -> Verb:

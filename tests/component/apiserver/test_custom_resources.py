@@ -234,6 +234,25 @@ async def test_a_new_default_shows_in_what_was_stored_before(client: Client) -> 
     assert (await call(client, "PUT", path(name="mine"), found))["spec"]["zone"] == "UTC"
 
 
+async def test_a_watch_ends_when_its_kind_is_defined_anew(client: Client) -> None:
+    await call(client, "POST", DEFINITIONS, definition())
+    response = await client.send("GET", path(), query=[("watch", "true"), ("timeoutSeconds", "600")])
+    assert response.stream is not None
+
+    async def until_the_end() -> int:
+        assert response.stream is not None
+        return len([chunk async for chunk in response.stream])
+
+    reading = asyncio.create_task(until_the_end())
+    await asyncio.sleep(0)
+    tree = await call(client, "GET", f"{DEFINITIONS}/crontabs.{GROUP}")
+    tree["spec"]["versions"][0]["schema"] = schema(cronSpec={"type": "string"}, zone={"type": "string"})
+    await call(client, "PUT", f"{DEFINITIONS}/crontabs.{GROUP}", tree)
+    await call(client, "POST", path(), cron_tab())
+    # Its client comes again from the version it saw last, and gets the object in the new shape.
+    assert await asyncio.wait_for(reading, 60) == 0
+
+
 async def test_names_that_are_taken_are_not_accepted(client: Client) -> None:
     await call(client, "POST", DEFINITIONS, full())
     other = definition(plural="cts", kind="Other", shortNames=["ct"])

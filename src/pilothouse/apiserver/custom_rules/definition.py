@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+import orjson
+
 from pilothouse.apiserver.custom_rules.rule import InvalidRule, is_valid_path, rules_of
 from pilothouse.kinds.problems import Problems, section
 from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.structural_schema import Structural
+
+_KEY = b"x-kubernetes-validations"
 
 
 def check_definition_rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
@@ -15,7 +19,7 @@ def check_definition_rules(obj: Obj, old: Obj | None, problems: Problems) -> Non
     before = {v.get("name"): section(v, "schema") for v in (section(old, "spec").get("versions") or ())} if old else {}
     for index, version in enumerate(section(obj, "spec").get("versions") or ()):
         given = section(version, "schema")
-        if given != before.get(version.get("name")):
+        if given != before.get(version.get("name")) and _KEY in orjson.dumps(given):
             schema = Structural(given["openAPIV3Schema"])
             _check(schema, f"spec.versions[{index}].schema.openAPIV3Schema", "", problems, root=True)
 

@@ -35,6 +35,7 @@ from pilothouse.machinery.structural_validate import ROOT, validate
 
 _VERSION = re.compile(r"v(\d{1,6})(?:(alpha|beta)(\d{1,6}))?")
 _NEVER = 2**63
+_TOLD = ("description", "title")
 _RULES = b"x-kubernetes-validations"
 _META_KEYS = frozenset({"apiVersion", "kind", "metadata"})
 
@@ -60,9 +61,8 @@ _NOT_CHECKED = Cause(
 
 @dataclass(frozen=True, kw_only=True)
 class CustomKind(Kind):
-    """`storage_version` is what objects are stored in; those written at revision `settled_since` or later in this
-    version are as its schema wants them, others are brought to it when they are read. `defined_at` is the revision of
-    the definition it was made from."""
+    """`storage_version` is what objects are stored in, `defined_at` the revision of the definition this was made from,
+    `other_schemas` are those of its other versions."""
 
     singular_name: str = ""
     list_kind_name: str = ""
@@ -70,8 +70,8 @@ class CustomKind(Kind):
     raw_schema: msgspec.Raw = field(default_factory=lambda: msgspec.Raw(b"{}"))
     selectable_paths: tuple[str, ...] = ()
     storage_version: str = ""
-    settled_since: int = 0
     defined_at: int = 0
+    other_schemas: tuple[msgspec.Raw, ...] = ()
     conversion_webhook: Obj | None = None
     warning: str = ""
     strategic_merge: bool = False
@@ -93,6 +93,14 @@ class CustomKind(Kind):
     def schema(self) -> Schema | None:
         own = self.resource
         return Schema(GroupVersionKind(own.group, own.version, own.kind), apply_node(self.structural, root=True))
+
+    @cached_property
+    def settled_since(self) -> int:
+        """Objects stored in this version at that revision or later are as its schema wants them; others are brought to
+        it when they are read. When another version has a schema of another shape, no object is taken to be settled: it
+        may have been written in that version, and hold more than this one knows."""
+        own = _shape(self.raw_schema)
+        return self.defined_at if all(_shape(other) == own for other in self.other_schemas) else _NEVER
 
     def examine(self, tree: Obj) -> Examination:
         return shape(self.structural, tree)
@@ -151,6 +159,19 @@ class CustomKind(Kind):
         return values
 
 
+def _shape(schema: msgspec.Raw) -> Any:
+    """A schema without what is there for people."""
+
+    def bare(node: Any) -> Any:
+        if isinstance(node, list):
+            return [bare(entry) for entry in node]
+        if not isinstance(node, dict):
+            return node
+        return {key: bare(value) for key, value in node.items() if not (key in _TOLD and isinstance(value, str))}
+
+    return bare(orjson.loads(memoryview(schema)))
+
+
 def _keep(new: Obj, old: Obj, keys: Iterable[str]) -> None:
     for key in list(keys):
         if key in old:
@@ -177,17 +198,15 @@ def kinds_of(
         return []
     going = definition.metadata.deletion_timestamp is not None
     served = [version for version in definition.spec.versions if version.served or (going and version.storage)]
-    # What was written in a version with another schema may hold more than this one knows: it is looked at every time.
-    since = revision if len({bytes(schema) for schema in schemas.values()}) == 1 else _NEVER
-    kinds = [_kind(definition, version, schemas[version.name], since) for version in served]
-    return [
-        replace(kind, check_rules=check_rules, slow=_RULES in bytes(kind.raw_schema), defined_at=revision)
-        for kind in kinds
-    ]
+    kinds = [_kind(definition, version, schemas, revision) for version in served]
+    return [replace(kind, check_rules=check_rules, slow=_RULES in bytes(kind.raw_schema)) for kind in kinds]
 
 
 def _kind(
-    definition: CustomResourceDefinition, version: CustomResourceDefinitionVersion, schema: msgspec.Raw, revision: int
+    definition: CustomResourceDefinition,
+    version: CustomResourceDefinitionVersion,
+    schemas: Mapping[str, msgspec.Raw],
+    revision: int,
 ) -> CustomKind:
     spec, accepted = definition.spec, definition.status.accepted_names
     resource = Resource(spec.group, version.name, accepted.kind, accepted.plural, spec.scope == "Namespaced")
@@ -210,11 +229,12 @@ def _kind(
         name_rule=names.dns1123_subdomain,
         singular_name=accepted.singular,
         list_kind_name=accepted.list_kind or f"{accepted.kind}List",
-        raw_schema=schema,
+        raw_schema=schemas[version.name],
         scale_paths=_scale_paths(version.subresources.scale),
         selectable_paths=tuple(entry.json_path for entry in version.selectable_fields),
         storage_version=next((found.name for found in spec.versions if found.storage), version.name),
-        settled_since=revision,
+        defined_at=revision,
+        other_schemas=tuple(other for name, other in schemas.items() if name != version.name),
         conversion_webhook=spec.conversion.webhook if spec.conversion.strategy == "Webhook" else None,
         warning=_warning(version, resource),
     )

@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+from pilothouse.kinds.apiextensions.definition import CustomResourceDefinitionNames
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import section, shown
 from pilothouse.machinery.objects import Obj, timestamp
@@ -25,14 +26,12 @@ class Taken:
     kinds: set[str] = field(default_factory=set)
 
 
-def taken_names(group: str, own_name: str, definitions: Iterable[Obj], builtin: Iterable[Kind]) -> Taken:
-    """What the group's other definitions have been given, and what is served by nature."""
+def taken_names(group: str, others: Iterable[CustomResourceDefinitionNames], builtin: Iterable[Kind]) -> Taken:
+    """What the group's other definitions have been given (`others`), and what is served by nature."""
     taken = Taken()
-    for definition in definitions:
-        if section(definition, "spec").get("group") == group and definition["metadata"]["name"] != own_name:
-            names = section(section(definition, "status"), "acceptedNames")
-            taken.resources |= {names.get("plural", ""), names.get("singular", ""), *(names.get("shortNames") or ())}
-            taken.kinds |= {names.get("kind", ""), names.get("listKind", "")}
+    for names in others:
+        taken.resources |= {names.plural, names.singular, *names.short_names}
+        taken.kinds |= {names.kind, names.list_kind}
     for kind in builtin:
         if kind.resource.group == group:
             taken.resources |= {kind.resource.plural, kind.singular, *kind.short_names}

@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from pilothouse.kinds.apiextensions.validation_rules import check_rules
 from pilothouse.kinds.problems import Problems
@@ -59,8 +58,7 @@ _FORBIDDEN_NESTED: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class _Place:
+class _Place(NamedTuple):
     """Where in a schema a walk is."""
 
     level: str = "root"
@@ -120,24 +118,31 @@ def _check(schema: Any, path: str, place: _Place, problems: Problems) -> None:
         _check(child, f"{path}.{where}", inner, problems)
 
 
-_OBJECTS: Final = ("properties", "not")
-_LISTS: Final = ("allOf", "anyOf", "oneOf", "required", "enum", _LIST_KEYS, "x-kubernetes-validations")
-_NUMBERS: Final = ("maximum", "minimum", "multipleOf")
-_COUNTS: Final = ("maxLength", "minLength", "maxItems", "minItems", "maxProperties", "minProperties")
-_TEXTS: Final = ("type", "format", "pattern", "title", "description", _LIST_TYPE, _MAP_TYPE)
+_KEYWORD_TYPES: Final[dict[str, tuple[type, ...]]] = {
+    **dict.fromkeys(("properties", "not"), (dict,)),
+    **dict.fromkeys(
+        ("allOf", "anyOf", "oneOf", "required", "enum", _LIST_KEYS, "x-kubernetes-validations"),
+        (list,),
+    ),
+    **dict.fromkeys(("maximum", "minimum", "multipleOf"), (int, float)),
+    **dict.fromkeys(("maxLength", "minLength", "maxItems", "minItems", "maxProperties", "minProperties"), (int,)),
+    **dict.fromkeys(("type", "format", "pattern", "title", "description", _LIST_TYPE, _MAP_TYPE), (str,)),
+}
 
 
 def _check_keywords(schema: Obj, path: str, problems: Problems) -> bool:
     """Types of keywords below `items` and `additionalProperties`, which the published schema does not look into."""
     wrong = [
-        *(key for key in _OBJECTS if not isinstance(schema.get(key, {}), dict)),
-        *(key for key in _LISTS if not isinstance(schema.get(key, []), list)),
-        *(key for key in _NUMBERS if type(schema.get(key, 0)) not in (int, float)),
-        *(key for key in _COUNTS if type(schema.get(key, 0)) is not int),
-        *(key for key in _TEXTS if not isinstance(schema.get(key, ""), str)),
-        *(key for key in ("required", _LIST_KEYS) if not all(isinstance(n, str) for n in schema.get(key) or ())),
+        key
+        for key, value in schema.items()
+        if (types := _KEYWORD_TYPES.get(key)) is not None and type(value) not in types
     ]
-    for key in dict.fromkeys(wrong):
+    wrong += [
+        key
+        for key in ("required", _LIST_KEYS)
+        if key in schema and key not in wrong and not all(isinstance(name, str) for name in schema[key])
+    ]
+    for key in wrong:
         problems.invalid(f"{path}.{key}", schema[key], "is of the wrong type")
     return not wrong
 
@@ -288,18 +293,19 @@ def _check_map_items(items: Obj, keys: list[str], path: str, problems: Problems)
 
 def _children(schema: Obj, place: _Place) -> Iterator[tuple[str, Any, _Place]]:
     """The schemas of inner values: where they stand and what holds there."""
-    deeper = replace(place, depth=place.depth + 1)
+    deeper = place._replace(depth=place.depth + 1)
     if isinstance(schema.get("items"), dict):
-        yield "items", schema["items"], replace(deeper, level="item")
+        yield "items", schema["items"], deeper._replace(level="item")
     additional = schema.get("additionalProperties")
     if isinstance(additional, dict):
         why = "inside additionalProperties applying to object metadata" if place.in_meta else place.no_defaults
-        yield "additionalProperties", additional, replace(deeper, level="field", no_defaults=why)
+        yield "additionalProperties", additional, deeper._replace(level="field", no_defaults=why)
+    field = deeper._replace(level="field")
     for name, child in (schema.get("properties") or {}).items():
-        inner = replace(deeper, level="field")
+        inner = field
         if name in _META and (place.level == "root" or schema.get(_EMBEDDED)):
             why = f"in top-level {name}" if place.level == "root" else place.no_defaults
-            inner = replace(inner, in_meta=True, no_defaults=why)
+            inner = inner._replace(in_meta=True, no_defaults=why)
         yield f"properties[{name}]", child, inner
 
 
