@@ -5,16 +5,14 @@ from __future__ import annotations
 import asyncio
 import base64
 import binascii
-import random
 import ssl
-from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 from pilothouse.apiserver.chain import ObjectReader
+from pilothouse.apiserver.endpoints import Unreachable, ready_endpoint
 from pilothouse.kinds.core.service import Service
-from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
 from pilothouse.machinery.errors import ServiceUnavailable
 from pilothouse.machinery.objects import Obj
 
@@ -55,36 +53,17 @@ class ServiceLink:
         service = config.get("service") or {}
         namespace, name = service.get("namespace") or "", service.get("name") or ""
         path = (service.get("path") or "").rstrip("/")
-        host, port = self.endpoint(namespace, name, service.get("port") or 443)
+        host, port = self._endpoint(namespace, name, service.get("port") or 443)
         return Target(f"https://{host}:{port}{path}", f"{name}.{namespace}.svc", authorities)
 
-    def endpoint(self, namespace: str, name: str, port: int) -> tuple[str, int]:
-        """Host (in brackets if IPv6) and port of one ready endpoint. Raises ServiceUnavailable."""
+    def _endpoint(self, namespace: str, name: str, port: int) -> tuple[str, int]:
         service = self._objects.get(Service.resource, namespace, name)
         if service is None:
             raise ServiceUnavailable(f'service "{name}" not found in namespace "{namespace}"')
-        spec = service.get("spec") or {}
-        given = next((entry for entry in spec.get("ports") or () if entry.get("port") == port), None)
-        if given is None:
-            raise ServiceUnavailable(f'service "{namespace}/{name}" has no port {port}')
-        if spec.get("type") == "ExternalName":
-            return spec.get("externalName") or "", port
-        found = list(self._ready(namespace, name, given.get("name") or ""))
-        if not found:
-            raise ServiceUnavailable(f'no endpoints available for service "{name}" in namespace "{namespace}"')
-        return random.choice(found)
-
-    def _ready(self, namespace: str, name: str, port_name: str) -> Iterator[tuple[str, int]]:
-        for slice_ in self._objects.list(EndpointSlice.resource, namespace):
-            if (slice_["metadata"].get("labels") or {}).get("kubernetes.io/service-name") != name:
-                continue
-            port: int = next(
-                (p.get("port") or 0 for p in slice_.get("ports") or () if (p.get("name") or "") == port_name), 0
-            )
-            for endpoint in slice_.get("endpoints") or () if port else ():
-                if (endpoint.get("conditions") or {}).get("ready") is not False and endpoint.get("addresses"):
-                    address = endpoint["addresses"][0]
-                    yield f"[{address}]" if ":" in address else address, port
+        try:
+            return ready_endpoint(service, port, self._objects)
+        except Unreachable as error:
+            raise ServiceUnavailable(str(error)) from error
 
     async def post(self, target: Target, body: bytes, seconds: float) -> bytes:
         """The body of the answer to a JSON POST. Raises ServiceUnavailable (out of reach, another status, too late)."""

@@ -127,6 +127,6 @@ class Availability:
 
 
 def _why_no_target(message: str) -> str:
-    if "not found" in message:
+    if "not found in namespace" in message:
         return "ServiceNotFound"
-    return "ServicePortError" if "has no port" in message else "MissingEndpoints"
+    return "ServicePortError" if "no service port" in message else "MissingEndpoints"

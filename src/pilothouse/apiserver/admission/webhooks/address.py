@@ -4,22 +4,16 @@ from __future__ import annotations
 
 import base64
 import binascii
-import random
 import ssl
 from functools import lru_cache
 from typing import NamedTuple
 
 from pilothouse.apiserver.chain import ObjectReader
+from pilothouse.apiserver.endpoints import Unreachable, ready_endpoint
 from pilothouse.kinds.core.service import Service
-from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
 from pilothouse.machinery.objects import Obj
 
 _HTTPS = 443
-_SERVICE_NAME = "kubernetes.io/service-name"
-
-
-class Unreachable(Exception):
-    """There is no address to call."""
 
 
 class Address(NamedTuple):
@@ -41,32 +35,8 @@ def address_of(client: Obj, objects: ObjectReader) -> Address:
     found = objects.get(Service.resource, namespace, name)
     if found is None:
         raise Unreachable(f'service "{name}" not found')
-    ip, number = _behind(found, port, objects)
-    literal = f"[{ip}]" if ":" in ip else ip
-    return Address(f"https://{literal}:{number}{path}", f"https://{host}:{port}{path}", host)
-
-
-def _behind(service: Obj, port: int, objects: ObjectReader) -> tuple[str, int]:
-    """A ready endpoint: it is reached whether or not this machine's service rules are in place."""
-    meta, spec = service["metadata"], service.get("spec") or {}
-    entry = next((entry for entry in spec.get("ports") or () if entry.get("port") == port), None)
-    if entry is None:
-        raise Unreachable(f'no service port {port} found for service "{meta["name"]}"')
-    ready = []
-    for found in objects.list(EndpointSlice.resource, meta["namespace"]):
-        if (found["metadata"].get("labels") or {}).get(_SERVICE_NAME) != meta["name"]:
-            continue
-        numbers = [
-            known.get("port")
-            for known in found.get("ports") or ()
-            if (known.get("name") or "") == (entry.get("name") or "")
-        ]
-        for endpoint in found.get("endpoints") or ():
-            if (endpoint.get("conditions") or {}).get("ready") is not False and endpoint.get("addresses"):
-                ready += [(endpoint["addresses"][0], number) for number in numbers if number]
-    if not ready:
-        raise Unreachable(f'no endpoints available for service "{meta["name"]}"')
-    return random.choice(ready)
+    endpoint, number = ready_endpoint(found, port, objects)
+    return Address(f"https://{endpoint}:{number}{path}", f"https://{host}:{port}{path}", host)
 
 
 @lru_cache(maxsize=64)

@@ -6,9 +6,10 @@ import asyncio
 import math
 from typing import TYPE_CHECKING
 
-from pilothouse.apiserver.admission.webhooks.address import Unreachable, address_of, tls_context
+from pilothouse.apiserver.admission.webhooks.address import address_of, tls_context
 from pilothouse.apiserver.admission.webhooks.hooks import Hook
 from pilothouse.apiserver.chain import ObjectReader
+from pilothouse.apiserver.endpoints import Unreachable
 
 if TYPE_CHECKING:
     import aiohttp
