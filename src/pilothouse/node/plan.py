@@ -194,6 +194,12 @@ def failed_for_good(pod: Pod, container: Container, run: ContainerState) -> bool
     return not is_sidecar(container) and run.exited and run.exit_code != 0 and not restarts(pod, container, run)
 
 
+def holds_resources(state: PodState) -> bool:
+    """Whether the pod was taken by this node and something of it runs or will: what it asked for is not free."""
+    over = state.refusal is not None or state.ended or state.torn_down or state.cleaned
+    return state.admitted and state.pod is not None and not over and not is_over(state)
+
+
 def _run(plan: Plan, state: PodState, pod: Pod, now: float) -> None:
     """Brings the pod towards running."""
     plan.actions += [DropSandbox(sandbox) for sandbox in state.old_sandboxes]

@@ -24,6 +24,7 @@ from pilothouse.node.plan import (
     Start,
     Stop,
     TearDown,
+    holds_resources,
     make_plan,
     unresized,
     waiting_for,
@@ -179,7 +180,7 @@ class Pods:
         others = [
             other.pod
             for other in self._context.pods
-            if other is not state and other.pod is not None and other.holds_resources
+            if other is not state and other.pod is not None and holds_resources(other)
         ]
         return admit.under_pressure(pod, self._context.pressure) or admit.without_room(
             pod, others, self._context.allocatable

@@ -10,7 +10,7 @@ from pilothouse.linux.cgroups import GroupLimits
 from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeFailure
 from pilothouse.node.eviction.admit import without_room
-from pilothouse.node.plan import find_container
+from pilothouse.node.plan import find_container, holds_resources
 from pilothouse.node.resources import CPU_PERIOD_US, cgroup_parent, container_limits, pod_limits, resizable
 from pilothouse.node.state import PodState, Resize
 from pilothouse.node.wire import cri_pb2 as cri
@@ -56,7 +56,7 @@ def _room(context: Context, state: PodState, pod: Pod) -> Resize | None:
     never = without_room(pod, [], context.allocatable)
     if never is not None:
         return Resize("PodResizePending", "Infeasible", never.message.removeprefix("Pod was rejected: "))
-    others = [o.pod for o in context.pods if o is not state and o.pod is not None and o.holds_resources]
+    others = [o.pod for o in context.pods if o is not state and o.pod is not None and holds_resources(o)]
     later = without_room(pod, others, context.allocatable)
     if later is not None:
         return Resize("PodResizePending", "Deferred", later.message.removeprefix("Pod was rejected: "))

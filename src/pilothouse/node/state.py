@@ -221,12 +221,6 @@ class PodState:
         return bool(self.pod is not None and self.pod.spec.host_network)
 
     @property
-    def holds_resources(self) -> bool:
-        """Whether the pod was taken by this node and has not ended."""
-        ended = self.refusal is not None or self.ended or self.torn_down or self.cleaned
-        return self.admitted and self.pod is not None and not ended
-
-    @property
     def any_running(self) -> bool:
         return any(container.running for container in self.containers.values())
 

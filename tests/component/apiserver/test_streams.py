@@ -16,7 +16,7 @@ from pilothouse.apiserver.chain import Attributes, Chain, Decision
 from pilothouse.apiserver.http import HttpsEdge
 from pilothouse.apiserver.node_link import NodeLink
 from pilothouse.client.client import Client
-from pilothouse.machinery.errors import BadRequest, NotFound, ServiceUnavailable
+from pilothouse.machinery.errors import BadRequest, Forbidden, NotFound, ServiceUnavailable
 from pilothouse.testing.control_plane import AllowAll, ControlPlane
 
 POD = "/api/v1/namespaces/ns/pods/p"
@@ -41,6 +41,9 @@ class FakeNode:
             await reply.write(b"one\n")
             await reply.write(b"two\n")
             return reply
+        if request.path.startswith("/goneLogs/"):
+            log = {"pod": "none", "uid": "u1", "container": "c", "attempts": 1, "bytes": 4, "ended": 1.0}
+            return web.Response(body=orjson.dumps([log]))
         if request.path == "/stats/summary":
             return web.Response(body=orjson.dumps(self.summary))
         return await self._echo(request)
@@ -137,6 +140,46 @@ async def test_logs_are_the_nodes(plane: ControlPlane, node: tuple[FakeNode, int
     node[0].refuse = 400
     with pytest.raises(BadRequest, match="container is waiting to start"):
         await client.request("GET", f"{POD}/log")
+
+
+async def test_logs_of_gone_pods_are_asked_of_every_node(plane: ControlPlane, node: tuple[FakeNode, int]) -> None:
+    client, path = plane.client(), "/api/v1/namespaces/ns/pods/none/log"
+    await client.request("POST", "/api/v1/nodes", body={"metadata": {"name": "away"}})
+    answer = orjson.loads(await client.request("GET", path, query=[("gone", "true")]))
+    assert [(log["node"], log["uid"]) for log in answer["items"]] == [("n", "u1")]
+    assert answer["unreached"][0]["node"] == "away"
+    one = [("gone", "true"), ("node", "n"), ("uid", "u1"), ("container", "c"), ("tailLines", "1")]
+    await client.request("GET", path, query=one)
+    assert node[0].asked[-1] == ("/goneLogs/ns/none/u1/c", [("tailLines", "1")])
+
+
+@pytest.mark.parametrize("name", ["../../pods", "..", "a/b", "u1?x", ""])
+async def test_a_gone_pods_names_lead_nowhere_else(plane: ControlPlane, node: tuple[FakeNode, int], name: str) -> None:
+    """They become a path that is asked for with the server's own rights."""
+    path = "/api/v1/namespaces/ns/pods/none/log"
+    for query in ([("uid", name), ("container", "c")], [("uid", "u1"), ("container", name)]):
+        with pytest.raises(BadRequest):
+            await plane.client().request("GET", path, query=[("gone", "true"), ("node", "n"), *query])
+    assert node[0].asked == []
+
+
+async def test_a_nodes_own_api_is_read_through_the_server(plane: ControlPlane, node: tuple[FakeNode, int]) -> None:
+    client = plane.client()
+    await client.request("GET", "/api/v1/nodes/n/proxy/goneLogs/ns/p", query=[("prefix", "true")])
+    assert node[0].asked == [("/goneLogs/ns/p", [("prefix", "true")])]
+    for path in (
+        "exec/ns/p/c",
+        "/exec/ns/p/c",
+        "metrics/../exec/ns/p/c",
+        "x/%2e%2e/exec",
+        "x/%252e%252e/exec",
+        "./exec",
+    ):
+        with pytest.raises((Forbidden, NotFound)):
+            await client.request("GET", f"/api/v1/nodes/n/proxy/{path}")
+    assert len(node[0].asked) == 1
+    with pytest.raises(NotFound):
+        await client.request("GET", "/api/v1/nodes/none/proxy/metrics")
 
 
 async def test_which_container_is_meant(plane: ControlPlane) -> None:

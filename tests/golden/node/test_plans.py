@@ -19,7 +19,7 @@ from pilothouse.kinds.core.container import (
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import from_tree
 from pilothouse.node.hashing import spec_hash
-from pilothouse.node.plan import make_plan, waiting_for
+from pilothouse.node.plan import holds_resources, make_plan, waiting_for
 from pilothouse.node.state import Backoff, ContainerState, Phase, PodState, Refusal, SandboxState, Waiting
 
 GOLDEN = Path(__file__).parent / "plans.txt"
@@ -314,3 +314,12 @@ def test_plans() -> None:
     if os.environ.get("PILOTHOUSE_UPDATE_GOLDEN"):
         GOLDEN.write_text(text)
     assert text == GOLDEN.read_text()
+
+
+def test_what_a_pod_asked_for_is_free_once_all_of_it_has_ended() -> None:
+    made = state(pod(restartPolicy="Never"))
+    run(made, "a", Phase.EXITED)
+    run(made, "b")
+    assert holds_resources(made)
+    run(made, "b", Phase.EXITED, 1)
+    assert not holds_resources(made)

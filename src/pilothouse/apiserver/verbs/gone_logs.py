@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import dataclasses
+import re
 
 import orjson
 
@@ -21,11 +22,18 @@ from pilothouse.machinery.objects import Obj, Resource
 
 _NODES = Resource("", "v1", "Node", "nodes", False)
 _SECONDS = 10.0
+_PART = re.compile(r"[a-z0-9]([-a-z0-9.]*[a-z0-9])?")
+"""What may become a part of a path of the node's API, which is asked with this server's own rights."""
 _OWN = ("gone", "prefix", "node", "uid", "container", "follow", "previous")
 
 
 async def gone_logs(backend: Backend, call: Call) -> Response:
     """Raises Forbidden, NotFound, BadRequest, ServiceUnavailable."""
+    for name in ("uid", "container"):
+        if name in call.params and not _PART.fullmatch(call.params[name]):
+            raise BadRequest(f"{name}: {call.params[name]!r} is not a name")
+    if not _PART.fullmatch(call.route.name) or not _PART.fullmatch(call.namespace):
+        raise BadRequest(f"{call.namespace}/{call.route.name} is not the name of a pod")
     if backend.nodes is None:
         raise ServiceUnavailable("this server was started without a certificate to reach nodes with")
     if "uid" in call.params:
