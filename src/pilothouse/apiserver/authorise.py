@@ -6,6 +6,7 @@ from pilothouse.apiserver.chain import Attributes, Authorizer
 from pilothouse.apiserver.route import Route
 from pilothouse.client.wire import User
 from pilothouse.machinery.errors import Forbidden
+from pilothouse.machinery.objects import Resource
 
 
 async def authorise(authorizer: Authorizer, user: User, route: Route, verb: str = "") -> None:
@@ -29,6 +30,12 @@ async def authorise(authorizer: Authorizer, user: User, route: Route, verb: str 
     if route.is_resource:
         raise Forbidden(message, group=route.group, kind=route.resource, name=route.name)
     raise Forbidden(message)
+
+
+async def may_list(authorizer: Authorizer, resource: Resource, user: User, namespace: str) -> bool:
+    """Whether a user may list a resource in a namespace, or in all ("")."""
+    group, version, _, plural, _ = resource
+    return (await authorizer.allow(Attributes(user, "list", "", True, group, version, plural, "", namespace))).allowed
 
 
 def forbidden_message(attributes: Attributes, reason: str) -> str:

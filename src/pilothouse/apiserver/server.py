@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -48,7 +48,7 @@ from pilothouse.apiserver.verbs.patch import patch
 from pilothouse.apiserver.verbs.update import update
 from pilothouse.apiserver.verbs.watch import watch
 from pilothouse.apiserver.versions import StoredVersion
-from pilothouse.client.wire import Request, Response
+from pilothouse.client.wire import Request, Response, User
 from pilothouse.kinds.apiextensions.custom_kind import CustomKind
 from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
 from pilothouse.kinds.apiregistration.api_service import APIService
@@ -70,6 +70,7 @@ _VERBS: Mapping[str, Verb] = {
     "deletecollection": delete_collection,
 }
 _OPENAPI_APIS = "/openapi/v3/apis/"
+Page = Callable[[Request, User], Awaitable[Response]]
 BODY_LIMIT = 3 << 20
 """Bytes a request body may have; the edge refuses more with 413 before reading on."""
 
@@ -78,7 +79,7 @@ class ApiServer:
     """`handle` is the whole API. `nodes` is the way to the nodes' own API, None when there are no nodes.
 
     `beside` are stores of kinds that are kept apart, read only, each with a sequence of resourceVersions of its own.
-    `snapshots` are the databases that a backup takes, by name.
+    `snapshots` are the databases that a backup takes, by name; `pages` are for people, by path.
     """
 
     def __init__(
@@ -93,6 +94,7 @@ class ApiServer:
         proxy_certificate: Path | None = None,
         audit: AuditLog | None = None,
         snapshots: Mapping[str, Snapshot] | None = None,
+        pages: Mapping[str, Page] | None = None,
     ) -> None:
         served = ServedKinds(kinds, store)
         definitions = (CustomResourceDefinition.resource.group, CustomResourceDefinition.resource.plural)
@@ -109,6 +111,7 @@ class ApiServer:
             if kind.stored_as is not None
         }
         self._elsewhere |= {resource: replace(self._backend, store=other) for resource, other in (beside or {}).items()}
+        self._pages = pages or {}
         self._chain = chain
         self._reviews: dict[tuple[str, str, str], ReviewResource] = {
             (entry.resource.group, entry.resource.version, entry.resource.plural): entry for entry in chain.reviews
@@ -174,6 +177,8 @@ class ApiServer:
         await authorise(self._chain.authorizer, user, route)
         trail.allowed = True
         if not route.is_resource:
+            if (page := self._pages.get(route.path)) is not None:
+                return await page(request, user)
             other = self._other_document(route.path)
             if other is not None:
                 return await self._proxy.forward(request, user, other)

@@ -7,7 +7,8 @@ import datetime as dt
 import re
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 import typer
 
@@ -37,13 +38,17 @@ class FindingFilter:
     newer: str | None = None
     older: str | None = None
     summary: bool = False
+    html: str | None = None
 
 
 def run_findings(chosen: FindingFilter, output: str | None, data_dir: str, kubeconfig: str | None) -> int:
     """Prints what is asked for; the exit code."""
     formats.check(output)
     wanted = matcher(chosen, dt.datetime.now(dt.UTC))
-    found = [finding for finding in asyncio.run(read(data_dir, kubeconfig, chosen.namespace)) if wanted(finding)]
+    every = asyncio.run(read(data_dir, kubeconfig, chosen.namespace))
+    if chosen.html:
+        return write_page(every, chosen)
+    found = [finding for finding in every if wanted(finding)]
     found.sort(key=lambda f: (-Severity.parse(f.spec.severity), f.namespace, f.spec.subject.name, f.spec.rule))
     if chosen.summary:
         rows = summary(found)
@@ -55,6 +60,21 @@ def run_findings(chosen: FindingFilter, output: str | None, data_dir: str, kubec
         formats.write({"apiVersion": "v1", "kind": "List", "items": [to_tree(finding) for finding in found]}, output)
     else:
         typer.echo("\n".join(lines(found)))
+    return 0
+
+
+def write_page(findings: Sequence[Finding], chosen: FindingFilter) -> int:
+    """Writes the page of these findings, of whatever state."""
+    from pilothouse.guard.findings.page import page  # late: rarely asked for
+
+    now = dt.datetime.now(dt.UTC)
+    wanted = matcher(replace(chosen, state="all"), now)
+    about = f"namespace {chosen.namespace}" if chosen.namespace else "all namespaces"
+    try:
+        Path(chosen.html or "").write_text(page([f for f in findings if wanted(f)], now, about), encoding="utf-8")
+    except OSError as error:
+        raise CommandError(f"--html {chosen.html}: {error.strerror}") from error
+    typer.echo(f"written: {chosen.html}")
     return 0
 
 

@@ -291,6 +291,7 @@ def findings(
     newer_than: Annotated[str | None, typer.Option(help="First seen within 24h, 7d …")] = None,
     older_than: Annotated[str | None, typer.Option(help="First seen longer ago than 24h, 7d …")] = None,
     summary: Annotated[bool, typer.Option("--summary", help="Counts by owner.")] = False,
+    html: Annotated[str | None, typer.Option(metavar="FILE", help="Write one page that needs nothing else.")] = None,
     output: options.Output = None,
     data_dir: options.DataDir = options.DATA_DIR,
     kubeconfig: options.Kubeconfig = None,
@@ -298,7 +299,7 @@ def findings(
     """What is wrong in the cluster, who owns it and since when."""
     from pilothouse.cli.findings import FindingFilter, run_findings
 
-    chosen = FindingFilter(owner, namespace, severity, rule, state, newer_than, older_than, summary)
+    chosen = FindingFilter(owner, namespace, severity, rule, state, newer_than, older_than, summary, html)
     raise typer.Exit(run_findings(chosen, output, data_dir, kubeconfig))
 
 

@@ -18,6 +18,7 @@ from pilothouse.apiserver.aggregation import availability
 from pilothouse.apiserver.allocation import service_allocators
 from pilothouse.apiserver.audit.log import AuditLog
 from pilothouse.apiserver.audit.policy import InvalidPolicy, Policy, default_policy, read_policy
+from pilothouse.apiserver.authorise import may_list
 from pilothouse.apiserver.bootstrap.chain import build_chain
 from pilothouse.apiserver.bootstrap.component_roles import CONTROLLER_PREFIX, component_names
 from pilothouse.apiserver.bootstrap.ensure import ensure
@@ -34,6 +35,8 @@ from pilothouse.controllers.bootstrap_token import create_join_token
 from pilothouse.controllers.certificates import controller as certificates
 from pilothouse.controllers.root_ca import controller as root_ca
 from pilothouse.controllers.start import INFORMERS, Controller, run_controllers
+from pilothouse.guard.findings.console import PATH as CONSOLE
+from pilothouse.guard.findings.console import Console
 from pilothouse.guard.findings.findings import Findings
 from pilothouse.guard.images.live.run import NAME as IMAGE_GUARD
 from pilothouse.guard.images.live.run import ImageGuard
@@ -77,15 +80,17 @@ async def control(config: Config) -> None:
     nodes = NodeLink(pki.client_context(NODE_CLIENT))
     issuer = f"https://kubernetes.default.svc.{config.domain}"
     door = GuardDoor(StoreReader(store))
+    chain = build_chain(store, pki.service_account_key, issuer, (door,))
     api = ApiServer(
         store,
-        build_chain(store, pki.service_account_key, issuer, (door,)),
+        chain,
         KINDS,
         allocators=service_allocators(store, config.service_range, reserved=frozenset({config.dns_address})),
         nodes=nodes,
         proxy_certificate=pki.path(FRONT_PROXY),
         audit=AuditLog(config.path("audit", "audit.log"), _audit_policy(config.path("audit-policy.yaml"))),
         beside={FINDINGS: findings.state},
+        pages={CONSOLE: Console(findings.state, functools.partial(may_list, chain.authorizer, FINDINGS))},
         snapshots={
             "state.db": store.snapshot,
             "findings.db": functools.partial(copy_database, config.path("findings.db")),

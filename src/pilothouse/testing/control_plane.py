@@ -14,7 +14,7 @@ from pilothouse.apiserver.authorization.index import RbacIndex
 from pilothouse.apiserver.chain import AdmissionRequest, Attributes, Chain, Decision
 from pilothouse.apiserver.node_link import NodeLink
 from pilothouse.apiserver.reader import StoreReader
-from pilothouse.apiserver.server import ApiServer
+from pilothouse.apiserver.server import ApiServer, Page
 from pilothouse.client.client import Client
 from pilothouse.client.wire import HandlerTransport, Request, Transport, User
 from pilothouse.kinds.catalogue import KINDS
@@ -74,6 +74,7 @@ class ControlPlane:
         nodes: NodeLink | None = None,
         service_range: str = "10.96.0.0/16",
         beside: Mapping[Resource, Store] | None = None,
+        pages: Mapping[str, Page] | None = None,
         proxy_certificate: Path | None = None,
         audit: AuditLog | None = None,
     ) -> None:
@@ -85,6 +86,7 @@ class ControlPlane:
             allocators=service_allocators(self.store, service_range),
             nodes=nodes,
             beside=beside,
+            pages=pages,
             proxy_certificate=proxy_certificate,
             audit=audit,
         )

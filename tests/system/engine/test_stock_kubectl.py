@@ -69,8 +69,28 @@ def test_findings(shop: Machine) -> None:
     assert "Remedy:" in shop.kubectl("describe", "finding", rows[0][1], "-n", "leaky")
     shown = shop.pilothouse("findings", "--owner", "plumbers", "--rule", "service-selects-nothing")
     assert "leaky/Service/nowhere   owner: plumbers" in shown
+    assert "Service/nowhere" in shop.kubectl("get", "--raw", "/console")
     shop.kubectl("delete", "namespace", "leaky", "--timeout=60s")
     until(lambda: not shop.kubectl(*asked, "-l", "pilothouse.io/state=open"), "no open finding", 60)
+
+
+def test_an_exemption_is_granted_by_somebody_else(shop: Machine) -> None:
+    told = shop.pilothouse("namespace", "create", "bank", "--team", "tellers", "--operations", "keepers")
+    assert "Operations own what it runs on" in told
+    shop.kubectl("create", "service", "clusterip", "till", "--tcp=80:80", "-n", "bank")
+    rule = "-l=pilothouse.io/rule=service-selects-nothing"
+    name = until(lambda: shop.kubectl("get", "findings", "-n", "bank", rule, "-o", "name"), "the finding", 60)
+    name = name.strip().rpartition("/")[2]
+    shop.pilothouse("exemption", "request", name, "-n", "bank", "--reason", "it comes later", "--owner", "tellers")
+    grant = ("patch", "exemption", name, "-n", "bank", "--subresource=status", "--type=merge")
+    approval = '-p={"status":{"approval":"Approved"}}'
+    shop.kubectl(*grant, approval, code=1)
+    shop.kubectl(*grant, approval, "--as=ann", "--as-group=keepers")
+    wanted = ("get", "finding", name, "-n", "bank", "-o", "jsonpath={.status.state}")
+    until(lambda: shop.kubectl(*wanted) == "accepted", "an accepted finding", 60)
+    assert "keepers" in shop.pilothouse("access", "who-can", "approve", "exemptions", "-n", "bank")
+    assert "bank" in shop.pilothouse("access", "paths", "group:tellers-developers", "--to", "secrets")
+    shop.kubectl("delete", "namespace", "bank", "--wait=false")
 
 
 def test_get_watches(shop: Machine) -> None:
