@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import datetime as dt
+import struct
 from typing import Any
 
 import orjson
@@ -28,6 +29,8 @@ def blob(number: int, data: bytes) -> bytes:
 def field(number: int, type_: str, value: Any) -> bytes:
     if type_ in ("bool", "int32", "int64"):
         return varint(number << 3) + varint(int(value))
+    if type_ == "double":
+        return varint(number << 3 | 1) + struct.pack("<d", value)
     if type_ == "string":
         return blob(number, value.encode())
     if type_ == "bytes":
@@ -41,7 +44,16 @@ def message(name: str, value: Any) -> bytes:
     if name in ("meta.v1.Time", "meta.v1.MicroTime"):
         moment = dt.datetime.fromisoformat(value)
         return field(1, "int64", int(moment.timestamp())) + field(2, "int32", moment.microsecond * 1000)
-    if name in ("meta.v1.FieldsV1", "runtime.RawExtension"):
+    if name.startswith("apiextensions.v1.JSONSchemaPropsOr"):
+        schema = "apiextensions.v1.JSONSchemaProps"
+        if isinstance(value, bool):
+            return field(1, "bool", value)
+        if isinstance(value, dict) and name.endswith("OrBool"):
+            return field(1, "bool", True) + blob(2, message(schema, value))
+        if isinstance(value, dict):
+            return blob(1, message(schema, value))
+        return b"".join(blob(2, item.encode() if isinstance(item, str) else message(schema, item)) for item in value)
+    if name in ("meta.v1.FieldsV1", "runtime.RawExtension", "apiextensions.v1.JSON"):
         return blob(1, orjson.dumps(value))
     if name.endswith(".ExtraValue"):
         return b"".join(blob(1, item.encode()) for item in value)

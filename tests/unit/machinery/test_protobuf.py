@@ -50,6 +50,48 @@ def test_bodies_of_kubectl():
     assert service["spec"]["ports"] == [{"name": "80-http", "protocol": "TCP", "port": 80, "targetPort": "http"}]
 
 
+def test_a_definition_comes_through_whole():
+    fields = {
+        "text": {"type": "string", "default": "x", "enum": ["x", "y"], "pattern": "^.$", "maxLength": 0},
+        "number": {"type": "number", "maximum": 10, "minimum": 0.5, "exclusiveMaximum": True},
+        "list": {"type": "array", "items": {"type": "object", "additionalProperties": {"type": "string"}}},
+        "map": {"type": "object", "additionalProperties": True, "default": {"a": [1, None]}},
+        "free": {"x-kubernetes-preserve-unknown-fields": True, "not": {"required": ["a"]}},
+        "port": {"x-kubernetes-int-or-string": True, "anyOf": [{"type": "integer"}, {"type": "string"}]},
+        "keyed": {
+            "type": "array",
+            "x-kubernetes-list-type": "map",
+            "x-kubernetes-list-map-keys": ["n"],
+            "items": {"type": "object", "required": ["n"], "properties": {"n": {"type": "string"}}},
+        },
+    }
+    rule = {"rule": "true", "messageExpression": "'x'", "reason": "FieldValueInvalid", "optionalOldSelf": False}
+    schema = {"type": "object", "properties": fields, "x-kubernetes-validations": [rule]}
+    version = {
+        "name": "v1",
+        "served": True,
+        "storage": False,
+        "schema": {"openAPIV3Schema": schema},
+        "subresources": {"status": {}, "scale": {"specReplicasPath": ".a", "statusReplicasPath": ".b"}},
+        "selectableFields": [{"jsonPath": ".spec.a"}],
+    }
+    service = {"namespace": "ns", "name": "hook", "port": 443}
+    webhook = {"clientConfig": {"service": service, "caBundle": "eA=="}, "conversionReviewVersions": ["v1"]}
+    tree = {
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": {"name": "a.example.com"},
+        "spec": {
+            "group": "example.com",
+            "names": {"plural": "a", "kind": "A", "shortNames": ["b"]},
+            "scope": "Cluster",
+            "versions": [version],
+            "conversion": {"strategy": "Webhook", "webhook": webhook},
+        },
+    }
+    assert decode_protobuf(encode(tree)) == tree
+
+
 def test_a_pod_comes_through_whole():
     tree = pod()
     tree["metadata"]["creationTimestamp"] = "2026-01-02T03:04:05Z"

@@ -20,6 +20,7 @@ from pilothouse.machinery.protobuf.table import Field, message_of, plan
 
 MAGIC: Final = b"k8s\x00"
 
+_SCHEMA: Final = "apiextensions.v1.JSONSchemaProps"
 _VARINT, _FIXED64, _BYTES, _FIXED32 = 0, 1, 2, 5
 
 
@@ -114,8 +115,10 @@ def _fields(data: bytes, at: int, end: int) -> list[tuple[int, int, int, int, in
 
 def _message(message: str, data: bytes, at: int, end: int) -> Any:
     special = _SPECIAL.get(message)
-    if special is not None:
-        return special(data, at, end)
+    return special(data, at, end) if special is not None else _plain(message, data, at, end)
+
+
+def _plain(message: str, data: bytes, at: int, end: int) -> Obj:
     result: Obj = {}
     fields = plan(message)
     for number, wire, value, start, until in _fields(data, at, end):
@@ -243,6 +246,36 @@ def _embedded_json(data: bytes, at: int, end: int) -> Any:
         raise _Malformed(f"embedded JSON: {error}") from error
 
 
+def _schema(data: bytes, at: int, end: int) -> Obj:
+    """JSONSchemaProps; numbers travel as floating point, and whole ones are written as such."""
+    found: Obj = _plain(_SCHEMA, data, at, end)
+    for key in ("maximum", "minimum", "multipleOf"):
+        if isinstance(found.get(key), float) and found[key].is_integer():
+            found[key] = int(found[key])
+    return found
+
+
+def _schema_or_array(data: bytes, at: int, end: int) -> Any:
+    fields = _fields(data, at, end)
+    one = next((_schema(data, start, until) for number, _, _, start, until in fields if number == 1), None)
+    return one if one is not None else [_schema(data, s, u) for number, _, _, s, u in fields if number == 2]
+
+
+def _schema_or_bool(data: bytes, at: int, end: int) -> Any:
+    allows = False
+    for number, wire, value, start, until in _fields(data, at, end):
+        if number == 2 and wire == _BYTES:
+            return _schema(data, start, until)
+        allows = value != 0
+    return allows
+
+
+def _schema_or_texts(data: bytes, at: int, end: int) -> Any:
+    fields = _fields(data, at, end)
+    one = next((_schema(data, start, until) for number, _, _, start, until in fields if number == 1), None)
+    return one if one is not None else [data[s:u].decode() for number, _, _, s, u in fields if number == 2]
+
+
 def _items(data: bytes, at: int, end: int) -> list[str]:
     return [data[start:until].decode() for number, _, _, start, until in _fields(data, at, end) if number == 1]
 
@@ -252,6 +285,11 @@ _SPECIAL: Final[dict[str, Callable[[bytes, int, int], Any]]] = {
     "meta.v1.MicroTime": _micro_time,
     "meta.v1.FieldsV1": _embedded_json,
     "runtime.RawExtension": _embedded_json,
+    "apiextensions.v1.JSON": _embedded_json,
+    _SCHEMA: _schema,
+    "apiextensions.v1.JSONSchemaPropsOrArray": _schema_or_array,
+    "apiextensions.v1.JSONSchemaPropsOrBool": _schema_or_bool,
+    "apiextensions.v1.JSONSchemaPropsOrStringArray": _schema_or_texts,
     "resource.Quantity": _text,
     "intstr.IntOrString": _int_or_string,
     "authentication.v1.ExtraValue": _items,
