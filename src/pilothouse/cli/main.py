@@ -463,6 +463,31 @@ def namespace_create(
     raise typer.Exit(run_create(Wanted(name, team, profile, groups), dry_run, data_dir, kubeconfig))
 
 
+@access.command("last-used")
+def access_last_used(
+    output: options.Output = None,
+    data_dir: options.DataDir = options.DATA_DIR,
+    audit_log: Annotated[str | None, typer.Option(help="Another one than this engine's.")] = None,
+) -> None:
+    """When each subject was last heard of, and what it used, by the audit log."""
+    from pilothouse.cli.audited import run_last_used
+
+    raise typer.Exit(run_last_used(output, data_dir, audit_log))
+
+
+@access.command("least")
+def access_least(
+    subject: Annotated[str, typer.Argument(help="user:NAME or sa:NAMESPACE/NAME.")],
+    since: Annotated[str, typer.Option(help="How far to look back: 24h, 7d …")] = "7d",
+    data_dir: options.DataDir = options.DATA_DIR,
+    audit_log: Annotated[str | None, typer.Option(help="Another one than this engine's.")] = None,
+) -> None:
+    """Roles with only what the audit log shows a subject to have used, checked by replaying its requests."""
+    from pilothouse.cli.audited import run_least
+
+    raise typer.Exit(run_least(subject, since, data_dir, audit_log))
+
+
 @node.command("join")
 def node_join(
     server: Annotated[str, typer.Argument(metavar="ADDRESS", help="The API's address, such as 10.0.0.1:6443.")],

@@ -90,6 +90,8 @@ def test_an_exemption_is_granted_by_somebody_else(shop: Machine) -> None:
     until(lambda: shop.kubectl(*wanted) == "accepted", "an accepted finding", 60)
     assert "keepers" in shop.pilothouse("access", "who-can", "approve", "exemptions", "-n", "bank")
     assert "bank" in shop.pilothouse("access", "paths", "group:tellers-developers", "--to", "secrets")
+    until(lambda: "User ann" in shop.pilothouse("access", "last-used"), "ann in the audit log", 30)
+    assert "exemptions/status" in shop.pilothouse("access", "least", "user:ann", "--since", "1h")
     shop.kubectl("delete", "namespace", "bank", "--wait=false")
 
 
