@@ -10,6 +10,7 @@ from pilothouse.controllers.metadata import metadata_view
 from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
 from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.core.namespace import Namespace
+from pilothouse.kinds.core.resource_quota import ResourceQuota
 from pilothouse.machinery.objects import Obj, Resource
 
 GROUP = "example.com"
@@ -91,6 +92,25 @@ async def test_a_namespace_goes_with_its_custom_resources(cluster: Cluster) -> N
     await cluster.until(lambda: cluster.get(Namespace, "quay") is None)
     page = await cluster.client.list(metadata_view(BOAT))
     assert [boat.name for boat in page.items] == ["b"]
+
+
+async def test_a_quota_counts_custom_resources_whichever_comes_first(cluster: Cluster) -> None:
+    watched(cluster)
+    cluster.informers.of(ResourceQuota).subscribe(lambda key, old, new: cluster._changed.set())
+    spec = {"hard": {"count/boats.example.com": "2"}}
+    await cluster.client.create_tree(ResourceQuota.resource, {"metadata": {"name": "q"}, "spec": spec}, "shop")
+    await cluster.client.create_tree(CustomResourceDefinition.resource, definition())
+
+    def used(count: str) -> bool:
+        found = cluster.get(ResourceQuota, "shop/q")
+        return found is not None and found.status.used.get("count/boats.example.com") == count
+
+    await make(cluster, "a")
+    await cluster.until(lambda: used("1"))
+    await make(cluster, "b")
+    await cluster.until(lambda: used("2"))
+    await cluster.client.delete(metadata_view(BOAT), "a", "shop")
+    await cluster.until(lambda: used("1"))
 
 
 async def test_a_name_that_is_freed_goes_to_who_waits_for_it(cluster: Cluster) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from pilothouse.client.informer import Informer, Subscriber
 from pilothouse.client.shared import NAMESPACE
 from pilothouse.controllers.context import Context
+from pilothouse.controllers.custom_resources import follow
 from pilothouse.controllers.metadata import metadata_view
 from pilothouse.controllers.resource_quota.decide import status_patch
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
@@ -31,10 +32,16 @@ _VIEWS: dict[Place, type[Object]] = {PODS: Pod, SERVICES: Service, CLAIMS: Persi
 
 
 async def run(context: Context, resources: Sequence[Resource]) -> None:
-    """Keeps every quota's status until cancelled; `resources` are the kinds in namespaces, which `count/` may name."""
+    """Keeps every quota's status until cancelled; `resources` are the built-in kinds that `count/` may name."""
     controller = Controller(context, resources)
     await context.informers.synced(ResourceQuota)
     controller.subscribe()
+
+    def goes(resource: Resource) -> None:
+        context.informers.drop(metadata_view(resource))
+        controller.forget(resource)
+
+    follow(context.informers, controller.know, goes)
     await work(NAME, controller.queue, controller.reconcile)
 
 
@@ -45,10 +52,32 @@ class Controller:
         self._quotas = context.informers.of(ResourceQuota)
         self._objects: dict[Place, Informer[Any]] = {}
         self._accounts: dict[str, Account] = {}
+        self._custom: set[Place] = set()
         self.queue = KeyedQueue()
 
     def subscribe(self) -> None:
         self._quotas.subscribe(self._quota_changed)
+
+    def know(self, resource: Resource) -> None:
+        """A custom kind has come, which quotas may have been waiting for."""
+        if resource.namespaced:
+            self._resources[place_of(resource)] = resource
+            self._custom.add(place_of(resource))
+            self._look_again(place_of(resource))
+
+    def forget(self, resource: Resource) -> None:
+        """A custom kind has gone, its objects before it."""
+        place = place_of(resource)
+        if self._resources.get(place) == resource:
+            del self._resources[place]
+            self._objects.pop(place, None)
+            self._look_again(place)
+
+    def _look_again(self, place: Place) -> None:
+        self._accounts.clear()
+        for quota in self._quotas:
+            if place in Quota(quota).places:
+                self.queue.add(quota.key)
 
     def _quota_changed(self, key: str, old: ResourceQuota | None, new: ResourceQuota | None) -> None:
         if old is None or new is None or old.spec != new.spec:
@@ -104,7 +133,9 @@ class Controller:
             else:
                 assert resource is not None
                 informer = informers.holding(resource) or informers.of(metadata_view(resource))
-            await informer.synced()
+            if place not in self._custom:
+                # A custom kind may go before its first list is in; what is listed then comes through the subscription.
+                await informer.synced()
             self._objects[place] = informer
             informer.subscribe(self._subscriber(place))
 
