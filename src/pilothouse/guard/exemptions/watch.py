@@ -50,6 +50,8 @@ class Exemptions:
         self._changed = changed
         self._by_namespace: dict[str, dict[str, Exemption]] = {}
         self._active: set[str] = set()
+        self._reported = True
+        """Whether something may have been said of exemptions; true at first, for what an earlier process said."""
         informer.subscribe(self._follow)
 
     def _follow(self, key: str, old: Exemption | None, new: Exemption | None) -> None:
@@ -70,6 +72,8 @@ class Exemptions:
     async def look(self, client: Client, findings: Findings) -> None:
         """Counts what each accepts, says which are over or without use, and reopens what an ended one accepted."""
         now = self._now()
+        if not any(self._by_namespace.values()) and not self._reported:
+            return
         every = {key: exemption for held in self._by_namespace.values() for key, exemption in held.items()}
         active = {key for key, exemption in every.items() if in_force(exemption, now)}
         for namespace in {key.partition("/")[0] for key in active ^ self._active}:
@@ -80,6 +84,7 @@ class Exemptions:
             await self._count(client, exemption, used[key])
         await findings.report([Report(SOURCE, key, _wrong(every[key], used[key], now)) for key in every])
         await findings.retain(SOURCE, set(every))
+        self._reported = bool(every)
 
     async def _count(self, client: Client, exemption: Exemption, used: int) -> None:
         if exemption.status.used == used:
