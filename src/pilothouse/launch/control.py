@@ -33,6 +33,7 @@ from pilothouse.client.wire import HandlerTransport, User
 from pilothouse.controllers.bootstrap_token import controller as token_cleaner
 from pilothouse.controllers.bootstrap_token import create_join_token
 from pilothouse.controllers.certificates import controller as certificates
+from pilothouse.controllers.context import Context
 from pilothouse.controllers.root_ca import controller as root_ca
 from pilothouse.controllers.start import INFORMERS, Controller, run_controllers
 from pilothouse.guard.findings.console import PATH as CONSOLE
@@ -43,9 +44,11 @@ from pilothouse.guard.images.live.run import ImageGuard
 from pilothouse.guard.images.places import FOLDER
 from pilothouse.guard.live.run import NAME as live_checks
 from pilothouse.guard.live.run import Live
+from pilothouse.ingress import controller as ingress
+from pilothouse.ingress.proxy import Proxy
 from pilothouse.kinds.catalogue import KINDS
 from pilothouse.kinds.guard.finding import FINDINGS
-from pilothouse.launch import listeners, process
+from pilothouse.launch import listeners, process, runfile
 from pilothouse.launch.config import Config, load
 from pilothouse.launch.door import GuardDoor
 from pilothouse.launch.encryption import KeyRing
@@ -106,6 +109,7 @@ async def control(config: Config) -> None:
         return Client(HandlerTransport(api.handle, user), user_agent=name)
 
     informers = SharedInformers(client_for(INFORMERS))
+    extra = [*_certified(pki), _availability(api), _ingress(config)]
     try:
         await set_up_cluster(config, pki, store, api)
         await edge.start(sockets)
@@ -117,7 +121,7 @@ async def control(config: Config) -> None:
                     client_for,
                     pod_range=config.pod_range,
                     informers=informers,
-                    extra=[*_certified(pki), _availability(api)],
+                    extra=extra,
                 )
             )
             tasks.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers))
@@ -172,6 +176,27 @@ async def images_guarded(guard: ImageGuard, informers: SharedInformers) -> None:
         except Exception:
             log.exception("the image scanning failed")
         await asyncio.sleep(_GUARD_RESTART_SECONDS)
+
+
+def _ingress(config: Config) -> Controller:
+    """Serves Ingresses on this machine."""
+    run_dir = config.path("run")
+
+    def recorded() -> int:
+        running = runfile.read(run_dir, "ingress")
+        return running.pid if running is not None else 0
+
+    proxy = Proxy(
+        config.path("ingress"),
+        config.path("logs", "ingress.log"),
+        recorded,
+        lambda pid: runfile.write(run_dir, "ingress", pid),
+    )
+
+    async def run(context: Context) -> None:
+        await ingress.run(context.client, context.informers, context.events, proxy, config.node_address)
+
+    return Controller(ingress.NAME, run)
 
 
 def _certified(pki: ClusterPki) -> list[Controller]:

@@ -87,6 +87,7 @@ def _marks(data_dir: Path) -> dict[str, list[bytes]]:
         name: ["-m", f"pilothouse.launch.{name}", "--data-dir", str(data_dir)]
         for name in ("supervisor", "control", "node", "dns")
     }
+    marks["ingress"] = ["-f", str(data_dir / "ingress" / "haproxy.cfg")]
     marks["containerd"] = ["--config", str(data_dir / "containerd" / "config.toml")]
     return {name: [word.encode() for word in words] for name, words in marks.items()}
 

@@ -53,7 +53,8 @@ def tear_down(data_dir: Path, purge: bool, say: Say) -> None:
         stopped = asyncio.run(_remove_pods(config))
     if stopped:
         say(f"stopped {stopped} pods")
-    others = [found for name in ("dns", "containerd") if (found := runfile.read(data_dir / "run", name)) is not None]
+    names = ("ingress", "dns", "containerd")
+    others = [found for name in names if (found := runfile.read(data_dir / "run", name)) is not None]
     stop_processes([(found.name, found.pid) for found in others], data_dir / "run", _GRACE)
     _end_shims(config)
     unmount_below(data_dir / "pods")

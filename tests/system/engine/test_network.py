@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import base64
+import datetime as dt
+import http.client
 import json
+import ssl
+import threading
 from collections.abc import Iterator
 
 import pytest
 import yaml
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.x509.oid import NameOID
 from image_cache import Images
 from machine import Machine, until
 
@@ -85,3 +94,109 @@ def test_advice_keeps_what_was_seen_and_nothing_else(net: Machine) -> None:
     (item,) = [item for item in tree["items"] if item["port"] == 9999 and item["direction"] == "egress"]
     assert item["policies"] == ["net/client"]
     assert tree["policies"]["net/client"] >= 1
+
+
+INGRESS = """\
+apiVersion: networking.k8s.io/v1
+kind: Ingress
+metadata: {{name: {name}, namespace: net}}
+spec:
+  rules:
+    - host: {host}
+      http: {{paths: [{{path: /, pathType: Prefix, backend: {{service: {{name: web, port: {{number: 81}}}}}}}}]}}
+{tls}
+"""
+
+
+def certificate(host: str) -> dict[str, str]:
+    """A TLS Secret's data."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, host)])
+    now = dt.datetime.now(dt.UTC)
+    made = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - dt.timedelta(hours=1))
+        .not_valid_after(now + dt.timedelta(days=1))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName(host)]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    form = (serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption())
+    parts = {"tls.crt": made.public_bytes(serialization.Encoding.PEM), "tls.key": key.private_bytes(*form)}
+    return {name: base64.b64encode(part).decode() for name, part in parts.items()}
+
+
+def request(machine: Machine, host: str, secure: bool = False) -> tuple[int, str]:
+    """Status and body of a GET at the node's address for that host."""
+
+    def ask_it() -> tuple[int, str]:
+        if secure:
+            context = ssl.create_default_context()
+            context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+            connection: http.client.HTTPConnection = http.client.HTTPSConnection(
+                machine.address, timeout=5, context=context
+            )
+        else:
+            connection = http.client.HTTPConnection(machine.address, timeout=5)
+        try:
+            connection.request("GET", "/index.html", headers={"Host": host})
+            reply = connection.getresponse()
+            return reply.status, reply.read().decode().strip()
+        finally:
+            connection.close()
+
+    return machine.inside(ask_it)
+
+
+def test_an_ingress_is_served_and_changes_drop_nothing(net: Machine) -> None:
+    assert net.pid("ingress") == 0
+    secret = {"apiVersion": "v1", "kind": "Secret", "type": "kubernetes.io/tls"}
+    meta = {"name": "shop-tls", "namespace": "net"}
+    net.apply(json.dumps({**secret, "metadata": meta, "data": certificate("shop.test")}))
+    tls = "  tls: [{hosts: [shop.test], secretName: shop-tls}]"
+    net.apply(INGRESS.format(name="shop", host="shop.test", tls=tls))
+    until(lambda: request(net, "shop.test") == (200, "hello"), "the ingress answers")
+    until(lambda: request(net, "shop.test", secure=True) == (200, "hello"), "it answers with TLS")
+    assert request(net, "other.test")[0] == 404
+    status = net.get("ingress", "shop", "-n", "net")
+    assert status["spec"]["ingressClassName"] == "pilothouse"
+    until(
+        lambda: net.get("ingress", "shop", "-n", "net")["status"]["loadBalancer"] == {"ingress": [{"ip": net.address}]},
+        "its status tells the address",
+    )
+    failed: list[object] = []
+    done = threading.Event()
+    count = 0
+
+    def load() -> None:
+        nonlocal count
+        while not done.is_set():
+            try:
+                found = request(net, "shop.test")
+                count += 1
+                if found != (200, "hello"):
+                    failed.append(found)
+            except OSError as error:
+                failed.append(repr(error))
+
+    threads = [threading.Thread(target=load) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    master = net.pid("ingress")
+    for turn in range(4):
+        net.apply(INGRESS.format(name="more", host=f"more-{turn}.test", tls=""))
+        until(lambda turn=turn: request(net, f"more-{turn}.test") == (200, "hello"), "the new host answers")  # type: ignore[misc]
+    done.set()
+    for thread in threads:
+        thread.join()
+    assert not failed
+    assert count > 20
+    assert net.pid("ingress") == master
+    # It outlives the engine's processes, and is taken over.
+    net.kill("control")
+    assert request(net, "shop.test") == (200, "hello")
+    net.kubectl("-n", "net", "delete", "ingress", "more", "shop")
+    until(lambda: net.pid("ingress") == 0, "it ends with the last ingress")

@@ -12,6 +12,7 @@ from pilothouse.apiserver.admission.claim_resize import ClaimResize
 from pilothouse.apiserver.admission.equivalent import Equivalents
 from pilothouse.apiserver.admission.exemptions import ExemptionRequester, ExemptionRights
 from pilothouse.apiserver.admission.external_addresses import ExternalAddresses
+from pilothouse.apiserver.admission.ingress_class import DefaultIngressClass
 from pilothouse.apiserver.admission.limit_ranger import LimitRanger
 from pilothouse.apiserver.admission.namespace_lifecycle import NamespaceLifecycle
 from pilothouse.apiserver.admission.node_restriction import NodeRestriction
@@ -117,6 +118,7 @@ def standard_chain(
         DefaultTolerationSeconds(),
         runtime_class,
         DefaultStorageClass(objects),
+        DefaultIngressClass(objects),
         CertificateRequester(),
         ExemptionRequester(),
     ]

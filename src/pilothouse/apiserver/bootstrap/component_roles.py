@@ -101,6 +101,10 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule("update", "", "services/finalizers"),
         rule(f"{READ} {_CHANGE} create delete", "discovery.k8s.io", "endpointslices"),
     ),
+    "ingress-controller": (
+        rule("patch", "networking.k8s.io", "ingresses/status"),
+        rule("get", "", "secrets"),
+    ),
     "service-controller": (rule("patch", "", "services/status"),),
     "endpointslicemirroring-controller": (
         rule(READ, "", "services endpoints"),

@@ -15,6 +15,7 @@ from pilothouse.apiserver.bootstrap.objects import (
     Cluster,
     cluster_info,
     extension_authentication,
+    ingress_class,
     kubernetes_endpoints,
     kubernetes_legacy_endpoints,
     kubernetes_service,
@@ -28,6 +29,7 @@ from pilothouse.kinds.core.endpoints import Endpoints
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
+from pilothouse.kinds.networking.ingress_class import IngressClass
 from pilothouse.kinds.rbac.role import ClusterRole, Role
 from pilothouse.kinds.rbac.role_binding import ClusterRoleBinding, RoleBinding
 from pilothouse.kinds.scheduling.priority_class import PriorityClass
@@ -72,6 +74,7 @@ def _everything_else(cluster: Cluster) -> Iterator[_Wanted]:
     yield from (_Wanted(RoleBinding.resource, tree, binding_patch) for tree in component_roles.ROLE_BINDINGS)
     yield from (_Wanted(PriorityClass.resource, tree, _leave) for tree in priority_classes())
     yield _Wanted(StorageClass.resource, storage_class(), _leave)
+    yield _Wanted(IngressClass.resource, ingress_class(), _leave)
     # Its address cannot change once given, and its ports lead where the endpoints say.
     yield _Wanted(Service.resource, kubernetes_service(cluster), _leave)
     yield _Wanted(EndpointSlice.resource, kubernetes_endpoints(cluster), field_patch)

@@ -53,6 +53,14 @@ def storage_class() -> Obj:
     }
 
 
+def ingress_class() -> Obj:
+    """Ingresses served by HAProxy on the API's machine."""
+    return {
+        "metadata": {"name": "pilothouse", "annotations": {"ingressclass.kubernetes.io/is-default-class": "true"}},
+        "spec": {"controller": "pilothouse.io/ingress"},
+    }
+
+
 def kubernetes_service(cluster: Cluster) -> Obj:
     """The API's own Service."""
     return {

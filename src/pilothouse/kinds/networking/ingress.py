@@ -4,15 +4,74 @@ from __future__ import annotations
 
 from typing import ClassVar
 
+import msgspec
+
 from pilothouse.kinds.columns import AGE, NAME, NONE, Column, field
 from pilothouse.kinds.kind import Kind
+from pilothouse.kinds.networking.ingress_rules import check_ingress
 from pilothouse.kinds.problems import section
-from pilothouse.kinds.view import Object
+from pilothouse.kinds.view import Object, View
 from pilothouse.machinery.objects import Obj, Resource
+
+
+class ServiceBackendPort(View):
+    name: str = ""
+    number: int = 0
+
+
+class IngressServiceBackend(View):
+    name: str = ""
+    port: ServiceBackendPort = msgspec.field(default_factory=ServiceBackendPort)
+
+
+class IngressBackend(View):
+    service: IngressServiceBackend | None = None
+
+
+class HTTPIngressPath(View):
+    path: str = ""
+    path_type: str = ""
+    backend: IngressBackend = msgspec.field(default_factory=IngressBackend)
+
+
+class HTTPIngressRuleValue(View):
+    paths: list[HTTPIngressPath] = []
+
+
+class IngressRule(View):
+    host: str = ""
+    http: HTTPIngressRuleValue | None = None
+
+
+class IngressTLS(View):
+    hosts: list[str] = []
+    secret_name: str = ""
+
+
+class IngressSpec(View):
+    ingress_class_name: str | None = None
+    default_backend: IngressBackend | None = None
+    rules: list[IngressRule] = []
+    tls: list[IngressTLS] = []
+
+
+class IngressLoadBalancerIngress(View):
+    ip: str = ""
+
+
+class IngressLoadBalancerStatus(View):
+    ingress: list[IngressLoadBalancerIngress] = []
+
+
+class IngressStatus(View):
+    load_balancer: IngressLoadBalancerStatus = msgspec.field(default_factory=IngressLoadBalancerStatus)
 
 
 class Ingress(Object):
     resource: ClassVar[Resource] = Resource("networking.k8s.io", "v1", "Ingress", "ingresses", True)
+
+    spec: IngressSpec = msgspec.field(default_factory=IngressSpec)
+    status: IngressStatus = msgspec.field(default_factory=IngressStatus)
 
 
 _HOSTS_SHOWN = 3
@@ -46,4 +105,5 @@ KIND = Kind(
         AGE,
     ),
     generation_fields=("spec",),
+    rules=check_ingress,
 )
