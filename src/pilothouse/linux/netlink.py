@@ -31,8 +31,13 @@ _ATTRIBUTE_TYPE = 0x3FFF
 
 _RTM_NEWLINK, _RTM_DELLINK, _RTM_GETLINK = 16, 17, 18
 _RTM_NEWADDR, _RTM_GETADDR = 20, 22
+_RTM_NEWNEIGH = 28
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
-_IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_INFO_KIND = 3, 4, 18, 1
+_IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 3, 4, 18, 1, 2
+_VXLAN_ID, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 4, 7, 15
+_NDA_DST, _NDA_LLADDR = 1, 2
+_NUD_PERMANENT, _NTF_SELF = 0x80, 0x02
+_RTNH_F_ONLINK = 4
 _IFA_ADDRESS, _IFA_LOCAL = 1, 2
 _RTA_DST, _RTA_OIF, _RTA_GATEWAY, _RTA_PRIORITY, _RTA_PREFSRC, _RTA_TABLE = 1, 4, 5, 6, 7, 15
 _RTN_UNICAST, _RTN_UNREACHABLE = 1, 7
@@ -136,6 +141,8 @@ class Route:
     source: IPv4Address | None = None
     metric: int = 0
     protocol: int = ROUTE_PROTOCOL
+    on_link: bool = False
+    """The gateway is taken to be reached by the device, whatever its address."""
 
 
 class RouteSocket:
@@ -174,6 +181,41 @@ class RouteSocket:
             kind = found.kind or "physical" if found else "missing"
             raise FileExistsError(errno.EEXIST, f"network device {name} is a {kind} device, not a bridge")
         return found
+
+    def add_vxlan(self, name: str, number: int, local: IPv4Address, port: int, hardware: bytes) -> Link:
+        """The VXLAN device of that name, made if it is not there; it learns no addresses by itself.
+
+        Raises FileExistsError if a link of another kind has the name, OSError where the kernel knows no VXLAN.
+        """
+        found = self.link(name)
+        if found is None:
+            data = nested(
+                _IFLA_INFO_DATA,
+                attribute(_VXLAN_ID, struct.pack("=I", number)),
+                attribute(_VXLAN_LOCAL, local.packed),
+                attribute(_VXLAN_LEARNING, b"\0"),
+                attribute(_VXLAN_PORT, struct.pack("!H", port)),
+            )
+            info = nested(_IFLA_LINKINFO, attribute(_IFLA_INFO_KIND, b"vxlan\0"), data)
+            payload = bytes(16) + _name(name) + attribute(_IFLA_ADDRESS, hardware) + info
+            self._netlink.request(_RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, payload)
+            found = self.link(name)
+        if found is None or found.kind != "vxlan":
+            raise FileExistsError(errno.EEXIST, f"network device {name} is not a VXLAN device")
+        return found
+
+    def set_mtu(self, link: Link, mtu: int) -> None:
+        change = attribute(_IFLA_MTU, struct.pack("=I", mtu))
+        self._netlink.request(_RTM_NEWLINK, 0, struct.pack("=BxHiII", 0, 0, link.index, 0, 0) + change)
+
+    def put_neighbour(self, link: Link, address: IPv4Address, hardware: bytes, behind: IPv4Address) -> None:
+        """Tells a VXLAN device that `address` has that hardware address, and behind which host that one is."""
+        head = struct.pack("=BxxxiHBB", socket.AF_INET, link.index, _NUD_PERMANENT, 0, 0)
+        values = attribute(_NDA_DST, address.packed) + attribute(_NDA_LLADDR, hardware)
+        self._netlink.request(_RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, head + values)
+        head = struct.pack("=BxxxiHBB", socket.AF_BRIDGE, link.index, _NUD_PERMANENT, _NTF_SELF, 0)
+        values = attribute(_NDA_LLADDR, hardware) + attribute(_NDA_DST, behind.packed)
+        self._netlink.request(_RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, head + values)
 
     def set_up(self, link: Link) -> None:
         self._netlink.request(_RTM_NEWLINK, 0, struct.pack("=BxHiII", 0, 0, link.index, _IFF_UP, _IFF_UP))
@@ -281,7 +323,7 @@ def _encode_route(route: Route) -> bytes:
         route.protocol,
         scope,
         _ROUTE_TYPES[route.kind],
-        0,
+        _RTNH_F_ONLINK if route.on_link else 0,
     )
     payload += attribute(_RTA_DST, network.network_address.packed)
     if route.device:
@@ -296,7 +338,7 @@ def _encode_route(route: Route) -> bytes:
 
 
 def _route(body: bytes) -> Route | None:
-    _, prefix, _, _, table, protocol, _, kind, _ = struct.unpack_from("=BBBBBBBBI", body)
+    _, prefix, _, _, table, protocol, _, kind, flags = struct.unpack_from("=BBBBBBBBI", body)
     names = {number: name for name, number in _ROUTE_TYPES.items()}
     values = dict(attributes(body[12:]))
     table = struct.unpack("=I", values[_RTA_TABLE])[0] if _RTA_TABLE in values else table
@@ -311,4 +353,5 @@ def _route(body: bytes) -> Route | None:
         source=IPv4Address(source) if source else None,
         metric=struct.unpack("=I", values.get(_RTA_PRIORITY, bytes(4)))[0],
         protocol=protocol,
+        on_link=bool(flags & _RTNH_F_ONLINK),
     )

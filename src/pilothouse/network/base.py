@@ -26,6 +26,7 @@ SETS: dict[str, str] = {
     "refused": f"set refused {{ type {_KEY}; }}",
     "limited": f"set limited {{ type {_KEY}; }}",
     "permitted": f"set permitted {{ type ipv4_addr . {_KEY}; flags interval; }}",
+    "nodes": "set nodes { type ipv4_addr; }",
     "egress": "map egress { type ipv4_addr : verdict; }",
     "ingress": "map ingress { type ipv4_addr : verdict; }",
     "isolated": "set isolated { type ipv4_addr; }",
@@ -33,6 +34,8 @@ SETS: dict[str, str] = {
 """The sets whose elements follow the cluster's objects."""
 
 _SEEN = f"ip saddr . {FRONTEND}"
+VXLAN_PORT = 8475
+"""UDP port of tunnels between nodes; not the usual one, which other software on the host may use."""
 LOG_GROUP = 20552
 """The nfnetlink_log group of new and of denied flows; the prefix tells which: `seen`, `ingress` or `egress`."""
 
@@ -79,6 +82,8 @@ def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
             "type filter hook prerouting priority -300; policy accept;",
             'iifname != "lo" ip daddr 127.0.0.0/8 drop',
             'iifname != "lo" ip saddr 127.0.0.0/8 drop',
+            # Who can send into a tunnel sends to pods past every policy's view of its source.
+            f"udp dport {VXLAN_PORT} ip saddr != @nodes drop",
             f"{FRONTEND} @limited ip saddr . {FRONTEND} != @permitted drop",
         ),
         "translate_in": (

@@ -16,8 +16,8 @@ BRIDGE = "pilothouse0"
 class NetworkConfig:
     """What `launch` decides. Ranges are the whole cluster's; a node's own pod range comes from its Node object.
 
-    `state_dir` keeps the old values of changed kernel parameters. `table` and `bridge` name the nftables table and
-    the host device.
+    `state_dir` keeps the old values of changed kernel parameters. `table`, `bridge` and `tunnel` name the nftables
+    table, the host device, and the device of tunnels to nodes on other segments.
     """
 
     node_name: str
@@ -30,6 +30,7 @@ class NetworkConfig:
     ipam_dir: Path
     bridge: str = BRIDGE
     table: str = "pilothouse"
+    tunnel: str = "pilothouse1"
 
     @property
     def facts(self) -> NodeFacts:

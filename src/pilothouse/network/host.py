@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from typing import NamedTuple
 
 from pilothouse.linux import sysctl
 from pilothouse.linux.netlink import ROUTE_PROTOCOL, Link, Route, RouteSocket
+from pilothouse.network.base import VXLAN_PORT
 from pilothouse.network.config import NetworkConfig
 
 UNREACHABLE_METRIC = 9999
@@ -15,6 +17,18 @@ _SYSCTLS = {
     # For 127.0.0.1:NODEPORT; the table's chain `guard` keeps others from reaching 127.0.0.0/8 through it.
     "net.ipv4.conf.all.route_localnet": "1",
 }
+
+
+VXLAN_ID = 80
+VXLAN_OVERHEAD = 50
+"""Bytes that a tunnel adds to each packet (IPv4)."""
+
+
+class NodeRoutes(NamedTuple):
+    """`problems`: what cannot be reached, in words. `tunnelled`: some node is reached by a tunnel."""
+
+    problems: list[str]
+    tunnelled: bool
 
 
 class RangeInUse(Exception):
@@ -79,26 +93,66 @@ def set_parameters(config: NetworkConfig) -> None:
     sysctl.apply(_SYSCTLS, config.saved_sysctls)
 
 
-def put_node_routes(config: NetworkConfig, wanted: dict[IPv4Network, IPv4Address]) -> list[str]:
+def put_node_routes(
+    config: NetworkConfig, wanted: dict[IPv4Network, IPv4Address], own: IPv4Network | None = None
+) -> NodeRoutes:
     """Routes other nodes' pod ranges through their addresses, and removes such routes of nodes that are gone.
 
-    Returns what cannot be routed, in words: a node that shares no segment with this one.
+    A node that shares no segment with this one is reached by a VXLAN tunnel, whose end here is named after this node's
+    `own` pod range.
     """
-    problems = []
     with RouteSocket() as routes:
         present = {route.destination: route for route in routes.routes() if is_node_route(config, route)}
         for destination, route in present.items():
             if destination not in wanted:
                 routes.delete_route(route)
+        far: dict[IPv4Network, IPv4Address] = {}
         for destination, gateway in wanted.items():
-            found = present.get(destination)
-            if found is not None and found.gateway == gateway:
+            there = present.get(destination)
+            if there is not None and there.gateway == gateway and not there.on_link:
                 continue
             try:
                 routes.put_route(Route(destination, gateway=gateway))
-            except OSError as error:
-                problems.append(f"pods in {destination} cannot be reached: no way to node address {gateway} ({error})")
+            except OSError:
+                far[destination] = gateway
+        return NodeRoutes(_put_tunnels(routes, config, far, own), bool(far))
+
+
+def _put_tunnels(
+    routes: RouteSocket, config: NetworkConfig, far: dict[IPv4Network, IPv4Address], own: IPv4Network | None
+) -> list[str]:
+    """What cannot be reached even so, in words. Each node's tunnel end has the first address of its pod range.
+
+    Entries of nodes that are gone stay in the device: they name hardware addresses that nothing is sent to.
+    """
+    if not far or own is None:
+        routes.delete_link(config.tunnel)
+        return []
+    try:
+        tunnel = routes.add_vxlan(
+            config.tunnel, VXLAN_ID, config.node_address, VXLAN_PORT, hardware_address(config.node_address)
+        )
+        routes.set_mtu(tunnel, default_mtu() - VXLAN_OVERHEAD)
+        routes.set_up(tunnel)
+        routes.add_address(tunnel, IPv4Interface(f"{own.network_address}/32"))
+    except OSError as error:
+        return [f"pods in {where} cannot be reached: no way to node address {far[where]} ({error})" for where in far]
+    problems = []
+    for destination, gateway in far.items():
+        end = destination.network_address
+        try:
+            routes.put_neighbour(tunnel, end, hardware_address(gateway), gateway)
+            routes.put_route(
+                Route(destination, device=tunnel.index, gateway=end, source=own.network_address, on_link=True)
+            )
+        except OSError as error:
+            problems.append(f"pods in {destination} cannot be reached: no tunnel to node address {gateway} ({error})")
     return problems
+
+
+def hardware_address(node_address: IPv4Address) -> bytes:
+    """The hardware address of a node's tunnel end: every node knows it from the node's address."""
+    return b"\x0e\x50" + node_address.packed
 
 
 def is_node_route(config: NetworkConfig, route: Route) -> bool:

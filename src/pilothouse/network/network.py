@@ -32,7 +32,7 @@ from pilothouse.network.apply import Table
 from pilothouse.network.cni import write_cni_config
 from pilothouse.network.config import NetworkConfig
 from pilothouse.network.cut import Cutter
-from pilothouse.network.facts import NOTHING, Check
+from pilothouse.network.facts import NOTHING, Check, Contribution
 from pilothouse.network.health import HealthChecks
 from pilothouse.network.isolation import Isolation, Start
 from pilothouse.network.pods import PodFacts, Pods, pod_facts
@@ -190,6 +190,10 @@ class Network:
             changed |= self._pods.put(key, self._facts_of(key))
         self._put_pods(changed)
         self._put_services()
+        if self._dirty_nodes:
+            places = [place for node in self._nodes if (place := node_place(node)) is not None]
+            elements = {("nodes", str(address)): "" for _, address in places}
+            self._table.desired.put("nodes", Contribution(elements=elements))
         await self._commit()
         await self._health.put(dict(self._checks.values()))
         self._in_force.set()
@@ -321,6 +325,7 @@ class Network:
     def _route_nodes(self) -> None:
         """Routes to the other nodes' pods; this node's own range goes into the CNI configuration."""
         wanted: dict[IPv4Network, IPv4Address] = {}
+        own: IPv4Network | None = None
         for node in self._nodes:
             place = node_place(node)
             if place is None:
@@ -328,9 +333,13 @@ class Network:
             if node.name != self._config.node_name:
                 wanted[place[0]] = place[1]
             else:
-                write_cni_config(self._config.cni_conf_dir, self._config.ipam_dir, place[0], host.default_mtu())
-                self._configured.set()
-        problems = set(host.put_node_routes(self._config, wanted))
+                own = place[0]
+        found = host.put_node_routes(self._config, wanted, own)
+        if own is not None:
+            mtu = host.default_mtu() - (host.VXLAN_OVERHEAD if found.tunnelled else 0)
+            write_cni_config(self._config.cni_conf_dir, self._config.ipam_dir, own, mtu)
+            self._configured.set()
+        problems = set(found.problems)
         for problem in problems - self._problems:
             log.error("%s", problem)
         self._problems = problems

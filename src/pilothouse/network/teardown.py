@@ -20,8 +20,9 @@ def tear_down(config: NetworkConfig) -> list[str]:
         removed.append(f"nftables table {config.table}")
     with RouteSocket() as routes:
         removed += _pod_devices(routes, config)
-        if routes.delete_link(config.bridge):
-            removed.append(f"device {config.bridge}")
+        for device in (config.tunnel, config.bridge):
+            if routes.delete_link(device):
+                removed.append(f"device {device}")
         for route in sorted(routes.routes(), key=lambda route: route.metric):
             if route.protocol == ROUTE_PROTOCOL and _in_ranges(config, route):
                 routes.delete_route(route)

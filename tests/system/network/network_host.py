@@ -332,6 +332,32 @@ async def network(config: NetworkConfig, cluster: Cluster, servers: None) -> Asy
         yield made
 
 
+@contextlib.contextmanager
+def in_thread(namespace: str, work: Callable[[asyncio.Event], Any]) -> Iterator[asyncio.AbstractEventLoop]:
+    """Runs `work` in an event loop of its own, in a thread inside a network namespace, until left."""
+    loop = asyncio.new_event_loop()
+    stop = asyncio.Event()
+    failed: list[BaseException] = []
+
+    def run() -> None:
+        enter(namespace)
+        asyncio.set_event_loop(loop)
+        try:
+            loop.run_until_complete(work(stop))
+        except BaseException as error:
+            failed.append(error)
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    try:
+        yield loop
+    finally:
+        loop.call_soon_threadsafe(stop.set)
+        thread.join(10)
+        loop.close()
+    assert not failed, failed
+
+
 async def eventually(check: Callable[[], T], expected: Any, seconds: float = 3.0) -> None:
     """Waits until `check`, done in a thread on the node, returns or raises what is expected."""
     deadline = asyncio.get_running_loop().time() + seconds

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import copy
 import dataclasses
 import itertools
 import threading
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator
 from concurrent.futures import ThreadPoolExecutor
 from ipaddress import IPv4Address
 from pathlib import Path
@@ -28,7 +27,7 @@ from network_host import (
     PREFIX,
     Cluster,
     ask,
-    enter,
+    in_thread,
     running,
     sh,
 )
@@ -177,32 +176,6 @@ def passes(source: Place, target: Place, protocol: str, port: int) -> bool:
         return ask(namespace, target.address, port, protocol.lower(), timeout=0.25)[0] == target.name
     except OSError:
         return False
-
-
-@contextlib.contextmanager
-def in_thread(namespace: str, work: Callable[[asyncio.Event], Any]) -> Iterator[asyncio.AbstractEventLoop]:
-    """Runs `work` in an event loop of its own, in a thread inside a network namespace, until left."""
-    loop = asyncio.new_event_loop()
-    stop = asyncio.Event()
-    failed: list[BaseException] = []
-
-    def run() -> None:
-        enter(namespace)
-        asyncio.set_event_loop(loop)
-        try:
-            loop.run_until_complete(work(stop))
-        except BaseException as error:
-            failed.append(error)
-
-    thread = threading.Thread(target=run)
-    thread.start()
-    try:
-        yield loop
-    finally:
-        loop.call_soon_threadsafe(stop.set)
-        thread.join(10)
-        loop.close()
-    assert not failed, failed
 
 
 @pytest.fixture
