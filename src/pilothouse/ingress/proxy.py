@@ -91,13 +91,12 @@ class Proxy:
         return True
 
     async def _start(self) -> None:
-        pid, said = await asyncio.to_thread(self._spawn)
-        if not pid:
+        said = await asyncio.to_thread(self._spawn)
+        if said:
             raise ProxyError(f"haproxy does not start: {said[:500]}")
-        self._record(pid)
 
-    def _spawn(self) -> tuple[int, str]:
-        """The pid of one that runs; 0, and what it said, if it ended at once."""
+    def _spawn(self) -> str:
+        """Starts it; returns what it said if it ended at once, "" if it runs."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
         words = [PROGRAM, "-W", "-f", str(self.config)]
         with open(self._log, "ab") as log:
@@ -105,13 +104,15 @@ class Proxy:
             process = subprocess.Popen(
                 words, cwd="/", stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True
             )
+        self._record(process.pid)
         try:
             process.wait(_START_SECONDS)
         except subprocess.TimeoutExpired:
             process.returncode = 0  # reaped by pid, or by init once this process is gone
-            return process.pid, ""
+            return ""
         lines = self._log.read_bytes()[before:].decode(errors="replace").splitlines()
-        return 0, "; ".join([line for line in lines if "ALERT" in line and "bind" in line] or lines[-3:])
+        said = [line for line in lines if "ALERT" in line and "bind" in line] or lines[-3:]
+        return "; ".join(said) or f"it ended with {process.returncode}"
 
 
 def _replace(path: Path, content: bytes) -> None:

@@ -218,3 +218,39 @@ async def test_no_request_fails_while_endpoints_change(network: Network, cluster
     results = await asyncio.gather(*running_load)
     assert [failed for _, failed in results] == [[], [], []]
     assert sum(done for done, _ in results) > 100
+
+
+async def test_a_connection_stays_with_a_draining_endpoint(network: Network, cluster: Cluster) -> None:
+    await serve(cluster, "b")
+    flow = await asyncio.to_thread(Connection, A, "10.97.0.20", 80)
+    assert (await asyncio.to_thread(flow.ask))[0] == "b"
+    tree = {
+        "metadata": {"name": "web-2", "namespace": "shop", "labels": {"kubernetes.io/service-name": "web"}},
+        "addressType": "IPv4",
+        "ports": WEB_END,
+        "endpoints": [{"addresses": [PODS["c"]], "conditions": {"ready": True}, "nodeName": "n1"}],
+    }
+    cluster.put("endpointslices", tree)
+    cluster.endpoints("web", [PODS["b"]], WEB_END, {"ready": False, "serving": True, "terminating": True})
+    await eventually(lambda: {ask(A, "10.97.0.20", 80)[0] for _ in range(8)} == {"c"}, True)
+    assert (await asyncio.to_thread(flow.ask))[0] == "b"
+    # Even when its endpoint is gone from the slices, it may finish.
+    cluster.endpoints("web", [], WEB_END)
+    await eventually(lambda: "to_1" in sh(SERVICES), True)
+    assert (await asyncio.to_thread(flow.ask))[0] == "b"
+    flow.close()
+    cluster.delete("endpointslices", "shop/web-2")
+
+
+async def test_affinity_ends_after_its_time(network: Network, cluster: Cluster) -> None:
+    stay = {"clientIP": {"timeoutSeconds": 1}}
+    await serve(cluster, "bc", sessionAffinity="ClientIP", sessionAffinityConfig=stay)
+    await asyncio.to_thread(ask, A, "10.97.0.20", 80)
+    entries = f"ip netns exec {NODE} nft list map ip pilothouse affinity"
+    await eventually(lambda: "expires" in sh(entries), False, 10)
+
+
+async def test_an_internal_policy_of_local_keeps_to_this_node(network: Network, cluster: Cluster) -> None:
+    await serve(cluster, "b", internalTrafficPolicy="Local")
+    cluster.endpoints("web", [PODS["b"]], WEB_END, node="n2")
+    await eventually(lambda: ask(A, "10.97.0.20", 80), ConnectionRefusedError)
