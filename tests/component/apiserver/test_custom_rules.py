@@ -213,3 +213,80 @@ async def test_dates_quantities_and_numbers_or_texts(client: Client) -> None:
     await call(client, "POST", path(), cron_tab(**good))
     found = await refused(client, cron_tab("b", until="2025-01-01T00:00:00Z", size="3Gi", port=0))
     assert len(found) == 3
+
+
+LISTENER = {
+    "type": "object",
+    "required": ["name", "port", "protocol"],
+    "properties": {
+        "name": {"type": "string", "maxLength": 253},
+        "port": {"type": "integer", "format": "int32", "minimum": 1, "maximum": 65535},
+        "protocol": {"type": "string"},
+        "hostname": {"type": "string", "maxLength": 253},
+        "tls": {"type": "object", "properties": {"mode": {"type": "string", "default": "Terminate"}}},
+    },
+}
+FIELDS: Obj = {
+    "listeners": {
+        "type": "array",
+        "maxItems": 64,
+        "x-kubernetes-list-type": "map",
+        "x-kubernetes-list-map-keys": ["name"],
+        "items": LISTENER,
+    },
+    "labels": {"type": "object", "additionalProperties": {"type": "string"}},
+    "kind": {"type": "string", "default": "Service"},
+    "number": {"type": "integer"},
+    "redirect": {"type": "object", "properties": {"code": {"type": "integer"}}},
+    "lifetime": {"type": "string"},
+    "words": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+}
+
+
+def listener(name: str, port: int = 80, **more: Any) -> Obj:
+    return {"name": name, "port": port, "protocol": "HTTP", **more}
+
+
+@pytest.mark.parametrize(
+    ("text", "good", "bad"),
+    [
+        (
+            "self.listeners.all(l, l.protocol in ['HTTP', 'TCP'] ? !has(l.tls) : true)",
+            {"listeners": [listener("a"), listener("b", protocol="HTTPS", tls={})]},
+            {"listeners": [listener("a", tls={})]},
+        ),
+        (
+            "self.listeners.all(a, self.listeners.exists_one(b, a.port == b.port && (has(a.hostname) && has(b.hostname)"
+            " ? a.hostname == b.hostname : !has(a.hostname) && !has(b.hostname))))",
+            {"listeners": [listener("a"), listener("b", hostname="x")]},
+            {"listeners": [listener("a"), listener("b")]},
+        ),
+        ("(self.kind == 'Redirect') == has(self.redirect)", {"kind": "Redirect", "redirect": {}}, {"redirect": {}}),
+        ("!(self.kind == 'Service') || has(self.number)", {"number": 1}, {}),
+        (
+            '!has(self.text) || self.text.matches(r"""^(?:[-A-Za-z0-9/._~!$&\'()*+,;=:@]|[%][0-9a-fA-F]{2})+$""")',
+            {"text": "/a%20b"},
+            {"text": "/a b"},
+        ),
+        (
+            "self.labels.all(k, k.startsWith('x-') && size(self.labels[k]) > 0)",
+            {"labels": {"x-a": "b"}},
+            {"labels": {"a": "b"}},
+        ),
+        ("duration(self.lifetime) > duration('0s')", {"lifetime": "1h30m"}, {"lifetime": "-1s"}),
+        ("self.words == ['b', 'a']", {"words": ["a", "b"]}, {"words": ["a"]}),
+        ("self.?redirect.?code.orValue(301) in [301, 302]", {}, {"redirect": {"code": 200}}),
+        ("isURL(self.text) && url(self.text).getScheme() == 'https'", {"text": "https://a/b"}, {"text": "http://a"}),
+        (
+            "self.listeners.filter(l, l.port < 1024).size() == 0",
+            {"listeners": [listener("a", 8080)]},
+            {"listeners": [listener("a")]},
+        ),
+        ("self.words.exists(w, w == self.kind) || !('x' in self.words)", {"words": ["y"]}, {"words": ["x"]}),
+    ],
+)
+async def test_rules_as_definitions_in_use_have_them(client: Client, text: str, good: Obj, bad: Obj) -> None:
+    await call(client, "POST", DEFINITIONS, ruled(rule(text, message="no"), **FIELDS))
+    await call(client, "POST", path(), cron_tab(**good))
+    found = await refused(client, cron_tab("bad", **bad))
+    assert found == [("spec", "FieldValueInvalid", 'Invalid value: "object": no')]
