@@ -8,7 +8,9 @@ from __future__ import annotations
 import datetime as dt
 import itertools
 import uuid
+from collections.abc import Mapping
 from functools import lru_cache
+from types import MappingProxyType
 from typing import Any, Final, NamedTuple
 
 import orjson
@@ -45,10 +47,13 @@ class Note(NamedTuple):
     request: bytes = b""
     response: bytes = b""
     omit_managed_fields: bool = False
+    annotations: Mapping[str, str] = MappingProxyType({})
+    """What admission has to say."""
 
     @property
     def size(self) -> int:
-        return len(self.request) + len(self.response) + len(self.uri) + 200
+        told = sum(len(key) + len(text) for key, text in self.annotations.items())
+        return len(self.request) + len(self.response) + len(self.uri) + told + 200
 
 
 def line(note: Note) -> bytes:
@@ -76,7 +81,7 @@ def line(note: Note) -> bytes:
     truncated = _add_bodies(event, note)
     event["requestReceivedTimestamp"] = _time(note.received)
     event["stageTimestamp"] = _time(note.ended)
-    annotations = {} if note.allowed is None else _decision(note.allowed)
+    annotations = {**({} if note.allowed is None else _decision(note.allowed)), **note.annotations}
     if truncated:
         annotations["audit.k8s.io/truncated"] = "true"
     if annotations:

@@ -37,11 +37,12 @@ log = logging.getLogger(__name__)
 class Trail:
     """What of a request is known only while it is answered."""
 
-    __slots__ = ("allowed", "received", "user")
+    __slots__ = ("allowed", "annotations", "received", "user")
 
     def __init__(self) -> None:
         self.user: User | None = None
         self.allowed: bool | None = None
+        self.annotations: dict[str, str] = {}
         self.received = time.time()
 
 
@@ -90,6 +91,7 @@ class AuditLog:
             request.body if verdict.level >= Level.REQUEST else b"",
             _kept(response, route, verdict),
             verdict.omit_managed_fields,
+            trail.annotations,
         )
         with self._lock:
             if len(self._pending) >= PENDING or self._bytes + note.size > PENDING_BYTES:
