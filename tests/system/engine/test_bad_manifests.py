@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -76,7 +75,6 @@ class Verdict:
     """How a `deploy` that goes on beside others ended."""
 
     process: subprocess.Popen[bytes]
-    began: float
     said: str = ""
 
     def wait(self) -> int:
@@ -100,7 +98,7 @@ def verdicts(engine: Machine, images: Images) -> dict[str, Verdict]:
         process.stdin.write(manifest.encode())
         process.stdin.close()
         process.stdin = None
-        return Verdict(process, time.monotonic())
+        return Verdict(process)
 
     crash = 'args: ["-c", "echo the harbour is closed; exit 7"]'
     return {
@@ -117,7 +115,7 @@ def pilothouse(*words: str) -> tuple[str, ...]:
 
 @pytest.mark.parametrize("host", FAR)
 def test_a_registry_out_of_reach(verdicts: dict[str, Verdict], host: str) -> None:
-    """Said within 15 s: which host, and how a mirror is set."""
+    """Said at the first try, long before the wait is given up: which host, and how a mirror is set."""
     verdict = verdicts[host]
     assert verdict.process.stdout is not None
     seen = ""
@@ -125,7 +123,7 @@ def test_a_registry_out_of_reach(verdicts: dict[str, Verdict], host: str) -> Non
         line = verdict.process.stdout.readline().decode()
         assert line, seen
         seen += line
-    assert time.monotonic() - verdict.began < 15
+    assert verdict.process.poll() is None
     assert host in seen
     assert "hosts.toml" in seen
 

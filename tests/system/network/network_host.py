@@ -358,7 +358,7 @@ def in_thread(namespace: str, work: Callable[[asyncio.Event], Any]) -> Iterator[
     assert not failed, failed
 
 
-async def eventually(check: Callable[[], T], expected: Any, seconds: float = 3.0) -> None:
+async def eventually(check: Callable[[], T], expected: Any, seconds: float = 15.0) -> None:
     """Waits until `check`, done in a thread on the node, returns or raises what is expected."""
     deadline = asyncio.get_running_loop().time() + seconds
     while True:
