@@ -7,6 +7,7 @@ a restart.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import replace
 
@@ -25,6 +26,7 @@ from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.structural_schema import Structural
 from pilothouse.store.store import Record, Store
 
+log = logging.getLogger(__name__)
 _COLLECTION = codec.collection(CustomResourceDefinition.resource)
 _DECODER = msgspec.json.Decoder(CustomResourceDefinition)
 
@@ -119,7 +121,12 @@ class ServedKinds:
 
 
 def _make(record: Record, old: _Made | None) -> _Made:
-    definition = _DECODER.decode(record.value)
+    try:
+        definition = _DECODER.decode(record.value)
+    except msgspec.ValidationError as error:
+        # One that cannot be read must not take all others with it.
+        log.error("the definition %s is not served: %s", record.key.removeprefix(_COLLECTION), error)
+        return _Made(record.revision, (), [], CustomResourceDefinition())
     essence = (
         definition.metadata.uid,
         definition.metadata.generation,

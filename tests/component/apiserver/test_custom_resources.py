@@ -60,6 +60,14 @@ async def test_after_a_restart_the_kind_is_there_at_once() -> None:
         assert (await call(again, "GET", path(name="mine")))["kind"] == "CronTab"
 
 
+async def test_a_definition_that_cannot_be_read_takes_no_other_with_it(client: Client, plane: ControlPlane) -> None:
+    await call(client, "POST", DEFINITIONS, full())
+    broken = b'{"kind":"CustomResourceDefinition","apiVersion":"x","metadata":{"name":"x"},"spec":{"names":5}}'
+    await plane.store.create("apiextensions.k8s.io/customresourcedefinitions/x", broken)
+    assert (await call(client, "GET", path()))["kind"] == "CronTabList"
+    assert GROUP in str(await call(client, "GET", "/apis"))
+
+
 async def test_discovery_and_openapi_follow(client: Client, plane: ControlPlane) -> None:
     async def aggregated() -> tuple[str, list[str]]:
         accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList"

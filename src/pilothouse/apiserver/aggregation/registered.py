@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import NamedTuple
 
@@ -12,8 +13,9 @@ from pilothouse.apiserver.discovery import Entry, Part
 from pilothouse.apiserver.served_kinds import ServedKinds
 from pilothouse.kinds.apiregistration.api_service import APIService
 from pilothouse.machinery.objects import Obj, Resource
-from pilothouse.store.store import Store
+from pilothouse.store.store import Record, Store
 
+log = logging.getLogger(__name__)
 _COLLECTION = codec.collection(APIService.resource)
 _DECODER = msgspec.json.Decoder(APIService)
 GroupVersion = tuple[str, str]
@@ -75,10 +77,18 @@ class Registered:
         if changed == self._seen:
             return
         self._seen = changed
-        found = (_DECODER.decode(record.value) for record in self._store.list(_COLLECTION))
+        found = [service for record in self._store.list(_COLLECTION) if (service := _read(record)) is not None]
         self._services = {(s.spec.group, s.spec.version): s for s in found if s.spec.service is not None}
         self._learned = {place: known for place, known in self._learned.items() if place in self._services}
         self._version += 1
+
+
+def _read(record: Record) -> APIService | None:
+    try:
+        return _DECODER.decode(record.value)
+    except msgspec.ValidationError as error:
+        log.error("the APIService %s is not followed: %s", record.key.removeprefix(_COLLECTION), error)
+        return None
 
 
 def entries_of(group: str, version: str, listed: Obj) -> tuple[Entry, ...]:
