@@ -18,6 +18,7 @@ from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
+from pilothouse.kinds.networking.ingress import Ingress
 from pilothouse.launch import runfile
 from pilothouse.launch.supervisor import last_line
 
@@ -98,7 +99,8 @@ async def gather(client: Client, overview: Overview) -> None:
     for pod in pods:
         if pod.controller() is None:
             overview.workloads.append(_bare_pod(pod, overview.problems))
-    overview.services = [_service(service) for service in services]
+    overview.services = [_service(service, overview.problems) for service in services]
+    overview.services += [_ingress(found, overview.problems) for found in (await client.list(Ingress)).items]
     for claim in claims:
         if claim.status.phase not in ("Bound", ""):
             where = f"persistentvolumeclaim/{claim.name} in {claim.namespace}"
@@ -150,7 +152,10 @@ def _bare_pod(pod: Pod, problems: list[str]) -> dict[str, Any]:
     return _workload("Pod", pod.namespace, pod.name, progress)
 
 
-def _service(service: Service) -> dict[str, Any]:
+def _service(service: Service, problems: list[str]) -> dict[str, Any]:
+    outside = [entry.ip or entry.hostname for entry in service.status.load_balancer.ingress]
+    if service.spec.type == "LoadBalancer" and not outside:
+        problems.append(f"service/{service.name} in {service.namespace} has no address outside: its events say why")
     address = service.spec.cluster_ip or service.spec.external_name
     ports = []
     for port in service.spec.ports:
@@ -158,12 +163,28 @@ def _service(service: Service) -> dict[str, Any]:
         if port.node_port:
             text += f" (node port {port.node_port})"
         ports.append(text)
+        ports += [f"{where}:{port.port}/{port.protocol}" for where in outside]
     return {
         "namespace": service.namespace,
         "name": service.name,
         "type": service.spec.type,
         "address": address,
         "ports": ports,
+    }
+
+
+def _ingress(ingress: Ingress, problems: list[str]) -> dict[str, Any]:
+    outside = [entry.ip for entry in ingress.status.load_balancer.ingress if entry.ip]
+    secured = {host for tls in ingress.spec.tls for host in tls.hosts}
+    if not outside:
+        problems.append(f"ingress/{ingress.name} in {ingress.namespace} is served by nobody yet: its events say why")
+    urls = [f"http{'s' * (rule.host in secured)}://{rule.host or '*'}/" for rule in ingress.spec.rules]
+    return {
+        "namespace": ingress.namespace,
+        "name": ingress.name,
+        "type": "Ingress",
+        "address": ", ".join(outside),
+        "ports": [f"{url} at {', '.join(outside) or '(nowhere)'}" for url in urls or ["http://*/"]],
     }
 
 
