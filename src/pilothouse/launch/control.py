@@ -23,6 +23,7 @@ from pilothouse.apiserver.bootstrap.chain import build_chain
 from pilothouse.apiserver.bootstrap.component_roles import CONTROLLER_PREFIX, component_names
 from pilothouse.apiserver.bootstrap.ensure import ensure
 from pilothouse.apiserver.bootstrap.objects import Cluster
+from pilothouse.apiserver.chain import Chain
 from pilothouse.apiserver.http import HttpsEdge
 from pilothouse.apiserver.node_link import NodeLink
 from pilothouse.apiserver.reader import StoreReader
@@ -84,21 +85,7 @@ async def control(config: Config) -> None:
     issuer = f"https://kubernetes.default.svc.{config.domain}"
     door = GuardDoor(StoreReader(store))
     chain = build_chain(store, pki.service_account_key, issuer, (door,))
-    api = ApiServer(
-        store,
-        chain,
-        KINDS,
-        allocators=service_allocators(store, config.service_range, reserved=frozenset({config.dns_address})),
-        nodes=nodes,
-        proxy_certificate=pki.path(FRONT_PROXY),
-        audit=AuditLog(config.path("audit", "audit.log"), _audit_policy(config.path("audit-policy.yaml"))),
-        beside={FINDINGS: findings.state},
-        pages={CONSOLE: Console(findings.state, functools.partial(may_list, chain.authorizer, FINDINGS))},
-        snapshots={
-            "state.db": store.snapshot,
-            "findings.db": functools.partial(copy_database, config.path("findings.db")),
-        },
-    )
+    api = _api(config, pki, store, chain, findings, nodes)
     context = pki.server_context()
     edge = HttpsEdge(api.handle, context)
     sockets = listeners.inherited()["tcp"] or [listeners.listen_tcp(a, config.api_port) for a in config.listen]
@@ -140,6 +127,27 @@ async def control(config: Config) -> None:
         await nodes.close()
         await findings.close()
         await store.close()
+
+
+def _api(
+    config: Config, pki: ClusterPki, store: SqliteStore, chain: Chain, findings: Findings, nodes: NodeLink
+) -> ApiServer:
+    """The API server with all that stands beside its store."""
+    return ApiServer(
+        store,
+        chain,
+        KINDS,
+        allocators=service_allocators(store, config.service_range, reserved=frozenset({config.dns_address})),
+        nodes=nodes,
+        proxy_certificate=pki.path(FRONT_PROXY),
+        audit=AuditLog(config.path("audit", "audit.log"), _audit_policy(config.path("audit-policy.yaml"))),
+        beside={FINDINGS: findings.state},
+        pages={CONSOLE: Console(findings.state, functools.partial(may_list, chain.authorizer, FINDINGS))},
+        snapshots={
+            "state.db": store.snapshot,
+            "findings.db": functools.partial(copy_database, config.path("findings.db")),
+        },
+    )
 
 
 async def guarded(findings: Findings, client: Client, informers: SharedInformers, mapping: Path) -> None:

@@ -145,7 +145,7 @@ class AuditLog:
         try:
             self._rotate(len(data))
             descriptor = os.open(self._file, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
-            with contextlib.closing(os.fdopen(descriptor, "ab", buffering=0)) as file:
+            with os.fdopen(descriptor, "ab") as file:
                 file.write(data)
             self.written += len(lines)
         except OSError as error:
