@@ -35,12 +35,21 @@ class Table:
 
         A table whose maps have another shape (of another version) is replaced, in the same transaction.
         """
-        commands = base.commands(self.name, self._facts)
-        try:
-            self._nftables.run(commands)
-        except NftablesError as error:
-            log.warning("nftables table %s cannot be kept, making it anew: %s", self.name, error)
-            self._nftables.run(f"add table ip {self.name}\ndelete table ip {self.name}\n{commands}")
+        anew = f"add table ip {self.name}\ndelete table ip {self.name}\n"
+        told, silent = (base.commands(self.name, self._facts, logging=logging) for logging in (True, False))
+        ways = (
+            (told, "cannot be kept, making it anew"),
+            (anew + told, "cannot tell of flows (is the kernel module nfnetlink_log missing?)"),
+            (silent, "cannot be kept, making it anew"),
+        )
+        for batch, failure in ways:
+            try:
+                self._nftables.run(batch)
+                break
+            except NftablesError as error:
+                log.warning("nftables table %s %s: %s", self.name, failure, error)
+        else:
+            self._nftables.run(anew + silent)
         self._read()
 
     def exists(self) -> bool:

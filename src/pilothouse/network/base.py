@@ -9,6 +9,8 @@ routing, except for the bit that asks for masquerade, which is cleared on the wa
 
 from __future__ import annotations
 
+import re
+
 from pilothouse.network.facts import NodeFacts
 
 FRONTEND = "ip daddr . meta l4proto . th dport"
@@ -48,6 +50,7 @@ _KERNEL_FILLED = (
 KERNEL_FILLED = ("seen", "affinity")
 """The sets that packets fill."""
 
+_LOG = re.compile(r' log prefix "\w+" group \d+ snaplen \d+')
 _NOT_SYN = "ct state new tcp flags & (fin | syn | rst | ack) != syn"
 
 
@@ -126,8 +129,11 @@ def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
     }
 
 
-def commands(table: str, facts: NodeFacts) -> str:
-    """The batch that makes the fixed part, or brings an existing one up to date; elements stay as they are."""
+def commands(table: str, facts: NodeFacts, *, logging: bool = True) -> str:
+    """The batch that makes the fixed part, or brings an existing one up to date; elements stay as they are.
+
+    Without `logging` flows are not told: for kernels without nfnetlink_log, which refuse such rules.
+    """
     lines = [f"add table ip {table}"]
     for declaration in (*SETS.values(), *_KERNEL_FILLED):
         kind, name, body = declaration.split(" ", 2)
@@ -136,5 +142,6 @@ def commands(table: str, facts: NodeFacts) -> str:
         lines.append(f"add chain ip {table} {name}" + (f" {{ {hook} }}" if hook else ""))
         lines.append(f"flush chain ip {table} {name}")
     for name, (_, *rules) in chains(facts).items():
-        lines += [f"add rule ip {table} {name} {rule}" for rule in rules]
+        found = rules if logging else [_LOG.sub("", rule) for rule in rules]
+        lines += [f"add rule ip {table} {name} {rule}" for rule in found]
     return "\n".join(lines) + "\n"

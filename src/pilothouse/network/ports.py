@@ -26,6 +26,7 @@ class PortGuard:
         self._granted: set[Port] = set()
         self._look = look
         self._name = name
+        self._names: dict[str, str] = {}
 
     def want(self, service: str, ports: set[Port]) -> bool:
         """Notes what a service asks for. True if `check` should be called."""
@@ -43,6 +44,7 @@ class PortGuard:
         self._granted |= {port for port in wanted - self.taken.keys() if served(port)}
         open_ = wanted - self._granted
         found: dict[Port, str] = {}
+        names: dict[str, str] = {}
         if open_:
             outward = {address for address in addresses if not address.startswith("127.")}
             for pod in pods:
@@ -52,7 +54,10 @@ class PortGuard:
             for listener in self._look():
                 key = (listener.protocol, listener.port)
                 if key in open_ and key not in found and (not listener.address or listener.address in outward):
-                    found[key] = self._name(listener.inode)
+                    # Who holds a socket is looked for once: it takes a walk through all processes.
+                    known = self._names.get(listener.inode) or self._name(listener.inode)
+                    names[listener.inode] = found[key] = known
+        self._names = names
         self._granted |= open_ - found.keys()
         changed = {key for key in found.keys() ^ self.taken.keys() if key in wanted}
         self.taken = found
