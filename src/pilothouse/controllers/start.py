@@ -39,6 +39,7 @@ from pilothouse.controllers.runtime_class import controller as runtime_class
 from pilothouse.controllers.service_account import controller as service_account
 from pilothouse.controllers.stateful_set import controller as stateful_set
 from pilothouse.controllers.ttl_after_finished import controller as ttl_after_finished
+from pilothouse.controllers.validating_admission_policy import controller as validating_admission_policy
 from pilothouse.kinds.catalogue import KINDS
 from pilothouse.machinery.objects import Resource
 from pilothouse.reconcile.queue import Backoff
@@ -113,6 +114,7 @@ def controllers(
         Controller(persistent_volume.NAME, persistent_volume.run),
         Controller(events_ttl.NAME, events_ttl.run),
         Controller(custom_resource_definition.NAME, custom_resource_definition.run),
+        Controller(validating_admission_policy.NAME, validating_admission_policy.run),
         Controller(resource_quota.NAME, functools.partial(resource_quota.run, resources=namespaced)),
         Controller(garbage_collector.NAME, functools.partial(garbage_collector.run, resources=every)),
         Controller(namespace.NAME, functools.partial(namespace.run, resources=namespaced)),

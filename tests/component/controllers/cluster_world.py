@@ -12,6 +12,7 @@ from pilothouse.client.shared import SharedInformers
 from pilothouse.client.wire import User
 from pilothouse.controllers.pods import FINISHED
 from pilothouse.controllers.start import run_controllers
+from pilothouse.kinds.admissionregistration.validating_admission_policy import ValidatingAdmissionPolicy
 from pilothouse.kinds.apps.controller_revision import ControllerRevision
 from pilothouse.kinds.apps.daemon_set import DaemonSet
 from pilothouse.kinds.apps.deployment import Deployment
@@ -65,6 +66,7 @@ _WATCHED: tuple[type[Object], ...] = (
     Service,
     ServiceAccount,
     StatefulSet,
+    ValidatingAdmissionPolicy,
 )
 
 

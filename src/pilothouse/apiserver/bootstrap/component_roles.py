@@ -136,6 +136,9 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule(READ, "", "pods nodes"),
         rule(READ, "storage.k8s.io", "storageclasses"),
     ),
+    "validatingadmissionpolicy-status-controller": (
+        rule(_CHANGE, "admissionregistration.k8s.io", "validatingadmissionpolicies/status"),
+    ),
     "resourcequota-controller": (rule(READ, "", "resourcequotas"), rule(_CHANGE, "", "resourcequotas/status")),
     "events-ttl-controller": (rule("list delete", "", "events"),),
     "custom-resource-definition-controller": (

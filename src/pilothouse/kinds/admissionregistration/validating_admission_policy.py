@@ -2,20 +2,33 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
+
+import msgspec
 
 from pilothouse.kinds.admissionregistration.policy_rules import check_policy, default_policy
 from pilothouse.kinds.columns import AGE, NAME, UNSET, Column
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import section
-from pilothouse.kinds.view import Object
+from pilothouse.kinds.view import Object, View
 from pilothouse.machinery.objects import Obj, Resource
 
 
+class PolicyStatus(View):
+    """`observed_generation` is the one whose types were checked last."""
+
+    observed_generation: int = 0
+
+
 class ValidatingAdmissionPolicy(Object):
+    """`spec` is kept as a tree: rules for it are in `policy_rules`, its meaning in `policy/admission`."""
+
     resource: ClassVar[Resource] = Resource(
         "admissionregistration.k8s.io", "v1", "ValidatingAdmissionPolicy", "validatingadmissionpolicies", False
     )
+
+    spec: dict[str, Any] = {}
+    status: PolicyStatus = msgspec.field(default_factory=PolicyStatus)
 
 
 def _param_kind(obj: Obj) -> str:

@@ -56,6 +56,17 @@ def declare(schema: Obj, name: str = "selfType", *, resource: bool = False) -> D
     return Declared(kind or types.DYN, builder.file(), converter(schema))
 
 
+def joined(first: bytes, second: bytes) -> bytes:
+    """The messages of two declarations together."""
+    from google.protobuf import descriptor_pb2
+
+    if not first or not second:
+        return first or second
+    whole = descriptor_pb2.FileDescriptorProto.FromString(first)
+    whole.message_type.extend(descriptor_pb2.FileDescriptorProto.FromString(second).message_type)
+    return whole.SerializeToString(deterministic=True)
+
+
 class _Builder:
     def __init__(self) -> None:
         from google.protobuf import descriptor_pb2
