@@ -93,6 +93,8 @@ class Context:
     allocatable: dict[str, str]
     shutting_down: asyncio.Event
     """Set once the machine goes down: no pod is taken any more."""
+    class_shares: dict[str, int]
+    """CPU shares that the group of each service class was given last."""
     pressure: set[str]
     """The conditions of pressure that hold: MemoryPressure, DiskPressure, PIDPressure."""
 

@@ -13,6 +13,7 @@ from pilothouse.node import labels
 from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeFailure, RuntimeMissing
 from pilothouse.node.resources import cgroup_parent
+from pilothouse.node.sandbox import share_cpu
 from pilothouse.node.state import PodState, Refusal
 
 _RETRY_FIRST, _RETRY_MOST = 1.0, 60.0
@@ -114,6 +115,7 @@ async def _remove(context: Context, sandbox_id: str) -> None:
 
 def _remove_cgroup(context: Context, state: PodState) -> None:
     """Raises OSError while processes are still in it."""
+    share_cpu(context)
     root = context.config.cgroup_root
     paths = (
         [cgroup_parent(root, state.pod)] if state.pod is not None else [f"{root}/{qos}/pod{state.uid}" for qos in _QOS]

@@ -89,6 +89,7 @@ class Node:
             host_resolver=config.host_resolver or _host_resolver(),
             allocatable={},
             shutting_down=asyncio.Event(),
+            class_shares={},
             pressure=set(),
         )
         self._pods = Pods(self._context, self._reporter)

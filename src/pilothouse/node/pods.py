@@ -31,6 +31,7 @@ from pilothouse.node.plan import (
 )
 from pilothouse.node.refuse import refusal
 from pilothouse.node.reporting import Reporter
+from pilothouse.node.resources import class_and_cpu
 from pilothouse.node.runtime_events import Exited, ImageChanged, OutOfMemory, RuntimeEvent
 from pilothouse.node.state import PodState, Refusal
 from pilothouse.reconcile.queue import Backoff, KeyedQueue, work
@@ -162,12 +163,15 @@ class Pods:
         if not state.started_at:
             shown = pod.status.start_time
             state.started_at = parse_timestamp(shown).timestamp() if shown else time.time()
+        kept = await asyncio.to_thread(ending.kept_end, self._context, state.uid)
         if state.refusal is None:
-            state.refusal = await asyncio.to_thread(ending.kept_end, self._context, state.uid)
+            # Asked after the wait: the pod may have been evicted meanwhile.
+            state.refusal = kept
         if state.refusal is None:
             state.refusal = refusal(pod, self._context.config.abilities) or self._no_place(state, pod)
             if state.refusal is not None:
                 self._context.tell(state, "Warning", state.refusal.reason, state.refusal.message)
+        state.asks = class_and_cpu(pod)
         await asyncio.to_thread(adopt.keep, self._context, pod, state.started_at)
         state.admitted = True
 

@@ -12,6 +12,7 @@ from pilothouse.node.cri import RuntimeFailure
 from pilothouse.node.eviction.admit import without_room
 from pilothouse.node.plan import find_container, holds_resources
 from pilothouse.node.resources import CPU_PERIOD_US, cgroup_parent, container_limits, pod_limits, resizable
+from pilothouse.node.sandbox import share_cpu
 from pilothouse.node.state import PodState, Resize
 from pilothouse.node.wire import cri_pb2 as cri
 
@@ -70,6 +71,7 @@ def _hold(context: Context, state: PodState, why: Resize) -> None:
 
 
 def _pod_group(context: Context, pod: Pod) -> None:
+    share_cpu(context)
     limits = pod_limits(pod)
     context.cgroups.limit(
         cgroup_parent(context.config.cgroup_root, pod),

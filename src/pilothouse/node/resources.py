@@ -60,8 +60,9 @@ def pod_limits(pod: Pod) -> Limits:
     """The cgroup limits of the pod as a whole: a limit applies only where every container has one."""
     requests = pod_requests(pod)
     limits = _total(pod, limits=True)
+    whole = pod.spec.resources.limits if pod.spec.resources is not None else {}
     complete = {
-        name: all(name in _effective(c)[1] for c in [*pod.spec.containers, *pod.spec.init_containers])
+        name: name in whole or all(name in _effective(c)[1] for c in [*pod.spec.containers, *pod.spec.init_containers])
         for name in ("cpu", "memory")
     }
     return Limits(
@@ -74,6 +75,22 @@ def pod_limits(pod: Pod) -> Limits:
 def pod_requests(pod: Pod) -> dict[str, Fraction]:
     """What the pod asks of its node: the larger of the containers together and of any moment of its start."""
     return _total(pod, limits=False)
+
+
+def class_and_cpu(pod: Pod) -> tuple[str, int]:
+    """The pod's service class, and the thousandths of a CPU it asks for."""
+    return qos_class(pod).lower(), int(pod_requests(pod).get("cpu", Fraction(0)) * 1000)
+
+
+def qos_shares(pods: Iterable[tuple[str, int]]) -> dict[str, int]:
+    """CPU shares of the group of each service class: what its pods ask for together; the least for best effort.
+
+    Without them each class would get a third, however little its pods asked for (kubelet `qos_container_manager`).
+    """
+    millis = dict.fromkeys(("guaranteed", "burstable", "besteffort"), 0)
+    for name, asked in pods:
+        millis[name] += asked
+    return {name: shares(0 if name == "besteffort" else asked) for name, asked in millis.items()}
 
 
 def _total(pod: Pod, *, limits: bool) -> dict[str, Fraction]:
@@ -92,6 +109,10 @@ def _total(pod: Pod, *, limits: bool) -> dict[str, Fraction]:
     for container in pod.spec.containers:
         _add(total, _amounts(_effective(container)[limits]))
     _raise(total, peak)
+    if pod.spec.resources is not None:
+        # What is set for the pod as a whole takes the place of the sum.
+        whole = pod.spec.resources
+        total.update(_amounts(whole.limits if limits else {**whole.limits, **whole.requests}))
     if pod.spec.overhead and (not limits or total):
         _add(total, _amounts(pod.spec.overhead))
     return total
@@ -120,10 +141,14 @@ def _raise(total: dict[str, Fraction], least: Mapping[str, Fraction]) -> None:
 
 def qos_class(pod: Pod) -> str:
     """Guaranteed, Burstable or BestEffort."""
-    containers: Iterable[Container] = [*pod.spec.containers, *pod.spec.init_containers]
+    whole = pod.spec.resources
+    if whole is not None and (whole.limits or whole.requests):
+        # Resources of the pod as a whole decide alone.
+        sides = [({**whole.limits, **whole.requests}, whole.limits)]
+    else:
+        sides = [_effective(container) for container in [*pod.spec.containers, *pod.spec.init_containers]]
     anything, guaranteed = False, True
-    for container in containers:
-        requests, limits = _effective(container)
+    for requests, limits in sides:
         for name in ("cpu", "memory"):
             request, limit = parse_quantity(requests.get(name, "0")), parse_quantity(limits.get(name, "0"))
             anything = anything or request > 0 or limit > 0

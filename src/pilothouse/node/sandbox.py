@@ -14,7 +14,8 @@ from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeFailure, RuntimeMissing
 from pilothouse.node.environment import Sources
 from pilothouse.node.names import hosts_file, resolver
-from pilothouse.node.resources import cgroup_parent, pod_limits
+from pilothouse.node.plan import holds_resources
+from pilothouse.node.resources import cgroup_parent, pod_limits, qos_shares
 from pilothouse.node.runtime_config import sandbox_config
 from pilothouse.node.state import PodState, SandboxState
 from pilothouse.node.stopping import KILLED, settle
@@ -82,7 +83,17 @@ async def _handler(context: Context, pod: Pod) -> str:
     return found.handler
 
 
+def share_cpu(context: Context) -> None:
+    """Gives each service class the CPU its pods ask for together. Runs in a thread. Raises OSError."""
+    wanted = qos_shares(state.asks for state in context.pods if state.asks is not None and holds_resources(state))
+    for name, number in wanted.items():
+        if context.class_shares.get(name) != number:
+            context.cgroups.create(f"{context.config.cgroup_root}/{name}", GroupLimits(cpu_shares=number))
+            context.class_shares[name] = number
+
+
 def _make_cgroup(context: Context, pod: Pod) -> None:
+    share_cpu(context)
     limits, pids = pod_limits(pod), context.config.settings.pod_pids_limit
     context.cgroups.create(
         cgroup_parent(context.config.cgroup_root, pod),

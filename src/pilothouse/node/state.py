@@ -183,6 +183,8 @@ class PodState:
     volumes_retry_at: float = 0.0
     volumes_failures: int = 0
     volumes_message: str = ""
+    asks: tuple[str, int] | None = None
+    """Its service class and the thousandths of a CPU it asks for, once admitted."""
     resize: Resize | None = None
     resize_retry_at: float = 0.0
     refusal: Refusal | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from pathlib import Path
 
 import grpc.aio
 import pytest
@@ -114,3 +115,27 @@ async def test_a_probe_by_grpc(cluster: Cluster) -> None:
         await cluster.ready("rpc")
     finally:
         await server.stop(None)
+
+
+async def test_service_classes_share_the_cpu(cluster: Cluster) -> None:
+    """A class gets what its pods ask for together, and best effort the least there is."""
+    asking = {"resources": {"requests": {"cpu": "500m"}}}
+    await cluster.create("asks", {"containers": [{"command": sh("exec sleep 1000"), **asking}]})
+    await cluster.create("takes", {"containers": [{"command": sh("exec sleep 1000")}]})
+    await cluster.ready("asks")
+    await cluster.ready("takes")
+    root = cluster.runtime.config.cgroup_root.lstrip("/")
+
+    def share(name: str) -> int:
+        for pattern in (f"*/{root}/{name}/cpu.shares", f"{root}/{name}/cpu.weight"):
+            for found in Path("/sys/fs/cgroup").glob(pattern):
+                return int(found.read_text())
+        raise AssertionError(f"no group {name}")
+
+    least = share("besteffort")
+    assert least <= 2
+    assert share("burstable") > 10 * least
+    await cluster.delete("asks")
+    await cluster.create("last", {"containers": [{"command": sh("exec sleep 1000")}]})
+    await cluster.ready("last")
+    assert share("burstable") <= 2

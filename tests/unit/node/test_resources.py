@@ -8,7 +8,16 @@ import pytest
 
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import from_tree
-from pilothouse.node.resources import Limits, container_limits, oom_score_adj, pod_limits, pod_requests, qos_class
+from pilothouse.node.resources import (
+    Limits,
+    class_and_cpu,
+    container_limits,
+    oom_score_adj,
+    pod_limits,
+    pod_requests,
+    qos_class,
+    qos_shares,
+)
 
 
 def pod(*resources: dict[str, Any], init: tuple[dict[str, Any], ...] = (), **spec: Any) -> Pod:
@@ -73,3 +82,18 @@ def test_oom_scores() -> None:
     assert score(pod({"requests": {"memory": "512Mi"}})) == 500
     assert score(pod(SOME)) == 999
     assert score(pod({}, priority=2_000_000_000)) == -997
+
+
+def test_classes_share_the_cpu_by_what_their_pods_ask_for() -> None:
+    def asking(cpu: str, memory: str = "1Gi", **sides: dict[str, str]) -> Pod:
+        made = {"requests": {"cpu": cpu, "memory": memory}, **sides}
+        tree = {"spec": {"containers": [{"name": "c", "image": "i", "resources": made}]}}
+        result: Pod = from_tree(Pod, tree)
+        return result
+
+    burstable, more = asking("250m"), asking("750m")
+    guaranteed = asking("2", limits={"cpu": "2", "memory": "1Gi"})
+    best_effort: Pod = from_tree(Pod, {"spec": {"containers": [{"name": "c", "image": "i"}]}})
+    shares = qos_shares(map(class_and_cpu, (burstable, more, guaranteed, best_effort)))
+    assert shares == {"guaranteed": 2048, "burstable": 1024, "besteffort": 2}
+    assert qos_shares([]) == {"guaranteed": 2, "burstable": 2, "besteffort": 2}

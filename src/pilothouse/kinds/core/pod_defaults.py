@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pilothouse.kinds.core.pod_resources import default_pod_resources
 from pilothouse.kinds.core.quantities import canonical_quantities, canonical_quantity
 from pilothouse.machinery.objects import Obj
 
@@ -25,6 +26,7 @@ def default_pod(pod: Obj) -> None:
             for port in container.get("ports") or ():
                 if not port.get("hostPort"):
                     port["hostPort"] = port.get("containerPort", 0)
+    default_pod_resources(spec)
 
 
 def default_template(template: Obj) -> None:
@@ -44,6 +46,8 @@ def default_pod_spec(spec: Obj) -> None:
     if account:
         spec["serviceAccountName"] = spec["serviceAccount"] = account
     canonical_quantities(spec.get("overhead"))
+    for side in ("limits", "requests"):
+        canonical_quantities((spec.get("resources") or {}).get(side))
     for container in [*_containers(spec), *(spec.get("ephemeralContainers") or ())]:
         _default_container(container)
     for volume in spec.get("volumes") or ():

@@ -14,7 +14,10 @@ def qos_class(spec: Obj) -> str:
     """`Guaranteed` when every container limits cpu and memory and requests as much, `BestEffort` when none asks for
     either, else `Burstable`."""
     any_asked, guaranteed = False, True
-    for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
+    whole = spec.get("resources")
+    # Resources of the pod as a whole decide alone.
+    holders = [spec] if whole else [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]
+    for container in holders:
         resources = container.get("resources") or {}
         requests, limits = _positive(resources.get("requests")), _positive(resources.get("limits"))
         any_asked = any_asked or bool(requests or limits)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pilothouse.kinds.core.container_validation import check_containers, check_ip
 from pilothouse.kinds.core.placement_validation import check_affinity, check_spread, check_tolerations
+from pilothouse.kinds.core.pod_resources import check_pod_resources
 from pilothouse.kinds.core.security_validation import MAX_ID, check_pod_security_context
 from pilothouse.kinds.core.volume_validation import check_volumes
 from pilothouse.kinds.metadata import check_annotations, check_labels
@@ -20,7 +21,6 @@ _DNS_POLICIES = ("ClusterFirst", "ClusterFirstWithHostNet", "Default", "None")
 _PREEMPTION = ("Never", "PreemptLowerPriority")
 _UNSUPPORTED = {
     "resourceClaims": "device claims are not supported by Pilothouse",
-    "resources": "resources of a whole pod are not supported by Pilothouse; set them on its containers",
     "workloadRef": "gang scheduling is not supported by Pilothouse",
 }
 _MAX_HOSTNAME = 64
@@ -49,6 +49,8 @@ def check_pod_spec(spec: Obj, path: str, problems: Problems) -> None:
     problems.one_of(f"{path}.restartPolicy", spec.get("restartPolicy"), RESTART_POLICIES)
     problems.not_negative(f"{path}.terminationGracePeriodSeconds", spec.get("terminationGracePeriodSeconds"))
     problems.within(f"{path}.activeDeadlineSeconds", spec.get("activeDeadlineSeconds"), 1, MAX_ID)
+    if spec.get("resources"):
+        check_pod_resources(spec, path, problems)
     _check_names(spec, path, problems)
     _check_dns(spec, path, problems)
     _check_host(spec, path, problems)
