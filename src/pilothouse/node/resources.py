@@ -142,6 +142,7 @@ def _raise(total: dict[str, Fraction], least: Mapping[str, Fraction]) -> None:
 def qos_class(pod: Pod) -> str:
     """Guaranteed, Burstable or BestEffort."""
     whole = pod.spec.resources
+    sides: list[tuple[Mapping[str, str], Mapping[str, str]]]
     if whole is not None and (whole.limits or whole.requests):
         # Resources of the pod as a whole decide alone.
         sides = [({**whole.limits, **whole.requests}, whole.limits)]
