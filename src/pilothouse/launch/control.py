@@ -12,6 +12,7 @@ import datetime as dt
 import functools
 import logging
 import ssl
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 
 from pilothouse.apiserver.aggregation import availability
@@ -40,6 +41,7 @@ from pilothouse.controllers.start import INFORMERS, Controller, run_controllers
 from pilothouse.guard.findings.console import PATH as CONSOLE
 from pilothouse.guard.findings.console import Console
 from pilothouse.guard.findings.findings import Findings
+from pilothouse.guard.findings.sending.run import Sending
 from pilothouse.guard.images.live.run import NAME as IMAGE_GUARD
 from pilothouse.guard.images.live.run import ImageGuard
 from pilothouse.guard.images.places import FOLDER
@@ -114,7 +116,10 @@ async def control(config: Config) -> None:
             tasks.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers))
             tasks.create_task(informers.run())
             tasks.create_task(findings.run())
-            tasks.create_task(guarded(findings, client_for(live_checks), informers, config.path("owners.yaml")))
+            tasks.create_task(kept_up("sending findings", Sending(findings, config.path("forward.yaml")).run))
+            live = Live(findings, mapping=config.path("owners.yaml"))
+            judging = functools.partial(live.run, client_for(live_checks), informers)
+            tasks.create_task(kept_up("the live checks", judging))
             tasks.create_task(
                 images_guarded(ImageGuard(findings, client_for(IMAGE_GUARD), config.path(FOLDER)), informers)
             )
@@ -150,14 +155,13 @@ def _api(
     )
 
 
-async def guarded(findings: Findings, client: Client, informers: SharedInformers, mapping: Path) -> None:
-    """Runs the live checks: when they fail that is logged, and they begin anew after a while."""
-    live = Live(findings, mapping=mapping)
+async def kept_up(name: str, run: Callable[[], Awaitable[None]]) -> None:
+    """Runs a part of the guard: when it fails that is logged, and it begins anew after a while; the API goes on."""
     while True:
         try:
-            await live.run(client, informers)
+            await run()
         except Exception:
-            log.exception("the live checks failed")
+            log.exception("%s failed", name)
         await asyncio.sleep(_GUARD_RESTART_SECONDS)
 
 

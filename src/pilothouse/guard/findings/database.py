@@ -40,6 +40,12 @@ INSERT INTO sequence VALUES (1, 0);
 """
 
 
+_SENT = """
+CREATE TABLE IF NOT EXISTS sent (target TEXT, key TEXT, external TEXT, open INTEGER, words TEXT,
+  PRIMARY KEY (target, key)) WITHOUT ROWID
+"""
+
+
 class Change(NamedTuple):
     """One entry of the history."""
 
@@ -104,6 +110,8 @@ class FindingDatabase:
         execute("PRAGMA synchronous=NORMAL")
         execute(f"PRAGMA journal_size_limit={_WAL_LIMIT}")
         (version,) = execute("PRAGMA user_version").fetchone()
+        if version in (0, SCHEMA_VERSION):
+            execute(_SENT)
         if version == 0:
             self._db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={SCHEMA_VERSION};COMMIT")
         elif version != SCHEMA_VERSION:
@@ -172,6 +180,20 @@ class FindingDatabase:
         """The latest changes, newest first."""
         asked = "SELECT time, key, rule, severity, owner, state, because FROM history ORDER BY id DESC LIMIT ?"
         return [Change(*row) for row in self._db.execute(asked, (limit,))]
+
+    def sent(self, target: str) -> dict[str, tuple[str, bool, str]]:
+        """What a receiver was told: its name of a finding, whether it is open there, a digest of the words."""
+        asked = "SELECT key, external, open, words FROM sent WHERE target = ?"
+        return {
+            key: (external, bool(open_), words) for key, external, open_, words in self._db.execute(asked, (target,))
+        }
+
+    def note_sent(self, target: str, key: str, told: tuple[str, bool, str] | None) -> None:
+        """Keeps what a receiver was told, or forgets it."""
+        if told is None:
+            self._db.execute("DELETE FROM sent WHERE target = ? AND key = ?", (target, key))
+        else:
+            self._db.execute("INSERT OR REPLACE INTO sent VALUES (?, ?, ?, ?, ?)", (target, key, *told))
 
     def size(self) -> int:
         """Bytes of the database's pages."""

@@ -16,6 +16,7 @@ from pilothouse.guard.finding import Check, Finding, Ref, Severity
 from pilothouse.guard.findings.database import Batch, Change, FindingDatabase, Point
 from pilothouse.guard.findings.diff import changes, reconsidered
 from pilothouse.guard.findings.model import NO_BASIS, PREFIX, Basis, Found, Report, Row, Unknown, World
+from pilothouse.guard.findings.sent import Sent
 from pilothouse.guard.findings.state import FindingState
 from pilothouse.kinds.guard.finding import OPEN, RESOLVED
 from pilothouse.machinery.errors import ServiceUnavailable
@@ -122,6 +123,17 @@ class Findings:
         """The latest changes, newest first."""
         async with self._lock:
             return await asyncio.to_thread(self._database.history, limit)
+
+    async def sent(self, target: str) -> dict[str, Sent]:
+        """What a receiver was told of, by key."""
+        async with self._lock:
+            found = await asyncio.to_thread(self._database.sent, target)
+        return {key: Sent(*told) for key, told in found.items()}
+
+    async def note_sent(self, target: str, key: str, told: Sent | None) -> None:
+        """Keeps what a receiver was told, or forgets it."""
+        async with self._lock:
+            await _finished(asyncio.to_thread(self._database.note_sent, target, key, told))
 
     async def run(self) -> None:
         """Sweeps until cancelled."""
