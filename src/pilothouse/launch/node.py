@@ -25,6 +25,7 @@ from pilothouse.launch.shutdown import DONE
 from pilothouse.linux.host import Host, detect
 from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.quantity import to_bytes
+from pilothouse.network import addresses
 from pilothouse.network.host import AddressMissing, RangeInUse
 from pilothouse.network.network import Network, service_keys
 from pilothouse.node.api.authorise import Access
@@ -75,6 +76,10 @@ async def node(config: Config) -> None:
         network.slices,
         service_keys,
     )
+
+    async def sandboxes() -> set[str]:
+        return {sandbox.id for sandbox in await worker.runtime.list_sandboxes()}
+
     try:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(network.run())
@@ -83,6 +88,7 @@ async def node(config: Config) -> None:
             tasks.create_task(worker.run())
             tasks.create_task(serve_api(config, identity, transport, client, worker, network))
             tasks.create_task(feed.run())
+            tasks.create_task(addresses.keep(config.path("cni", "ipam"), sandboxes))
             tasks.create_task(await_shutdown(worker, config))
             tasks.create_task(tell_ready(worker, config))
             tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
