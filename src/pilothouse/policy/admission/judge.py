@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
+
+import orjson
 
 from pilothouse.machinery.objects import Obj
 from pilothouse.policy.admission import variables
@@ -156,6 +159,16 @@ class CompiledPolicy:
             elif value is not None and not isinstance(value, str):
                 failed.append(Broken(0, _unsupported(program, value), error=True))
         return tuple(found), failed
+
+
+def compiled_policy(policy: Obj) -> CompiledPolicy:
+    """A policy's expressions, compiled once for what it says: to check it when it is written, and to judge by it."""
+    return _compiled(orjson.dumps(policy.get("spec")))
+
+
+@lru_cache(maxsize=128)
+def _compiled(spec: bytes) -> CompiledPolicy:
+    return CompiledPolicy({"spec": orjson.loads(spec)})
 
 
 def _unsupported(program: Program, value: Any) -> str:

@@ -15,12 +15,11 @@ from pilothouse.policy.cel.types import Type
 class Program:
     """An expression ready to be evaluated; `result` is the type it gives, as far as that is known."""
 
-    __slots__ = ("_run", "_slots", "checked", "expression", "result")
+    __slots__ = ("_run", "_slots", "expression", "result")
 
     def __init__(self, expression: str, checked: Checked) -> None:
         self.expression = expression
         self.result: Type = checked.result
-        self.checked = checked
         builder = Builder()
         self._run = builder.build(checked.root)
         self._slots = builder.slots

@@ -14,7 +14,7 @@ from pilothouse.kinds.admissionregistration.validating_webhook_configuration imp
 from pilothouse.kinds.problems import Problems, invalid_error
 from pilothouse.machinery.objects import Obj
 from pilothouse.policy.admission import variables
-from pilothouse.policy.admission.judge import CompiledPolicy
+from pilothouse.policy.admission.judge import compiled_policy
 from pilothouse.policy.cel import CompileError, compile, types
 
 _WEBHOOKS = (MutatingWebhookConfiguration.resource, ValidatingWebhookConfiguration.resource)
@@ -30,7 +30,7 @@ class CompiledExpressions:
         problems = Problems()
         if request.resource == ValidatingAdmissionPolicy.resource:
             if old is None or old.get("spec") != new.get("spec"):
-                for problem in CompiledPolicy(new).problems:
+                for problem in compiled_policy(new).problems:
                     problems.invalid(f"spec.{problem.field}", problem.expression, problem.report)
         elif request.resource in _WEBHOOKS and (old is None or old.get("webhooks") != new.get("webhooks")):
             for path, text, report in condition_problems(new.get("webhooks") or ()):

@@ -13,7 +13,7 @@ from pilothouse.apiserver.chain import ObjectReader
 from pilothouse.kinds.admissionregistration.validating_admission_policy import ValidatingAdmissionPolicy
 from pilothouse.kinds.admissionregistration.validating_admission_policy_binding import ValidatingAdmissionPolicyBinding
 from pilothouse.machinery.objects import Obj
-from pilothouse.policy.admission.judge import CompiledPolicy
+from pilothouse.policy.admission.judge import CompiledPolicy, compiled_policy
 
 
 class Hook:
@@ -28,7 +28,7 @@ class Hook:
 
     @cached_property
     def compiled(self) -> CompiledPolicy:
-        return CompiledPolicy(self.policy)
+        return compiled_policy(self.policy)
 
 
 class Hooks:
@@ -38,7 +38,6 @@ class Hooks:
         self._objects = objects
         self._seen = (-1, -1)
         self._hooks: list[Hook] = []
-        self._known: dict[str, Hook] = {}
 
     def current(self) -> list[Hook]:
         """Those bound now, by name."""
@@ -60,10 +59,5 @@ class Hooks:
             name = policy["metadata"]["name"]
             if name not in bindings:
                 continue
-            old = self._known.get(name)
-            hook = Hook(policy, bindings[name])
-            if old is not None and old.spec == hook.spec and "compiled" in old.__dict__:
-                hook.__dict__["compiled"] = old.compiled
-            known[name] = hook
-        self._known = known
+            known[name] = Hook(policy, bindings[name])
         self._hooks = [known[name] for name in sorted(known)]
