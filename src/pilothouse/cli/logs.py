@@ -112,7 +112,7 @@ async def _sources(client: Client, name: str, namespace: str, container: str | N
         raise CommandError(f"{name} has no pods in namespace {namespace}")
     sources = []
     for pod in pods:
-        names = [c.name for c in [*pod.spec.init_containers, *pod.spec.containers]]
+        names = [c.name for c in [*pod.spec.init_containers, *pod.spec.containers, *pod.spec.ephemeral_containers]]
         if container is not None and container not in names:
             raise CommandError(f"pod {pod.name} has no container {container}: it has {', '.join(names)}")
         chosen = [container] if container else [c.name for c in pod.spec.containers]

@@ -68,6 +68,8 @@ class ContainerState:
     """When its grace ends, once stopping."""
     uncertain: bool = False
     """The runtime went away while it was asked to start this: it may run or not."""
+    removed: bool = False
+    """Once exited: the runtime was told to forget it, and only this is left."""
     kill_reason: str = ""
     """Set when it must be stopped to be restarted: its liveness or startup probe failed, or its hook did."""
     kill_grace: float | None = None

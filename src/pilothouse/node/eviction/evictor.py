@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -57,6 +58,8 @@ class Evictor:
         self._thresholds = context.config.settings.thresholds()
         self._history = History()
         self._walk_after = 0.0
+        self._act_after = 0.0
+        """What came to nothing is not tried again before."""
         self._going: PodState | None = None
         self._going_until = 0.0
 
@@ -85,8 +88,9 @@ class Evictor:
             self._changed()
         if await self._over_their_limits():
             return True
-        if judgement.due is not None and not self._one_is_going():
-            await self._act(judgement.due, observed)
+        may_act = not self._one_is_going() and time.monotonic() >= self._act_after
+        if judgement.due is not None and may_act and not await self._act(judgement.due, observed):
+            self._act_after = time.monotonic() + self._context.config.eviction_period
         return judgement.due is not None or self._near(observed)
 
     def _near(self, observed: Mapping[str, Observation]) -> bool:
@@ -118,7 +122,8 @@ class Evictor:
         self._walk_after = now + (now - started) * (_WALK_SHARE - 1)
         return evicted
 
-    async def _act(self, due: Threshold, observed: Mapping[str, Observation]) -> None:
+    async def _act(self, due: Threshold, observed: Mapping[str, Observation]) -> bool:
+        """False when no pod was ended."""
         condition = CONDITIONS[due.signal]
         log.warning("attempting to reclaim what %s is short of", due.signal)
         if condition == "DiskPressure":
@@ -127,7 +132,7 @@ class Evictor:
             fresh = await asyncio.to_thread(self._observer.host)
             if not any(met_by((due,), fresh, reclaimed=True)):
                 log.info("%s is resolved without ending a pod", due.signal)
-                return
+                return False
         subjects = [
             subject
             for state in self._context.pods
@@ -137,11 +142,11 @@ class Evictor:
         ranked = rank.candidates(due.signal, uses, separate_images=self._observer.separate_images)
         if not ranked:
             log.error("%s is short and there is no pod that may be evicted", due.signal)
-            return
+            return False
         victim = ranked[0]
         message = rank.message(due, victim, observed.get(due.signal))
         grace = _HARD_GRACE if due.hard else float(self._context.config.settings.eviction_max_pod_grace_period)
-        await self._evict(victim.uid, message, grace, due.signal)
+        return await self._evict(victim.uid, message, grace, due.signal)
 
     async def _evict(self, uid: str, message: str, grace: float, signal: str = "") -> bool:
         """Ends a pod."""
@@ -171,11 +176,9 @@ async def remove_dead_containers(context: Context) -> None:
     What is known of them stays with the pods' states. Raises RuntimeFailure.
     """
     for state in context.pods:
-        dead = [run for run in state.previous.values() if run.exited]
-        if state.torn_down:
-            dead += [run for run in state.containers.values() if run.exited]
+        dead = [*state.previous.values(), *(state.containers.values() if state.torn_down else ())]
         for run in dead:
-            try:
-                await context.runtime.remove_container(run.id)
-            except RuntimeMissing:
-                continue
+            if run.exited and not run.removed:
+                with contextlib.suppress(RuntimeMissing):
+                    await context.runtime.remove_container(run.id)
+                run.removed = True

@@ -62,7 +62,10 @@ class World:
         return {MEMORY: Observation(16 * GI, self.left[MEMORY]), NODEFS: Observation(100 * GI, self.left[NODEFS])}
 
     def use(self, subjects: list[Subject], *, disk: bool) -> list[PodUse]:
-        return [PodUse(s.uid, s.uid, memory=self.uses[s.uid], volumes=Space(self.uses[s.uid])) for s in subjects]
+        return [
+            PodUse(s.uid, s.uid, s.pod.spec.priority or 0, memory=self.uses[s.uid], volumes=Space(self.uses[s.uid]))
+            for s in subjects
+        ]
 
     def volumes(self, subject: Subject) -> dict[str, Space]:
         return {}
@@ -124,3 +127,15 @@ async def test_nearly_short_is_looked_at_again_soon(world: World) -> None:
     world.left[MEMORY] = 150 << 20
     assert await world.evictor.look()
     assert world.evicted == []
+
+
+async def test_what_came_to_nothing_is_not_tried_each_second(world: World) -> None:
+    state = world.pod("vital", GI)
+    assert state.pod is not None
+    state.pod.spec.priority = 2_000_000_000
+    state.previous["c"] = ContainerState("c", "dead", phase=Phase.EXITED)
+    world.left[NODEFS] = 5 * GI
+    for _ in range(3):
+        assert await world.evictor.look()
+    assert (world.evicted, world.calls.count("won back")) == ([], 1)
+    assert world.context.runtime.calls == ["RemoveContainer"]
