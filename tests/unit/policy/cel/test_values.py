@@ -60,6 +60,9 @@ def evaluate(expression: str, budget: cel.Budget | None = None) -> Any:
         "quantity('1').add(quantity('500m')) == quantity('1500m') && isQuantity('1Ki') && !isQuantity('x')",
         "url('https://u@[::1]:80/a?b=c&b=d').getQuery() == {'b': ['c', 'd']} && !isURL('::')",
         "url('https://example.com:80/a').getHost() == 'example.com:80' && isURL('/path')",
+        "url('mailto:a@example.com').getScheme() == 'mailto' && url('//a/b?c').getEscapedPath() == '//a/b'",
+        "!quantity('9999999999999999999999G').isInteger()",
+        "quantity('50k').add(20).sub(quantity('1')).asInteger() == 50019",
         "ip('10.0.0.1').family() == 4 && ip('::1').isLoopback() && !isIP('::ffff:1.2.3.4') && ip.isCanonical('::1')",
         "cidr('10.0.0.0/8').containsIP('10.1.2.3') && cidr('10.0.0.0/8').containsCIDR('10.1.0.0/16')",
         "cidr('10.1.2.3/8').masked() == cidr('10.0.0.0/8') && !isCIDR('10.0.0.0/33')",
@@ -92,6 +95,8 @@ def test_holds(expression: str) -> None:
         ("object.words.sum()", "no such overload"),
         ("[1].slice(0, 2)", "cannot slice(0, 2), list is length 1"),
         ("object.spec.image.matches('(' + object.spec.foo__dash__bar)", "error parsing regexp: missing ): (x: `(x`"),
+        ("semver('v1.0')", "No Major.Minor.Patch elements found"),
+        ("quantity('10Mm')", "unable to parse quantity's suffix"),
         ("ip('999.0.0.1')", 'IP Address "999.0.0.1" parse error during conversion from string'),
         (
             "'%d'.format(['a'])",

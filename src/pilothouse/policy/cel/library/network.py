@@ -172,14 +172,18 @@ def _(budget: Budget, value: Cidr) -> int:
     return value.network.prefixlen
 
 
+def _prefix_bytes(value: Cidr) -> int:
+    """The size upstream gives a network."""
+    return ceil(value.network.prefixlen / 8)
+
+
 def _containing_cost(value: Cidr, other: Any) -> int:
-    length = len(value.address.packed)
-    cost = ceil(2 * length * costs.TRAVERSAL)
+    cost = ceil(2 * _prefix_bytes(value) * costs.TRAVERSAL)
     return cost + (costs.traverse(other) if isinstance(other, str) else 0)
 
 
 def _containing_network_cost(value: Cidr, other: Any) -> int:
-    return _containing_cost(value, other) + ceil(len(value.address.packed) * costs.TRAVERSAL) + 1
+    return _containing_cost(value, other) + ceil(_prefix_bytes(value) * costs.TRAVERSAL) + 1
 
 
 def _contains_ip(value: Cidr, address: _Address) -> bool:

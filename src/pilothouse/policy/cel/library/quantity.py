@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from fractions import Fraction
 
 from pilothouse.machinery import quantity as rules
@@ -11,6 +12,7 @@ from pilothouse.policy.cel.library import costs
 from pilothouse.policy.cel.registry import function
 from pilothouse.policy.cel.values import INT_MAX, INT_MIN, Opaque
 
+_SHAPE = re.compile(r"[+-]?[0-9.]+[eEinumkKMGTP]*[-+]?[0-9]*", re.ASCII)
 _REASON = "quantities must match the regular expression '^([+-]?[0-9.]+)([eEinumkKMGTP]*[-+]?[0-9]*)$'"
 
 
@@ -35,7 +37,8 @@ def _(budget: Budget, text: str) -> Quantity:
     try:
         return Quantity(rules.parse_quantity(text))
     except rules.InvalidQuantity:
-        raise EvaluationError(_REASON) from None
+        fits = _SHAPE.fullmatch(text) is not None
+        raise EvaluationError("unable to parse quantity's suffix" if fits else _REASON) from None
 
 
 @function(":isQuantity(string) -> bool", cost=costs.traverse)
@@ -52,14 +55,19 @@ def _(budget: Budget, value: Quantity) -> int:
     return (value.amount > 0) - (value.amount < 0)
 
 
+def _fits(value: Quantity) -> bool:
+    """Amounts end at 2**63 - 1, which stands for all that is larger."""
+    return value.amount.denominator == 1 and INT_MIN <= value.amount < INT_MAX
+
+
 @function("Quantity.isInteger() -> bool")
 def _(budget: Budget, value: Quantity) -> bool:
-    return value.amount.denominator == 1 and INT_MIN <= value.amount <= INT_MAX
+    return _fits(value)
 
 
 @function("Quantity.asInteger() -> int")
 def _(budget: Budget, value: Quantity) -> int:
-    if value.amount.denominator != 1 or not INT_MIN <= value.amount <= INT_MAX:
+    if not _fits(value):
         raise EvaluationError("cannot convert value to integer")
     return int(value.amount)
 

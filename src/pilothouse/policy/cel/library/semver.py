@@ -60,7 +60,9 @@ def _(budget: Budget, text: str, normalize: bool = False) -> Semver:
     try:
         return Semver(normalized(text) if normalize else text)
     except ValueError:
-        raise EvaluationError(f"semver parse error: invalid version {text!r}") from None
+        parts = re.split(r"[-+]", normalized(text) if normalize else text)[0].split(".")
+        why = "No Major.Minor.Patch elements found" if len(parts) < 3 else f"Invalid Semantic Version: {text}"
+        raise EvaluationError(why) from None
 
 
 @function(":isSemver(string) -> bool", ":isSemver(string, bool) -> bool", cost=costs.traverse)

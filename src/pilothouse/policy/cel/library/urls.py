@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from typing import Any
-from urllib.parse import unquote_plus, urlsplit
+from urllib.parse import SplitResult, unquote_plus, urlsplit
 
 from pilothouse.policy.cel.budget import Budget
 from pilothouse.policy.cel.errors import EvaluationError
@@ -25,16 +25,13 @@ class Url(Opaque):
 
     def __init__(self, text: str) -> None:
         """Raises ValueError."""
-        if not text or text.startswith("//") or not (text.startswith("/") or _SCHEME.match(text)):
-            raise ValueError("invalid URI for request")
+        scheme = _SCHEME.match(text)
+        if not scheme and not text.startswith("/"):
+            raise ValueError("missing protocol scheme" if text.startswith(":") else "invalid URI for request")
         if any(ord(char) < 0x20 or ord(char) == 0x7F for char in text):
             raise ValueError("net/url: invalid control character in URL")
-        if " " in text.partition("?")[0] and "://" in text and " " in text.split("/")[2]:
-            raise ValueError('invalid character " " in host name')
         self.text = text
-        self.parts = urlsplit(text, allow_fragments=False)
-        if not self.parts.netloc and not self.parts.path.startswith("/"):
-            raise ValueError("invalid URI for request")
+        self.parts = _split(text, scheme[0][:-1] if scheme else "")
         if _ESCAPE.search(self.parts.path):
             raise ValueError("invalid URL escape")
         host = self.parts.netloc.rpartition("@")[2]
@@ -46,6 +43,16 @@ class Url(Opaque):
 
     def __hash__(self) -> int:
         return hash(self.text)
+
+
+def _split(text: str, scheme: str) -> SplitResult:
+    """Without a scheme all is a path; with one, what does not go on with a slash is opaque."""
+    rest, _, query = text[len(scheme) + 1 :].partition("?") if scheme else text.partition("?")
+    if not scheme:
+        return SplitResult("", "", rest, query, "")
+    if not rest.startswith("/"):
+        return SplitResult(scheme.lower(), "", "", query, "")
+    return urlsplit(text, allow_fragments=False)
 
 
 @function(":url(string) -> URL", cost=costs.traverse)
