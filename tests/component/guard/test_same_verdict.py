@@ -10,7 +10,7 @@ from test_cases import CASES, _objects
 
 from pilothouse.guard.finding import Finding, Item
 from pilothouse.guard.judge import judge
-from pilothouse.guard.live.checks import OWNERLESS, LiveChecks
+from pilothouse.guard.live.checks import OWNERLESS, UNCHECKED, LiveChecks
 from pilothouse.guard.live.documents import is_managed, trim
 from pilothouse.guard.live.world import World
 from pilothouse.kinds.catalogue import by_kind
@@ -61,7 +61,7 @@ def live(trees: list[Obj]) -> set[tuple[str, ...]]:
         report = checks.step()
         reports[report.subject] = report
     found = (entry.finding for report in reports.values() for entry in report.found)
-    return {key(finding) for finding in found if finding.check is not OWNERLESS}
+    return {key(finding) for finding in found if finding.check not in (OWNERLESS, UNCHECKED)}
 
 
 async def test_the_verdict_on_what_runs_is_that_on_the_file() -> None:

@@ -10,6 +10,7 @@ import hashlib
 from collections.abc import Callable, Iterable
 from functools import cache
 from importlib import resources
+from typing import Final
 
 import orjson
 
@@ -20,8 +21,8 @@ from pilothouse.guard.live.dependencies import CHECKS, PODS, reads_of
 from pilothouse.guard.live.world import LiveEntry, Place, View, World, space_of
 from pilothouse.guard.snapshot import SYSTEM_NAMESPACES, CrossCheck, Hit
 
-SOURCE = "checks"
-OWNERLESS = Check(
+SOURCE: Final = "checks"
+OWNERLESS: Final = Check(
     "owner-missing",
     "Workloads that nobody owns",
     Severity.LOW,
@@ -29,6 +30,14 @@ OWNERLESS = Check(
     "What is wrong with them is nobody's to mend.",
     "metadata:\n  labels:\n    pilothouse.io/owner: TEAM   # of the workload or of its namespace",
     other_names="kube-linter: required-label-owner",
+)
+UNCHECKED: Final = Check(
+    "not-checked",
+    "A check that could not be answered",
+    Severity.MEDIUM,
+    "hygiene",
+    "What was not checked may be wrong.",
+    "# see the reason; report it if the object is as its kind's schema says",
 )
 _Mark = tuple[str, Place | str]
 """A check's id and a namespace, or "" and an object's place."""
@@ -132,8 +141,13 @@ class LiveChecks:
             return Report(SOURCE, subject_of(place), ())
         labels = self.world.labels_of_namespace(entry.namespace) if entry.namespace else None
         tree = orjson.loads(entry.document)
-        found = judge_one(tree, self.world.tree_of(entry), labels).findings
-        return Report(SOURCE, subject_of(place), tuple(map(Found, found)), self.basis(entry))
+        report = judge_one(tree, self.world.tree_of(entry), labels)
+        missed = (
+            Finding(UNCHECKED, entry.ref, f"{missed.check_id}: {missed.reason}")
+            for missed in report.not_evaluated
+            if missed.unusual
+        )
+        return Report(SOURCE, subject_of(place), tuple(map(Found, (*report.findings, *missed))), self.basis(entry))
 
     def basis(self, entry: LiveEntry) -> Basis:
         """What the verdict on an object rests on."""
@@ -145,7 +159,13 @@ class LiveChecks:
 
     def _across(self, check: CrossCheck, space: str) -> Report:
         view = View(self.world, space, reads_of(check).local)
-        found = tuple(Found(_finding(check.check, hit)) for hit in check.find(view))
+        try:
+            found = tuple(Found(_finding(check.check, hit)) for hit in check.find(view))
+        except (AttributeError, KeyError, TypeError, ValueError) as error:
+            # An object of a custom kind may hold anything where a list is expected.
+            ref = Ref("v1", "Namespace", "", space or "kube-system")
+            said = f"{check.check.id}: an object has another shape than its kind's: {error}"
+            found = (Found(Finding(UNCHECKED, ref, said)),)
         return Report(SOURCE, across(check.check.id, space), found, Basis(rules=rules_version()))
 
     def _ownerless(self, space: str) -> Report:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import orjson
 import pytest
@@ -14,11 +14,13 @@ from pilothouse.guard.cross import CROSS_CHECKS
 from pilothouse.guard.finding import Item, ref_of
 from pilothouse.guard.findings.model import Basis, Report
 from pilothouse.guard.judge import judge
-from pilothouse.guard.live.checks import OWNERLESS, LiveChecks
-from pilothouse.guard.live.dependencies import READS
+from pilothouse.guard.live import checks
+from pilothouse.guard.live.checks import OWNERLESS, UNCHECKED, LiveChecks
+from pilothouse.guard.live.dependencies import CHECKS, READS
 from pilothouse.guard.live.documents import trim
 from pilothouse.guard.live.kinds import checked_kinds
 from pilothouse.guard.live.world import World
+from pilothouse.guard.snapshot import CrossCheck, Hit, Snapshot
 from pilothouse.machinery.objects import Obj
 
 SPACES = ("a", "b")
@@ -163,7 +165,11 @@ class Cluster:
 
     def live(self) -> set[tuple[str, ...]]:
         found = (entry.finding for report in self.said.values() for entry in report.found)
-        return {(f.check.id, *f.ref, f.container, f.field, f.message) for f in found if f.check is not OWNERLESS}
+        return {
+            (f.check.id, *f.ref, f.container, f.field, f.message)
+            for f in found
+            if f.check not in (OWNERLESS, UNCHECKED)
+        }
 
     def full(self) -> set[tuple[str, ...]]:
         found = judge([Item(tree) for tree in self.objects.values()]).findings
@@ -289,3 +295,31 @@ def test_a_pod_of_another_namespace_mends_a_policy() -> None:
     cluster.put(deployment("y", "b"))
     cluster.settle()
     assert "network-policy-peer-selects-nothing" not in {check for check, *_ in cluster.live()}
+
+
+def unchecked(cluster: Cluster) -> list[str]:
+    found = (entry.finding for report in cluster.said.values() for entry in report.found)
+    return [finding.message for finding in found if finding.check is UNCHECKED]
+
+
+def test_what_cannot_be_checked_is_a_finding_and_the_rest_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(snapshot: Snapshot) -> Iterator[Hit]:
+        raise TypeError("a list was expected")
+
+    known = dict(CHECKS)
+    known["service-selects-nothing"] = CrossCheck(known["service-selects-nothing"].check, fails)
+    monkeypatch.setattr(checks, "CHECKS", known)
+    cluster = Cluster()
+    service = {**meta("Service", "x", "a"), "spec": {"selector": {"app": "x"}, "ports": [{"port": 80}]}}
+    cluster.put(service)
+    cluster.put(deployment("y", "a"))
+    cluster.settle()
+    assert any("service-selects-nothing: an object has another shape" in said for said in unchecked(cluster))
+    assert "pod-ingress-not-isolated" in {check for check, *_ in cluster.live()}
+
+
+def test_an_object_that_does_not_fit_its_schema_is_said_to_be_unchecked() -> None:
+    cluster = Cluster()
+    cluster.put({**meta("Deployment", "x", "a"), "spec": {"template": {"spec": {"containers": "none"}}}})
+    cluster.settle()
+    assert any("does not fit its schema" in said for said in unchecked(cluster))
