@@ -42,6 +42,7 @@ from pilothouse.guard.findings.console import PATH as CONSOLE
 from pilothouse.guard.findings.console import Console
 from pilothouse.guard.findings.findings import Findings
 from pilothouse.guard.findings.sending.run import Sending
+from pilothouse.guard.images.door.ask import Door
 from pilothouse.guard.images.live.run import NAME as IMAGE_GUARD
 from pilothouse.guard.images.live.run import ImageGuard
 from pilothouse.guard.images.places import FOLDER
@@ -55,6 +56,7 @@ from pilothouse.launch import listeners, process, runfile
 from pilothouse.launch.config import Config, load
 from pilothouse.launch.door import GuardDoor
 from pilothouse.launch.encryption import KeyRing
+from pilothouse.launch.image_door import ImageDoor
 from pilothouse.launch.notify import notify
 from pilothouse.launch.pki import API, FRONT_PROXY, NODE_CLIENT, ClusterPki, write_private
 from pilothouse.node.identity.validity import validity
@@ -86,7 +88,8 @@ async def control(config: Config) -> None:
     nodes = NodeLink(pki.client_context(NODE_CLIENT))
     issuer = f"https://kubernetes.default.svc.{config.domain}"
     door = GuardDoor(StoreReader(store))
-    chain = build_chain(store, pki.service_account_key, issuer, (door,))
+    image_door = ImageDoor(StoreReader(store), Door(config.path(FOLDER)))
+    chain = build_chain(store, pki.service_account_key, issuer, (door, image_door))
     api = _api(config, pki, store, chain, findings, nodes)
     context = pki.server_context()
     edge = HttpsEdge(api.handle, context)

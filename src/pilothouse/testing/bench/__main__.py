@@ -1,4 +1,4 @@
-"""`scripts/bench up|node|check|findings|network`: measures a part; prints figures with their aims."""
+"""`scripts/bench up|node|check|findings|scan|network`: measures a part; prints figures with their aims."""
 
 from __future__ import annotations
 
@@ -24,6 +24,7 @@ from pilothouse.testing.bench.host import BenchError, Host, own_network, write_r
 from pilothouse.testing.bench.network import network_figures
 from pilothouse.testing.bench.node import node_figures
 from pilothouse.testing.bench.report import Figure, show
+from pilothouse.testing.bench.scan import scan_figures
 from pilothouse.testing.bench.schedule import schedule_figures
 from pilothouse.testing.images import ImageError, Recipe, build, push
 
@@ -33,6 +34,7 @@ _PARTS = ("starts", "idle", "one", "many", "reading")
 _DESK: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
     "check": lambda options: check_figures(),
     "findings": lambda options: findings_figures(),
+    "scan": lambda options: scan_figures(_say),
     "schedule": lambda options: schedule_figures(options.nodes, options.placed, _say),
 }
 """What needs neither root nor an engine."""

@@ -1,0 +1,1 @@
+"""Images at the door: what a namespace lets in, decided while a pod is admitted."""

@@ -1,0 +1,210 @@
+from __future__ import annotations
+
+import asyncio
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+from known_layers import DEBIAN, image_files, status, tar_of
+from test_registry import _Registry
+
+from pilothouse.apiserver.chain import AdmissionRequest
+from pilothouse.client.wire import User
+from pilothouse.guard.images.data.base import Base
+from pilothouse.guard.images.data.update import Updater
+from pilothouse.guard.images.door.ask import Door
+from pilothouse.guard.images.door.policy import BadPolicy, Facts, of_facts, of_name, policy_of
+from pilothouse.guard.images.door.scan import answer
+from pilothouse.guard.images.match.flaw import Flaw
+from pilothouse.guard.images.places import data_file
+from pilothouse.guard.images.source.reference import parse
+from pilothouse.kinds.core.namespace import Namespace
+from pilothouse.kinds.core.pod import Pod
+from pilothouse.launch.image_door import ImageDoor
+from pilothouse.machinery.errors import Forbidden
+from pilothouse.machinery.objects import Obj, Resource
+
+PREFIX = "images.pilothouse.io/"
+
+
+def flaw(ident: str, severity: str, fixed: str = "", kev: str = "") -> Flaw:
+    return Flaw(ident, (ident,), "deb", "redis", "1.0", severity=severity, fixed=fixed, kev=kev)
+
+
+def against(facts: Facts, **settings: str) -> list[str]:
+    policy = policy_of({PREFIX + key.replace("_", "-"): value for key, value in settings.items()})
+    assert policy is not None
+    return of_facts(policy, facts)[0]
+
+
+@pytest.mark.parametrize(
+    ("facts", "settings", "refused"),
+    [
+        (Facts((flaw("CVE-1", "high", "2.0"),)), {"severity": "high"}, True),
+        (Facts((flaw("CVE-1", "medium", "2.0"),)), {"severity": "high"}, False),
+        (Facts((flaw("CVE-1", "high"),)), {"severity": "high"}, False),
+        (Facts((flaw("CVE-1", "high"),)), {"severity": "high", "unfixed": "refuse"}, True),
+        (Facts((flaw("CVE-1", "low", kev="2024"),)), {"known_exploited": "refuse"}, True),
+        (Facts((flaw("CVE-1", "critical", "2"),)), {"known_exploited": "refuse"}, False),
+        (Facts((), ("unknown",)), {"severity": "high"}, False),
+        (Facts((), ("unknown",)), {"not_scanned": "refuse"}, True),
+        (Facts((), (), 9.0), {"data_days": "7"}, True),
+        (Facts((), (), 6.0), {"data_days": "7"}, False),
+    ],
+)
+def test_what_a_policy_refuses(facts: Facts, settings: dict[str, str], refused: bool) -> None:
+    assert bool(against(facts, **settings)) is refused
+
+
+@pytest.mark.parametrize(
+    ("image", "settings", "refused"),
+    [
+        ("nginx", {"registries": "registry.example/team/*"}, True),
+        ("registry.example/team/app:1", {"registries": "registry.example/team/*, docker.io/*"}, False),
+        ("registry.example/teams/app:1", {"registries": "registry.example/team/*"}, True),
+        ("registry.example/team/a/b:1", {"registries": "registry.example"}, False),
+        ("registry.example.evil/app:1", {"registries": "registry.example"}, True),
+        ("nginx:1", {"digest": "required"}, True),
+        ("nginx:1@sha256:" + "a" * 64, {"digest": "required"}, False),
+    ],
+)
+def test_names(image: str, settings: dict[str, str], refused: bool) -> None:
+    policy = policy_of({PREFIX + key: value for key, value in settings.items()})
+    assert policy is not None
+    assert bool(of_name(policy, parse(image))) is refused
+
+
+@pytest.mark.parametrize(
+    "annotations",
+    [
+        {"severity": "awful"},
+        {"digest": "yes"},
+        {"data-days": "-1"},
+        {"data-days": "x"},
+        {"sevrity": "high"},
+        {"registries": " , "},
+    ],
+)
+def test_a_policy_that_says_nothing_sensible_is_told(annotations: dict[str, str]) -> None:
+    with pytest.raises(BadPolicy, match=r"images\.pilothouse\.io/"):
+        policy_of({PREFIX + key: value for key, value in annotations.items()})
+    assert policy_of({"other": "x"}) is None
+
+
+class Objects:
+    """One namespace."""
+
+    def __init__(self, annotations: dict[str, str]) -> None:
+        self.namespace: Obj = {"metadata": {"name": "shop", "annotations": annotations}}
+
+    def get(self, resource: Resource, namespace: str, name: str) -> Obj | None:
+        return self.namespace if (resource, name) == (Namespace.resource, "shop") else None
+
+    def list(self, resource: Resource, namespace: str = "") -> list[Obj]:
+        return []
+
+    def revision(self, resource: Resource) -> int:
+        return 0
+
+
+class Known(Door):
+    """Answers from a table, and counts."""
+
+    def __init__(self, facts: dict[str, Facts]) -> None:
+        self._facts = facts
+        self.asked: list[str] = []
+
+    async def facts(self, name: str) -> Facts:
+        self.asked.append(name)
+        return self._facts[name]
+
+
+def pod(*images: str) -> Obj:
+    containers = [{"name": f"c{number}", "image": image} for number, image in enumerate(images)]
+    return {"metadata": {"name": "p"}, "spec": {"containers": containers}}
+
+
+def request(made: Obj, old: Obj | None = None, resource: Resource = Pod.resource, **more: Any) -> AdmissionRequest:
+    operation = "CREATE" if old is None else "UPDATE"
+    return AdmissionRequest(User("u"), operation, resource, "shop", "p", object=made, old_object=old, **more)
+
+
+async def test_a_pod_with_a_vulnerable_image_is_refused_with_the_fix() -> None:
+    facts = {"r/bad:1": Facts((flaw("CVE-1", "critical", "2.0"),)), "r/good:1": Facts((), ("no data for npm",))}
+    step = ImageDoor(Objects({PREFIX + "severity": "high"}), Known(facts))
+    with pytest.raises(Forbidden) as refused:
+        await step.validate(request(pod("r/good:1", "r/bad:1")))
+    assert refused.value.message == (
+        'pods "p" is forbidden: violates the image policy of namespace "shop": image "r/bad:1": '
+        "it has flaws of severity high or worse: CVE-1 in redis 1.0 (fixed in 2.0)"
+    )
+    passed = request(pod("r/good:1"))
+    await step.validate(passed)
+    assert passed.warnings == ['image "r/good:1": it is not scanned in full: no data for npm']
+
+
+async def test_images_that_a_pod_has_already_and_namespaces_without_a_policy_are_not_asked_about() -> None:
+    door = Known({})
+    await ImageDoor(Objects({PREFIX + "severity": "high"}), door).validate(request(pod("r/a:1"), pod("r/a:1")))
+    await ImageDoor(Objects({}), door).validate(request(pod("r/a:1")))
+    await ImageDoor(Objects({PREFIX + "digest": "required"}), door).validate(request(pod("r/a@sha256:" + "a" * 64)))
+    await ImageDoor(Objects({PREFIX + "severity": "high"}), door).validate(request(pod("r/a:1"), subresource="status"))
+    assert door.asked == []
+
+
+async def test_a_namespace_with_a_broken_policy_is_refused() -> None:
+    step = ImageDoor(Objects({}), Known({}))
+    made = {"metadata": {"name": "shop", "annotations": {PREFIX + "severity": "awful"}}}
+    with pytest.raises(Forbidden, match=r"images.pilothouse.io/severity: Invalid value: 'awful'"):
+        await step.validate(request(made, resource=Namespace.resource))
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Data about redis."""
+    release = {"status": "resolved", "fixed_version": "2.0-1", "urgency": "high"}
+    (tmp_path / "t.json").write_text(json.dumps({"redis": {"CVE-1": {"releases": {"bookworm": release}}}}))
+    (tmp_path / "vulndb").mkdir()
+    base = Base(data_file(tmp_path / "vulndb"))
+    assert not [result for result in Updater(base, tmp_path).from_path(tmp_path / "t.json") if result.error]
+    base.close()
+    return tmp_path / "vulndb"
+
+
+def test_an_image_that_nobody_has_scanned_is_scanned_at_the_door_once(folder: Path) -> None:
+    registry = _Registry()
+    try:
+        manifest, blobs = image_files(
+            [tar_of({"etc/os-release": DEBIAN, "var/lib/dpkg/status": status(("redis", "1.0-1", ""))})]
+        )
+        registry.put("1", manifest, blobs)
+        facts = answer(folder, f"{registry.host}/team/app:1")
+        assert [found.id for found in facts.flaws] == ["CVE-1"]
+        read = len([path for path, _ in registry.asked if "/blobs/" in path])
+        assert answer(folder, f"{registry.host}/team/app:1").flaws == facts.flaws
+        assert len([path for path, _ in registry.asked if "/blobs/" in path]) == read + 1, "its configuration only"
+        missing = answer(folder, f"{registry.host}/team/app:2")
+        assert "does not have it" in missing.reasons[0]
+    finally:
+        registry.close()
+
+
+async def test_one_that_takes_too_long_is_not_scanned_and_goes_on(folder: Path) -> None:
+    started = asyncio.Event()
+
+    class Slow(Door):
+        async def _scan(self, name: str) -> Facts:
+            started.set()
+            await release.wait()
+            return Facts((flaw("CVE-1", "high", "2"),))
+
+    release = asyncio.Event()
+    door = Slow(folder, deadline=0.05)
+    assert "could not be scanned within" in (await door.facts("a")).reasons[0]
+    assert started.is_set()
+    release.set()
+    door._deadline = 30.0
+    first, second = await asyncio.gather(door.facts("a"), door.facts("a"))
+    assert first is second
+    assert first.flaws
