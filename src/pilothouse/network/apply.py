@@ -57,6 +57,11 @@ class Table:
         tables = self._nftables.read("list tables ip") or []
         return any(item.get("table", {}).get("name") == self.name for item in tables)
 
+    async def forget_seen(self) -> None:
+        """Flows that were told of within the minute are told of again. Raises NftablesError."""
+        async with self._lock:
+            self._nftables.run(f"flush set ip {self.name} seen")
+
     async def commit(self) -> Consequences:
         """Applies what changed since the last commit, and says which tracked flows must follow.
 

@@ -67,7 +67,7 @@ class Network:
         self._reported: dict[str, str] | None = None
         self._checks: dict[str, tuple[int, Check]] = {}
         self._health = HealthChecks(str(config.node_address))
-        self.recorder = FlowRecorder(config.state_dir / "flows.json", self._known)
+        self.recorder = FlowRecorder(config.state_dir / "flows.json", self._known, self._forget_seen)
         self.services: Informer[Service] = Informer(client, Service)
         self.slices: Informer[EndpointSlice] = Informer(client, EndpointSlice, indexers={"service": service_keys})
         self._nodes: Informer[NodeView] = Informer(client, NodeView)
@@ -128,6 +128,7 @@ class Network:
             await self._follow_policies()
             self._put_pods(self._pods.put(pod.key, facts, starting=True))
             await self._commit()
+            self.recorder.names_changed()
 
     async def run(self) -> None:
         """Watches and converges until cancelled. Call `setup` first."""
@@ -162,6 +163,7 @@ class Network:
             tasks.create_task(self._cutter.run())
             tasks.create_task(self._watch_ports())
             tasks.create_task(self.recorder.run())
+            tasks.create_task(self.recorder.keep_names())
 
     async def _follow(self) -> None:
         wait = _RETRY_FIRST
@@ -188,6 +190,8 @@ class Network:
         changed: set[str] = set()
         for key in _take(self._dirty_pods):
             changed |= self._pods.put(key, self._facts_of(key))
+        if changed:
+            self.recorder.names_changed()
         self._put_pods(changed)
         self._put_services()
         if self._dirty_nodes:
@@ -274,6 +278,9 @@ class Network:
             self.recorder.record.keep_policies(policy.key for policy in self._policies)
             self._table.desired.put("policies", self._isolation.shared_rules())
             self._put_pods({pod.key for pod in self._pods} | {_DNS_POD})
+
+    async def _forget_seen(self) -> None:
+        await self._table.forget_seen()
 
     def _put_pods(self, keys: set[str]) -> None:
         namespaces = self._isolation.namespaces() if keys and self._isolation.plan else {}

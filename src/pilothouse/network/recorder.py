@@ -6,7 +6,7 @@ import asyncio
 import logging
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import orjson
@@ -21,15 +21,23 @@ log = logging.getLogger(__name__)
 
 _SAVE_SECONDS = 60.0
 _RETRY_SECONDS = 30.0
+_FORGET_SECONDS = 1.0
 
 World = Callable[[], tuple[Mapping[str, PodFacts], Plan]]
 """The pods by address, and the policies in force."""
 
 
 class FlowRecorder:
-    """Reads the kernel's log of new and denied flows. `path` is where the record is kept."""
+    """Reads the kernel's log of new and denied flows. `path` is where the record is kept.
 
-    def __init__(self, path: Path, world: World, clock: Callable[[], float] = time.time) -> None:
+    `forget` makes the kernel tell of flows again that it told of within the minute.
+    """
+
+    def __init__(
+        self, path: Path, world: World, forget: Callable[[], Awaitable[None]], clock: Callable[[], float] = time.time
+    ) -> None:
+        self._forget = forget
+        self._renamed = asyncio.Event()
         self._path = path
         self._world = world
         self._clock = clock
@@ -48,6 +56,21 @@ class FlowRecorder:
                 await asyncio.sleep(_RETRY_SECONDS)
                 continue
             await self._follow(packets)
+
+    def names_changed(self) -> None:
+        """An address means another pod from now on: what was told of it has to be told anew."""
+        self._renamed.set()
+
+    async def keep_names(self) -> None:
+        """Has flows told anew when addresses changed hands, once a second at most; until cancelled."""
+        while True:
+            await self._renamed.wait()
+            self._renamed.clear()
+            try:
+                await self._forget()
+            except OSError as error:
+                log.debug("what the kernel told of could not be forgotten: %s", error)
+            await asyncio.sleep(_FORGET_SECONDS)
 
     async def _follow(self, packets: PacketLog) -> None:
         loop = asyncio.get_running_loop()
