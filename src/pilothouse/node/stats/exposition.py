@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 
 from pilothouse.node.stats.network import Interface
 from pilothouse.node.stats.sampler import HOST, Measured
-from pilothouse.node.stats.summary import PodGroup
+from pilothouse.node.stats.summary import ContainerGroup, PodGroup
 
 _HELP = {
     "node_cpu_usage_seconds_total": ("counter", "Cumulative cpu time consumed by the node in core-seconds"),
@@ -80,11 +80,12 @@ def cadvisor_metrics(
     families = _Families()
     for pod in pods:
         labels = {"namespace": pod.namespace, "pod": pod.name}
-        for name, path in [("", pod.path), *((container.name, container.path) for container in pod.containers)]:
-            if path not in measured:
+        for group in [ContainerGroup("", pod.path, 0.0), *pod.containers]:
+            if group.path not in measured:
                 continue
-            usage = measured[path].usage
-            named = {"container": name, "id": path, **labels}
+            usage = measured[group.path].usage
+            # Dashboards tell containers from pods by the image label, which is empty for a pod.
+            named = {"container": group.name, "id": group.path, "image": group.image, "name": group.id, **labels}
             families.add("container_cpu_usage_seconds_total", {**named, "cpu": "total"}, usage.cpu_ns / 1e9, usage.time)
             families.add("container_memory_usage_bytes", named, usage.memory_bytes, usage.time)
             families.add("container_memory_working_set_bytes", named, usage.working_set_bytes, usage.time)

@@ -83,7 +83,9 @@ def pod_group(state: PodState, root: str) -> PodGroup | None:
         host_network=state.host_network,
         started_at=state.started_at or state.sandbox.created_at,
         containers=[
-            ContainerGroup(container.name, f"{path}/{container.id}", container.started_at)
+            ContainerGroup(
+                container.name, f"{path}/{container.id}", container.started_at, container.image, container.id
+            )
             for container in state.containers.values()
             if container.running
         ],

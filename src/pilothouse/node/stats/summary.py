@@ -18,6 +18,9 @@ class ContainerGroup:
     name: str
     path: str
     started_at: float
+    image: str = ""
+    id: str = ""
+    """The runtime's."""
 
 
 @dataclass(frozen=True, slots=True)

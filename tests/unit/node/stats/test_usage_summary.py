@@ -110,7 +110,16 @@ def test_interfaces() -> None:
     assert parse(text) == [Interface("eth0", 2000, 1, 3000, 2)]
 
 
-POD = PodGroup("default", "p", "u1", "/pods/u1", "/pods/u1/s", False, 1.0, [ContainerGroup("main", "/pods/u1/c", 2.0)])
+POD = PodGroup(
+    "default",
+    "p",
+    "u1",
+    "/pods/u1",
+    "/pods/u1/s",
+    False,
+    1.0,
+    [ContainerGroup("main", "/pods/u1/c", 2.0, "img:1", "c1")],
+)
 MEASURED = {
     HOST: Measured(use(10.0, 9_000_000_000), 250_000_000),
     "/pods/u1": Measured(use(10.0, 3_000_000_000), 100_000_000),
@@ -145,5 +154,8 @@ def test_metrics() -> None:
     assert text.endswith("scrape_error 0\n")
     text = cadvisor_metrics([POD], MEASURED, INTERFACES)
     assert 'container_network_receive_bytes_total{interface="eth0",namespace="default",pod="p"} 1\n' in text
+    labels = 'container="main",id="/pods/u1/c",image="img:1",name="c1",namespace="default",pod="p"'
+    assert f"container_memory_working_set_bytes{{{labels}}}" in text
+    assert 'container="",id="/pods/u1",image="",name="",namespace="default",pod="p"' in text
     for line in text.splitlines():
         assert line.startswith("#") or line.count("{") == 1
