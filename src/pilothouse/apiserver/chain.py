@@ -63,9 +63,10 @@ class AdmissionRequest:
 
     `operation` is CREATE, UPDATE, DELETE or CONNECT. `object` is None for DELETE, `old_object` is None for CREATE and
     CONNECT. A write through status, scale, binding, finalize or approval is an UPDATE of the whole object with that
-    `subresource`; `token` is a CREATE of the TokenRequest; an eviction is the DELETE it leads to; for CONNECT `object`
-    is the options (`PodExecOptions`…). Append to `warnings` what the client is to read in `Warning` headers, put into
-    `annotations` what the audit log is to hold; `options` are those of the request (`CreateOptions`…).
+    `subresource`; `token` is a CREATE of the TokenRequest; an eviction is a CREATE of the Eviction, and the DELETE it
+    leads to; for CONNECT `object` is the options (`PodExecOptions`…). Append to `warnings` what the client is to read
+    in `Warning` headers, put into `annotations` what the audit log is to hold; `options` are those of the request
+    (`CreateOptions`…).
     """
 
     user: User

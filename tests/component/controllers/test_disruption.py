@@ -8,12 +8,14 @@ from typing import Any
 import pytest
 from cluster_world import Cluster, deployment
 
+from pilothouse.apiserver.chain import AdmissionRequest
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.core.event import Event
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
 from pilothouse.machinery.errors import ApiError, TooManyRequests
 from pilothouse.machinery.objects import Obj
+from pilothouse.testing.control_plane import AllowAll
 
 WEB = "shop/web"
 
@@ -150,3 +152,20 @@ async def test_a_mark_on_a_pod_that_stays_is_taken_back(cluster: Cluster) -> Non
         return any(c.type == "DisruptionTarget" and c.status == "False" for c in found.status.conditions)
 
     await cluster.until(taken_back)
+
+
+async def test_an_eviction_is_admitted_as_one(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Webhooks that guard drains look at the creation of pods/eviction."""
+    await start(cluster, 2, maxUnavailable=1)
+    await cluster.until(lambda: allowed(cluster, 1, 2))
+    seen: list[tuple[str, str, str]] = []
+
+    async def admit(request: AdmissionRequest) -> None:
+        if request.resource == Pod.resource and (request.subresource == "eviction" or request.operation == "DELETE"):
+            kind = request.object["kind"] if request.object else ""
+            seen.append((request.operation, request.subresource, kind))
+
+    monkeypatch.setattr(AllowAll, "admit", lambda self, request: admit(request))
+    await evict(cluster, cluster.all(Pod)[0].name)
+    assert seen[0] == ("CREATE", "eviction", "Eviction")
+    assert ("DELETE", "", "") in seen

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -35,6 +36,9 @@ def pod(name: str, request: str = "1", **status: Any) -> Pod:
         "status": {"phase": "Running", "startTime": "2026-01-01T00:00:00Z", "conditions": [ready], **status},
     }
     return msgspec.convert(tree, Pod)
+
+
+_usual = functools.lru_cache(pod)
 
 
 def usage(name: str, millis: int, at: dt.datetime = START, **containers: int) -> Obj:
@@ -92,7 +96,7 @@ class World:
         answers: dict[str, MetricsAnswer] | None = None,
     ) -> None:
         if pods is None:
-            pods = [pod(f"p{number}", self.request) for number in range(self.replicas)]
+            pods = [_usual(f"p{number}", self.request) for number in range(self.replicas)]
         if metrics is None:
             each, rest = self.load(self.replicas), self.rest(self.replicas)
             metrics = [usage(p.name, each + (number < rest), self.now) for number, p in enumerate(pods)]

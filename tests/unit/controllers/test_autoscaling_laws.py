@@ -33,7 +33,7 @@ def direction(sizes: list[int]) -> set[int]:
     return {(after > before) - (after < before) for before, after in itertools.pairwise(sizes)} - {0}
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 30), st.integers(0, 30_000), st.integers(1, 150), _BEHAVIOR)
 def test_a_constant_load_shared_by_all_never_makes_it_oscillate(
     replicas: int, load: int, target: int, behavior: Obj | None
@@ -50,7 +50,7 @@ def test_a_constant_load_shared_by_all_never_makes_it_oscillate(
     assert 1 <= world.replicas <= 40
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=50, deadline=None)
 @given(st.integers(1, 30), st.integers(0, 3000), st.integers(1, 150), st.integers(1, 10), st.integers(10, 40))
 def test_a_constant_average_moves_it_one_way_and_within_bounds(
     replicas: int, load: int, target: int, least: int, most: int

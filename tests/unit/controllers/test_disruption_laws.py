@@ -115,7 +115,7 @@ class World:
         )
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(
     st.integers(1, 8),
     st.one_of(

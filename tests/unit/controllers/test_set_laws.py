@@ -47,7 +47,7 @@ def ordinal(pod: Pod) -> int:
     return int(pod.name.rpartition("-")[2])
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.integers(1, 6), st.integers(1, 3), st.integers(0, 6), st.sampled_from(["OrderedReady", "Parallel"]), _STEPS)
 def test_a_stateful_update_keeps_its_bounds_and_its_partition(
     replicas: int, unavailable: int, partition: int, policy: str, steps: list[tuple[str, int]]
@@ -68,7 +68,7 @@ def test_a_stateful_update_keeps_its_bounds_and_its_partition(
     assert len(world.available()) == replicas
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=60, deadline=None)
 @given(st.integers(1, 6), _STEPS)
 def test_an_ordered_start_never_passes_over_a_pod_that_is_not_ready(
     replicas: int, steps: list[tuple[str, int]]
@@ -86,7 +86,7 @@ def test_an_ordered_start_never_passes_over_a_pod_that_is_not_ready(
     assert len(world.available()) == replicas
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.integers(1, 3), _STEPS)
 def test_a_daemon_update_keeps_its_bounds(unavailable: int, steps: list[tuple[str, int]]) -> None:
     world = DaemonWorld("a", "b", "c", updateStrategy=rolling(maxUnavailable=unavailable, maxSurge=0))
@@ -103,7 +103,7 @@ def test_a_daemon_update_keeps_its_bounds(unavailable: int, steps: list[tuple[st
     assert len(world.available()) == 3
 
 
-@settings(max_examples=150, deadline=None)
+@settings(max_examples=80, deadline=None)
 @given(st.integers(1, 3), _STEPS)
 def test_a_daemon_surge_leaves_no_node_without_a_ready_pod(surge: int, steps: list[tuple[str, int]]) -> None:
     world = DaemonWorld("a", "b", "c", updateStrategy=rolling(maxUnavailable=0, maxSurge=surge))

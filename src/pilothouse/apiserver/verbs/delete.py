@@ -86,7 +86,7 @@ async def delete_object(backend: Backend, call: Call, key: str, options: Options
         if record is None:
             raise refusals.not_found(call.resource, name)
         obj = codec.decode(record.value)
-        _check_preconditions(call, obj, name, options)
+        check_preconditions(call, obj, name, options)
         if not admitted:
             await backend.chain.admission.admit(_admission(call, obj, name, options))
             admitted = True
@@ -112,7 +112,8 @@ def _admission(call: Call, obj: Obj, name: str, options: Options) -> AdmissionRe
     )
 
 
-def _check_preconditions(call: Call, obj: Obj, name: str, options: Options) -> None:
+def check_preconditions(call: Call, obj: Obj, name: str, options: Options) -> None:
+    """Raises Conflict when the object is not the one, or not in the version, that the options name."""
     meta = obj["metadata"]
     for asked, found, what in (
         (options.uid, meta.get("uid"), "UID"),

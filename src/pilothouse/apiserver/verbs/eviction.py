@@ -13,14 +13,12 @@ import datetime as dt
 from pilothouse.apiserver import codec, disruption_budgets, refusals
 from pilothouse.apiserver.body import read_object
 from pilothouse.apiserver.call import WRITE_RETRIES, Backend, Call
-from pilothouse.apiserver.change import Aspect, change
+from pilothouse.apiserver.chain import AdmissionRequest
 from pilothouse.apiserver.deletion import Options, read_options
 from pilothouse.apiserver.disruption_budgets import BUDGETS
-from pilothouse.apiserver.ownership import updating
-from pilothouse.apiserver.verbs.delete import delete_object
+from pilothouse.apiserver.verbs.delete import check_preconditions, delete_object
 from pilothouse.apiserver.verbs.reply import success
 from pilothouse.client.wire import Response
-from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import BadRequest, Conflict, Timeout
 from pilothouse.machinery.objects import Obj, Resource, timestamp
 from pilothouse.store.store import RevisionMismatch
@@ -30,19 +28,14 @@ _RETRIES = 64
 """How often a budget that others charge at the same time is tried, before the caller is asked to come again."""
 
 
-def _keep_all(kind: Kind, new: Obj, old: Obj) -> None:
-    """The object was made from the current one here, not by the client."""
-
-
-_CONDITION = Aspect("eviction", _keep_all, validated=False)
-
-
 async def evict(backend: Backend, call: Call) -> Response:
     """Raises TooManyRequests with the cause DisruptionBudget while the budget has nothing left."""
     eviction = read_object(call, EVICTION)
     name = (eviction.get("metadata") or {}).get("name", call.route.name)
     if name != call.route.name:
         raise BadRequest("name in URL does not match name in Eviction object")
+    await backend.chain.admission.admit(_admission(call, eviction, _options(call, eviction)))
+    # Admission may have changed what it says about the delete.
     options = _options(call, eviction)
     for _ in range(WRITE_RETRIES):
         pod = _pod(backend, call)
@@ -60,6 +53,21 @@ async def evict(backend: Backend, call: Call) -> Response:
         return success(201)
     await _within_budget(backend, call, pod, options)
     return success(201)
+
+
+def _admission(call: Call, eviction: Obj, options: Options) -> AdmissionRequest:
+    """The eviction itself; the delete it leads to is admitted too."""
+    return AdmissionRequest(
+        user=call.user,
+        operation="CREATE",
+        resource=call.resource,
+        namespace=call.namespace,
+        name=call.route.name,
+        subresource="eviction",
+        object=eviction,
+        dry_run=options.dry_run,
+        warnings=call.warnings,
+    )
 
 
 def _options(call: Call, eviction: Obj) -> Options:
@@ -127,32 +135,33 @@ async def _delete(backend: Backend, call: Call, pod: Obj, options: Options) -> N
 
 async def _mark(backend: Backend, call: Call, options: Options) -> Options:
     """Sets the condition DisruptionTarget; a version asked for moves along with that write."""
+    for _ in range(WRITE_RETRIES):
+        record = backend.store.get(call.key)
+        if record is None:
+            raise refusals.not_found(call.resource, call.route.name)
+        pod = codec.decode(record.value)
+        check_preconditions(call, pod, call.route.name, options)
+        _set_condition(pod)
+        try:
+            written = await backend.store.update(call.key, codec.encode(pod), record.revision)
+        except RevisionMismatch:
+            continue
+        version = str(written.revision) if options.resource_version else ""
+        return dataclasses.replace(options, resource_version=version)
+    raise refusals.conflict(call.resource, call.route.name)
 
-    def make(pod: Obj) -> Obj:
-        meta = pod["metadata"]
-        if options.uid and options.uid != meta["uid"]:
-            raise refusals.conflict(
-                call.resource,
-                call.route.name,
-                f"Precondition failed: UID in precondition: {options.uid}, UID in object meta: {meta['uid']}",
-            )
-        meta["resourceVersion"] = options.resource_version
-        conditions = pod.setdefault("status", {}).setdefault("conditions", [])
-        old: Obj = next((c for c in conditions if c.get("type") == "DisruptionTarget"), {})
-        since = old.get("lastTransitionTime") if old.get("status") == "True" else None
-        conditions[:] = [c for c in conditions if c.get("type") != "DisruptionTarget"]
-        conditions.append(
-            {
-                "type": "DisruptionTarget",
-                "status": "True",
-                "reason": "EvictionByEvictionAPI",
-                "message": "Eviction API: evicting",
-                "lastTransitionTime": since or timestamp(),
-            }
-        )
-        return pod
 
-    record = await change(backend, call, _CONDITION, make, updating(call, "status"))
-    if not options.resource_version:
-        return options
-    return dataclasses.replace(options, resource_version=str(record.revision))
+def _set_condition(pod: Obj) -> None:
+    conditions = pod.setdefault("status", {}).setdefault("conditions", [])
+    old: Obj = next((c for c in conditions if c.get("type") == "DisruptionTarget"), {})
+    since = old.get("lastTransitionTime") if old.get("status") == "True" else None
+    conditions[:] = [c for c in conditions if c.get("type") != "DisruptionTarget"]
+    conditions.append(
+        {
+            "type": "DisruptionTarget",
+            "status": "True",
+            "reason": "EvictionByEvictionAPI",
+            "message": "Eviction API: evicting",
+            "lastTransitionTime": since or timestamp(),
+        }
+    )
