@@ -12,8 +12,9 @@ import datetime as dt
 import functools
 import logging
 import ssl
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
+from typing import Any
 
 from pilothouse.apiserver.aggregation import availability
 from pilothouse.apiserver.allocation import service_allocators
@@ -118,14 +119,8 @@ async def control(config: Config) -> None:
             )
             tasks.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers))
             tasks.create_task(informers.run())
-            tasks.create_task(findings.run())
-            tasks.create_task(kept_up("sending findings", Sending(findings, config.path("forward.yaml")).run))
-            live = Live(findings, mapping=config.path("owners.yaml"))
-            judging = functools.partial(live.run, client_for(live_checks), informers)
-            tasks.create_task(kept_up("the live checks", judging))
-            tasks.create_task(
-                images_guarded(ImageGuard(findings, client_for(IMAGE_GUARD), config.path(FOLDER)), informers)
-            )
+            for work in _guard(config, findings, client_for, informers):
+                tasks.create_task(work)
             tasks.create_task(keep_renewed(pki, context, nodes, api))
             tasks.create_task(api.measures.sample_lag())
             tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
@@ -156,6 +151,19 @@ def _api(
             "findings.db": functools.partial(copy_database, config.path("findings.db")),
         },
     )
+
+
+def _guard(
+    config: Config, findings: Findings, client_for: Callable[[str], Client], informers: SharedInformers
+) -> list[Coroutine[Any, Any, None]]:
+    """The parts of the guard that judge what runs, and what becomes of their findings."""
+    live = Live(findings, mapping=config.path("owners.yaml"))
+    return [
+        kept_up("keeping findings", findings.run),
+        kept_up("sending findings", Sending(findings, config.path("forward.yaml")).run),
+        kept_up("the live checks", functools.partial(live.run, client_for(live_checks), informers)),
+        images_guarded(ImageGuard(findings, client_for(IMAGE_GUARD), config.path(FOLDER)), informers),
+    ]
 
 
 async def kept_up(name: str, run: Callable[[], Awaitable[None]]) -> None:
