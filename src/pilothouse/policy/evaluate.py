@@ -66,6 +66,8 @@ class Evaluator:
         self._programs = {name: self._env.compile(text) for name, text in self._shared.items()}
         self._policies = [_Compiled(self._env, policy, shared) for policy in found]
         self._by_kind: dict[tuple[str, str], tuple[list[_Compiled], _Together]] = {}
+        self._answers: dict[tuple[str, ...], cel.Expression] = {}
+        """What kinds have in common is compiled once: the checks of a workload take 7 MB."""
 
     @property
     def policies(self) -> list[Policy]:
@@ -126,7 +128,7 @@ class Evaluator:
                 for compiled in self._policies
                 if matches({"resourceRules": _without_scope(compiled.policy.constraints)}, bare)
             ]
-            self._by_kind[key] = found, _Together(self._env, [compiled for compiled in found if compiled.simple])
+            self._by_kind[key] = found, _Together(self._env, [c for c in found if c.simple], self._answers)
         return self._by_kind[key]
 
 
@@ -167,17 +169,29 @@ class _Together:
     Where there is an error in one nothing is known of its group, and each policy is evaluated by itself, to say where.
     """
 
-    def __init__(self, env: cel.Env, policies: Sequence[_Compiled]) -> None:
+    def __init__(
+        self, env: cel.Env, policies: Sequence[_Compiled], compiled: dict[tuple[str, ...], cel.Expression]
+    ) -> None:
+        """`compiled` holds the expressions of all kinds, by the names of their policies."""
         self._env = env
-        self._groups = [policies[at : at + _GROUP] for at in range(0, len(policies), _GROUP)]
-        self._programs: list[cel.Expression] = []
+        self._compiled = compiled
+        alike: dict[str, list[_Compiled]] = {}
+        for policy in policies:
+            # Policies about the same kinds go together, so that all those kinds share the expression.
+            alike.setdefault(repr(policy.policy.constraints), []).append(policy)
+        self._groups = [
+            (tuple(one.policy.name for one in group), group)
+            for found in alike.values()
+            for group in (found[at : at + _GROUP] for at in range(0, len(found), _GROUP))
+        ]
 
     def compile(self) -> Iterator[None]:
         """Compiles what is not compiled yet, a group at a time."""
-        for group in self._groups[len(self._programs) :]:
-            answers = ", ".join(compiled.answer() for compiled in group)
-            self._programs.append(self._env.compile(f"[{answers}]"))
-            yield
+        for names, group in self._groups:
+            if names not in self._compiled:
+                answers = ", ".join(one.answer() for one in group)
+                self._compiled[names] = self._env.compile(f"[{answers}]")
+                yield
 
     def answers(self, scope: _Scope) -> dict[str, list[str]]:
         """By name of policy, of those of which something is known."""
@@ -187,10 +201,10 @@ class _Together:
             pass
         known: dict[str, list[str]] = {}
         activation = scope.with_params(None)
-        for group, program in zip(self._groups, self._programs):
-            result = program.eval(activation)
+        for names, _ in self._groups:
+            result = self._compiled[names].eval(activation)
             if result.type() != cel.Type.ERROR:
-                known.update(zip((compiled.policy.name for compiled in group), result.plain_value()))
+                known.update(zip(names, result.plain_value()))
         return known
 
 
