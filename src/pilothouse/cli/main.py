@@ -210,6 +210,9 @@ def scan(
     plain_http: Annotated[
         list[str] | None, typer.Option("--plain-http", metavar="HOST[:PORT]", help="A registry without TLS.")
     ] = None,
+    vex: Annotated[
+        list[str] | None, typer.Option("--vex", metavar="FILE", help="OpenVEX: what its maker says does not apply.")
+    ] = None,
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Every running container of this machine's cluster: scanned, or why not.")
     ] = False,
@@ -226,7 +229,9 @@ def scan(
         from pilothouse.cli.coverage import run_coverage
 
         raise typer.Exit(run_coverage(output, data_dir, kubeconfig))
-    chosen = ScanOptions(output, fail_on, only_fixed, new_only, platform, tuple(plain_http or ()), data_dir)
+    chosen = ScanOptions(
+        output, fail_on, only_fixed, new_only, platform, tuple(plain_http or ()), tuple(vex or ()), data_dir
+    )
     raise typer.Exit(run_scan(targets or [], chosen))
 
 

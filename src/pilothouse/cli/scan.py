@@ -19,6 +19,7 @@ from pilothouse.cli.errors import CommandError
 from pilothouse.guard.images.data.base import Base
 from pilothouse.guard.images.match.result import scanned
 from pilothouse.guard.images.match.severity import RATINGS
+from pilothouse.guard.images.match.vex import BadVex, Statement, statements_in
 from pilothouse.guard.images.model import Layer, NotReadable
 from pilothouse.guard.images.places import data_file, data_folder, layer_file
 from pilothouse.guard.images.report import FORMATS
@@ -56,6 +57,7 @@ class ScanOptions:
     new_only: str | None = None
     platform: str | None = None
     plain_http: tuple[str, ...] = ()
+    vex: tuple[str, ...] = ()
     data_dir: str = ""
 
 
@@ -68,7 +70,7 @@ def run_scan(targets: list[str], options: ScanOptions) -> int:
     if not targets:
         raise CommandError("name images, archives, folders or SBOMs to scan", code=2)
     known = _baseline(options.new_only) if options.new_only else None
-    outcome = _scanned(targets, options)
+    outcome = _scanned(targets, options, _statements(options.vex))
     if known is not None:
         outcome = new_only(outcome, known)
     _print(outcome, options.output)
@@ -82,7 +84,17 @@ def _baseline(file: str) -> frozenset[str]:
         raise CommandError(f"--new-only {file}: {error}", code=2) from error
 
 
-def _scanned(targets: list[str], options: ScanOptions) -> ScanOutcome:
+def _statements(files: tuple[str, ...]) -> list[Statement]:
+    found: list[Statement] = []
+    for file in files:
+        try:
+            found += statements_in(Path(file).read_bytes())
+        except (OSError, BadVex) as error:
+            raise CommandError(f"--vex {file}: {error}", code=2) from error
+    return found
+
+
+def _scanned(targets: list[str], options: ScanOptions, vex: list[Statement]) -> ScanOutcome:
     subjects: list[Subject] = []
     unread: list[tuple[str, str]] = []
     show = _Progress(sys.stderr.isatty())
@@ -98,7 +110,7 @@ def _scanned(targets: list[str], options: ScanOptions) -> ScanOutcome:
             show.target = target
             try:
                 for inventory in inventories.of(target):
-                    subjects.append(subject_of(scanned(base, inventory), only_fixed=options.only_fixed))
+                    subjects.append(subject_of(scanned(base, inventory), only_fixed=options.only_fixed, vex=vex))
             except (NotReadable, OSError) as error:
                 unread.append((target, str(error).removeprefix(f"{target}: ")))
             show.clear()

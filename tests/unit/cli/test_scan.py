@@ -194,3 +194,53 @@ def test_the_commands_load_no_part_of_the_engine() -> None:
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def _vex(tmp_path: Path, *statements: dict[str, object]) -> str:
+    file = tmp_path / "vex.json"
+    file.write_text(json.dumps({"@context": "https://openvex.dev/ns/v0.2.0", "statements": statements}))
+    return str(file)
+
+
+@pytest.mark.parametrize(
+    ("product", "status", "left"),
+    [
+        ({"@id": "pkg:deb/debian/openssl@3.0.11-1?arch=source"}, "not_affected", {"CVE-2024-2", "CVE-2024-3"}),
+        ({"@id": "pkg:deb/debian/libssl3"}, "fixed", {"CVE-2024-2", "CVE-2024-3"}),
+        ({"@id": "example/app:1"}, "not_affected", {"CVE-2024-2", "CVE-2024-3"}),
+        (
+            {"@id": "example/app:1", "subcomponents": [{"@id": "pkg:pypi/django"}]},
+            "not_affected",
+            {"CVE-2024-1", "CVE-2024-2", "CVE-2024-3"},
+        ),
+        ({"@id": "pkg:deb/debian/openssl@9"}, "not_affected", {"CVE-2024-1", "CVE-2024-2", "CVE-2024-3"}),
+        ({"@id": "pkg:deb/debian/openssl"}, "affected", {"CVE-2024-1", "CVE-2024-2", "CVE-2024-3"}),
+    ],
+)
+def test_vex_takes_away_what_it_is_about(
+    data: Path,
+    image: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    product: dict[str, object],
+    status: str,
+    left: set[str],
+) -> None:
+    file = _vex(tmp_path, {"vulnerability": {"name": "CVE-2024-1"}, "products": [product], "status": status})
+    capsys.readouterr()
+    scan(image, output="json", vex=(file,))
+    subject = json.loads(capsys.readouterr().out)["subjects"][0]
+    assert {flaw["id"] for flaw in subject["vulnerabilities"]} == left
+    assert subject["takenAwayByVex"] == 3 - len(left)
+
+
+def test_a_broken_vex_document_is_told(data: Path, image: str, tmp_path: Path) -> None:
+    for text in ("{", "{}", _vex_text("gone")):
+        (tmp_path / "bad.json").write_text(text)
+        with pytest.raises(typer.Exit) as ended:
+            scan(image, vex=(str(tmp_path / "bad.json"),))
+        assert ended.value.exit_code == 2
+
+
+def _vex_text(status: str) -> str:
+    return json.dumps({"@context": "https://openvex.dev/ns", "statements": [{"status": status}]})

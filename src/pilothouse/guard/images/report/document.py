@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,6 +13,7 @@ import msgspec
 from pilothouse.guard.images.match.flaw import Flaw, remedy
 from pilothouse.guard.images.match.result import Result
 from pilothouse.guard.images.match.severity import RATINGS
+from pilothouse.guard.images.match.vex import Statement, without
 from pilothouse.guard.images.match.weakness import Weakness, weaknesses
 
 KIND = "PilothouseScanReport"
@@ -29,6 +31,8 @@ class Subject:
     flaws: tuple[Flaw, ...]
     weaknesses: tuple[Weakness, ...]
     known: int = 0
+    taken_away: int = 0
+    """Flaws that a VEX document takes away."""
 
     @property
     def name(self) -> str:
@@ -61,10 +65,12 @@ class ScanOutcome:
         return any(not subject.result.complete for subject in self.subjects)
 
 
-def subject_of(result: Result, *, only_fixed: bool = False) -> Subject:
+def subject_of(result: Result, *, only_fixed: bool = False, vex: Sequence[Statement] = ()) -> Subject:
     """A result as it is shown."""
-    flaws = tuple(flaw for flaw in result.flaws if flaw.fixed or not only_fixed)
-    return Subject(result, flaws, tuple(weaknesses(result.inventory)))
+    inventory = result.inventory
+    left = without(result.flaws, vex, inventory.name, inventory.digest) if vex else result.flaws
+    flaws = tuple(flaw for flaw in left if flaw.fixed or not only_fixed)
+    return Subject(result, flaws, tuple(weaknesses(inventory)), taken_away=len(result.flaws) - len(left))
 
 
 def fingerprint(flaw: Flaw) -> str:
@@ -101,7 +107,7 @@ def _new(subject: Subject, known: frozenset[str]) -> Subject:
     flaws = tuple(flaw for flaw in subject.flaws if fingerprint(flaw) not in known)
     others = tuple(entry for entry in subject.weaknesses if weakness_fingerprint(entry) not in known)
     left_out = len(subject.flaws) + len(subject.weaknesses) - len(flaws) - len(others)
-    return Subject(subject.result, flaws, others, left_out)
+    return Subject(subject.result, flaws, others, left_out, subject.taken_away)
 
 
 def document(outcome: ScanOutcome) -> dict[str, Any]:
@@ -131,6 +137,7 @@ def _subject(subject: Subject) -> dict[str, Any]:
         ],
         "notScanned": list(subject.result.not_scanned),
         "known": subject.known,
+        "takenAwayByVex": subject.taken_away,
         "vulnerabilities": [_flaw(flaw, subject) for flaw in subject.flaws],
         "weaknesses": [
             {

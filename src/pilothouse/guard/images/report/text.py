@@ -93,6 +93,9 @@ def _summary(outcome: ScanOutcome) -> str:
         parts.append(f"{fixable} with a fix")
     if known:
         parts.append(f"{known} known before, not shown")
+    taken_away = sum(subject.taken_away for subject in outcome.subjects)
+    if taken_away:
+        parts.append(f"{taken_away} taken away by VEX")
     if outcome.not_scanned or outcome.unread:
         parts.append("not everything could be scanned")
     return "; ".join(parts) + (f". {outcome.data}" if outcome.data else ".")
