@@ -17,7 +17,9 @@ from pilothouse.reconcile.queue import KeyedQueue, work
 
 NAME = "endpoint-controller"
 _TOGETHER_SECONDS = 0.1
-"""Changes that come together are written together: the object holds all of a Service's addresses."""
+_SECONDS_AN_ADDRESS = 0.002
+"""Changes that come together are written together, the longer the more there is to write: the object holds all of a
+Service's addresses, and a thousand of them cost some 30 ms."""
 
 
 async def run(context: Context) -> None:
@@ -37,14 +39,19 @@ class Controller:
         self.queue = KeyedQueue()
 
     def subscribe(self) -> None:
-        self._services.subscribe(lambda key, old, new: self.queue.add_after(key, _TOGETHER_SECONDS))
-        self._endpoints.subscribe(lambda key, old, new: self.queue.add_after(key, _TOGETHER_SECONDS))
+        self._services.subscribe(lambda key, old, new: self._later(key))
+        self._endpoints.subscribe(lambda key, old, new: self._later(key))
         self._slices.subscribe(self._slice_changed)
 
     def _slice_changed(self, key: str, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         current = new or old
         if current is not None and (name := current.metadata.labels.get(SERVICE_NAME)):
-            self.queue.add_after(f"{current.namespace}/{name}", _TOGETHER_SECONDS)
+            self._later(f"{current.namespace}/{name}")
+
+    def _later(self, key: str) -> None:
+        current = self._endpoints.get(key)
+        size = sum(len(s.addresses) + len(s.not_ready_addresses) for s in current.subsets) if current else 0
+        self.queue.add_after(key, _TOGETHER_SECONDS + size * _SECONDS_AN_ADDRESS)
 
     async def reconcile(self, key: str) -> float | None:
         service, current = self._services.get(key), self._endpoints.get(key)

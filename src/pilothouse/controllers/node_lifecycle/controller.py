@@ -132,7 +132,8 @@ class Controller:
     async def _tell_pods(self, node: Node) -> None:
         """Writes what the node's loss or return means for the readiness of its pods."""
         others = (other for other in self._nodes if other.name != node.name)
-        lost = lost_nodes([node, *others])
+        # All nodes are looked at only when this one is in trouble: in a large cluster that is the exception.
+        lost = frozenset[str]() if is_ready(node) else lost_nodes([node, *others])
         for pod, status in readiness(self._pods.by_index(NODE, node.name), node, lost):
             if status == "False":
                 self._context.events.event(pod, "Warning", "NodeNotReady", "Node is not ready")
