@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
+from pilothouse.apiserver.admission.exempt import BOOTSTRAP
 from pilothouse.apiserver.aggregation import availability
 from pilothouse.apiserver.allocation import service_allocators
 from pilothouse.apiserver.audit.log import AuditLog
@@ -119,7 +120,7 @@ async def control(config: Config) -> None:
             )
             tasks.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers))
             tasks.create_task(informers.run())
-            for work in _guard(config, findings, client_for, informers):
+            for work in _guard(config, findings, client_for, informers, door):
                 tasks.create_task(work)
             tasks.create_task(keep_renewed(pki, context, nodes, api))
             tasks.create_task(api.measures.sample_lag())
@@ -154,14 +155,23 @@ def _api(
 
 
 def _guard(
-    config: Config, findings: Findings, client_for: Callable[[str], Client], informers: SharedInformers
+    config: Config,
+    findings: Findings,
+    client_for: Callable[[str], Client],
+    informers: SharedInformers,
+    door: GuardDoor,
 ) -> list[Coroutine[Any, Any, None]]:
     """The parts of the guard that judge what runs, and what becomes of their findings."""
     live = Live(findings, mapping=config.path("owners.yaml"))
+
+    async def judging() -> None:
+        await door.open()  # the checks are compiled once for both
+        await live.run(client_for(live_checks), informers)
+
     return [
         kept_up("keeping findings", findings.run),
         kept_up("sending findings", Sending(findings, config.path("forward.yaml")).run),
-        kept_up("the live checks", functools.partial(live.run, client_for(live_checks), informers)),
+        kept_up("the live checks", judging),
         images_guarded(ImageGuard(findings, client_for(IMAGE_GUARD), config.path(FOLDER)), informers),
     ]
 
@@ -235,7 +245,7 @@ def _certified(pki: ClusterPki) -> list[Controller]:
 
 async def set_up_cluster(config: Config, pki: ClusterPki, store: SqliteStore, api: ApiServer) -> None:
     """What the cluster holds from its first start, and a token for this machine's own node until it has joined."""
-    root = Client(HandlerTransport(api.handle, User("system:pilothouse:bootstrap", ("system:masters",))))
+    root = Client(HandlerTransport(api.handle, User(BOOTSTRAP, ("system:masters",))))
     url = f"https://{config.node_address}:{config.api_port}"
     cluster = Cluster(
         service_ip=config.kubernetes_service,

@@ -31,11 +31,21 @@ class GuardDoor:
 
     def __init__(self, objects: ObjectReader) -> None:
         self._objects = objects
-        self._door = Door()
+        self._door: Door | None = None
+        self._opening: asyncio.Task[Door] | None = None
+
+    async def open(self) -> Door:
+        """The checks, compiled in a thread. What they are about waits for them: nothing gets past a door not yet there;
+        reads and what the engine writes of its own accord do not."""
+        if self._door is None:
+            if self._opening is None:
+                self._opening = asyncio.create_task(asyncio.to_thread(Door))
+            self._door = await asyncio.shield(self._opening)
+        return self._door
 
     async def prepare(self) -> None:
         """Compiles ahead what most objects take, leaving the event loop to others in between."""
-        for _ in self._door.prepare():
+        for _ in (await self.open()).prepare():
             await asyncio.sleep(0)
 
     async def validate(self, request: AdmissionRequest) -> None:
@@ -44,9 +54,12 @@ class GuardDoor:
             return
         if request.resource == Namespace.resource:
             _check_labels(request, new)
-        if not self._door.concerns(new, request.old_object) or exempt(request):
+        if exempt(request):
             return
-        outcome = self._door.judge(
+        door = self._door or await self.open()
+        if not door.concerns(new, request.old_object):
+            return
+        outcome = door.judge(
             new,
             request.old_object,
             partial(self._around, request),

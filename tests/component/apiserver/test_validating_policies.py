@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 from admission_plane import AdmissionPlane
 
+from pilothouse.apiserver.admission.exempt import BOOTSTRAP
 from pilothouse.client.wire import User
 from pilothouse.machinery.errors import ApiError, Forbidden, Invalid
 from pilothouse.machinery.objects import Obj
@@ -241,6 +242,7 @@ async def test_nobody_is_locked_out(api: AdmissionPlane) -> None:
     node = User("system:node:n1", ("system:nodes",))
     controller = User("system:controller:replicaset-controller", ("system:masters",))
     await api.create("leases", lease, user=node)
+    await api.create("namespaces", {"metadata": {"name": "first"}}, user=User(BOOTSTRAP, ("system:masters",)))
     await api.create("nodes", {"metadata": {"name": "n1"}}, user=node)
     with pytest.raises(ApiError, match="denied request"):
         await api.create("configmaps", {"metadata": {"name": "x"}})

@@ -15,6 +15,8 @@ from pilothouse.machinery.objects import Obj
 _OWN_GROUP = "admissionregistration.k8s.io"
 _REVIEWS = frozenset({"authentication.k8s.io", "authorization.k8s.io"})
 _NODES = "system:nodes"
+BOOTSTRAP = "system:pilothouse:bootstrap"
+"""Who writes what a cluster holds from its first start; at every start, so that a refusal would keep the API down."""
 _COMPONENTS = ("system:controller:", "system:pilothouse:", "system:kube-scheduler")
 
 _HOUSEKEEPING = frozenset(
@@ -42,7 +44,7 @@ _ROOT_CA, _DEFAULT_ACCOUNT = "kube-root-ca.crt", "default"
 def exempt(request: AdmissionRequest) -> bool:
     """Whether policies and webhooks are not asked about a request."""
     group, plural = request.resource.group, request.resource.plural
-    if group == _OWN_GROUP or group in _REVIEWS:
+    if group == _OWN_GROUP or group in _REVIEWS or request.user.name == BOOTSTRAP:
         return True
     return is_component(request.user) and _own_accord(request, (group, plural))
 
