@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from functools import cache
 
 from pilothouse.guard.cross import CROSS_CHECKS
+from pilothouse.guard.custom_kinds import custom_kinds
 from pilothouse.guard.effective import effective
 from pilothouse.guard.finding import Check, Finding, Item, NotEvaluated, Ref, Severity, ref_of
 from pilothouse.guard.podspec import CONTAINER_FIELDS, value_at
@@ -117,6 +118,7 @@ class _Work:
     def __init__(self, items: Sequence[Item], options: Options) -> None:
         self._items = items
         self._options = options
+        self._custom = custom_kinds(item.tree for item in items)
         self._refs = [ref_of(item.tree) for item in items]
         self._findings: dict[int, list[Finding]] = {}
         self._not_evaluated: list[NotEvaluated] = []
@@ -132,7 +134,7 @@ class _Work:
 
     def check_form(self, index: int) -> bool:
         """Whether the object's values have the types they must, so that checks across objects can read it."""
-        found = form(self._items[index].tree, self._options.version)
+        found = form(self._items[index].tree, self._options.version, self._custom)
         for check, message, path in found.hits:
             self._add(index, check, message, path)
         if found.unknown:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Final, NamedTuple
 
+from pilothouse.guard.custom_kinds import NONE, CustomKinds, fit
 from pilothouse.guard.finding import Check, Severity
 from pilothouse.guard.removals import removal_of
 from pilothouse.machinery import names
@@ -63,11 +64,16 @@ class Form(NamedTuple):
     """Why there is no schema, "" when there is one."""
 
 
-def form(tree: Obj, version: tuple[int, int]) -> Form:
-    """Looks at an object as a cluster of this Kubernetes version would."""
+def form(tree: Obj, version: tuple[int, int], custom: CustomKinds = NONE) -> Form:
+    """Looks at an object as a cluster of this Kubernetes version would that has these custom kinds."""
     hits = [*_metadata(tree), *_served(tree, version)]
     api_version = str(tree["apiVersion"])
     group, _, api = api_version.rpartition("/")
+    own = custom.schemas.get((api_version, str(tree["kind"])))
+    if own is not None:
+        found_here = fit(own, tree)
+        hits += [(UNFIT, f"unknown field {unknown.path}", unknown.path) for unknown in found_here.unknown]
+        return Form([*hits, *((UNFIT, cause.message, cause.field) for cause in found_here.causes)])
     try:
         schema = schema_for(group, api, str(tree["kind"]))
     except UnknownKind as error:
@@ -77,6 +83,7 @@ def form(tree: Obj, version: tuple[int, int]) -> Form:
         hint = f": did you mean {unknown.suggestion}?" if unknown.suggestion else ""
         hits.append((UNFIT, f"unknown field {unknown.path}{hint}", unknown.path))
     hits += [(UNFIT, cause.message, cause.field) for cause in found.causes]
+    hits += [(UNFIT, cause.message, cause.field) for cause in custom.faults.get(id(tree), ())]
     return Form(hits, sound=not found.causes)
 
 
