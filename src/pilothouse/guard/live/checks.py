@@ -7,7 +7,7 @@ of changes and enough steps, what was reported is what a full evaluation finds.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from functools import cache
 from importlib import resources
 from typing import Final
@@ -39,6 +39,7 @@ UNCHECKED: Final = Check(
     "What was not checked may be wrong.",
     "# see the reason; report it if the object is as its kind's schema says",
 )
+_MARKED_AT_ONCE: Final = 64
 _Mark = tuple[str, Place | str]
 """A check's id and a namespace, or "" and an object's place."""
 
@@ -77,10 +78,13 @@ class LiveChecks:
         self._mark_related(old, None)
         return True
 
-    def mark_all(self, known: Callable[[str], Basis | None] = lambda subject: None) -> None:
-        """Marks everything but objects whose last verdict rests on what is there now; `known` says what it rests on."""
+    def mark_all(self, known: Callable[[str], Basis | None]) -> Iterator[None]:
+        """Marks everything but objects whose last verdict rests on what is there now; `known` says what it rests on.
+        Yields now and then, for others to have their turn; nothing may be put or removed until it has ended."""
         self._marked.clear()
-        for place, entry in self.world.entries.items():
+        for number, (place, entry) in enumerate(self.world.entries.items()):
+            if number % _MARKED_AT_ONCE == _MARKED_AT_ONCE - 1:
+                yield
             if known(subject_of(place)) != self.basis(entry):
                 self._marked[("", place)] = None
         for check in CHECKS.values():

@@ -152,7 +152,8 @@ class Live:
         self.owners.refresh()
         await self._take_in()
         self._touched.clear()
-        self.checks.mark_all(lambda subject: self._findings.basis(SOURCE, subject))
+        for _ in self.checks.mark_all(lambda subject: self._findings.basis(SOURCE, subject)):
+            await asyncio.sleep(0)
         await self.settle()
         await self._findings.retain(SOURCE, self.checks.subjects())
         await self._findings.reconsider()

@@ -245,7 +245,7 @@ def test_a_new_process_judges_only_objects_that_are_others() -> None:
     bases: dict[str, Basis] = {subject: report.basis for subject, report in cluster.said.items()}
     cluster.put(deployment("y", "a", "app:2"))
     cluster.settle()
-    cluster.checks.mark_all(bases.get)
+    list(cluster.checks.mark_all(bases.get))
     assert [place for check, place in cluster.checks._marked if not check] == [("Deployment", "a", "y")]
 
 
