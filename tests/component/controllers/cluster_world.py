@@ -171,7 +171,7 @@ class Cluster:
         }
         await self.client.patch(Node, name, None, {"status": status}, subresource="status")
 
-    async def until(self, condition: Callable[[], Any], seconds: float = 10.0) -> Any:
+    async def until(self, condition: Callable[[], Any], seconds: float = 30.0) -> Any:
         """The first truthy answer of `condition`, asked again after every change. Raises TimeoutError."""
         async with asyncio.timeout(seconds):
             while True:

@@ -35,6 +35,8 @@ class Controller:
         self._endpoints = context.informers.of(Endpoints)
         self._slices = context.informers.of(EndpointSlice)
         self._made: dict[str, set[str]] = {}
+        self._with_slices: set[str] = set()
+        """Services that have had mirrored slices; for all others, most of them, there is nothing to look for."""
         self.queue = KeyedQueue()
 
     def subscribe(self) -> None:
@@ -48,6 +50,7 @@ class Controller:
             return
         owner = f"{current.namespace}/{current.metadata.labels.get(SERVICE_NAME, '')}"
         self._seen(owner, key)
+        self._with_slices.add(owner)
         self.queue.add(owner)
 
     def _seen(self, owner: str, key: str) -> None:
@@ -59,16 +62,21 @@ class Controller:
     async def reconcile(self, key: str) -> float | None:
         if self._made.get(key):
             return None
+        endpoints = self._endpoints.get(key)
+        is_mirrored = mirrored(self._services.get(key), endpoints)
+        if not is_mirrored and key not in self._with_slices:
+            return None
         namespace, _, name = key.partition("/")
         slices = [
             s
             for s in self._slices.by_index(NAMESPACE, namespace)
             if s.metadata.labels.get(SERVICE_NAME) == name and s.metadata.labels.get(MANAGED_BY) == MIRRORED
         ]
-        endpoints = self._endpoints.get(key)
-        if endpoints is None or not mirrored(self._services.get(key), endpoints):
+        if endpoints is None or not is_mirrored:
             for current in slices:
                 await self._delete(current)
+            if not slices:
+                self._with_slices.discard(key)
             return None
         plan = decide(endpoints, slices)
         for copy in plan.create:
