@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from pilothouse.guard.finding import Finding
-from pilothouse.guard.findings.model import PREFIX, Basis, Report, Row, World, finding_of, home
+from pilothouse.guard.findings.model import PREFIX, Basis, Report, Row, Unknown, World, finding_of, home
 from pilothouse.kinds.guard.finding import ACCEPTED, OPEN, RESOLVED
 
 
@@ -27,6 +27,9 @@ def changes(
         old = kept.get(key)
         if old is not None and old.state != RESOLVED:
             row = replace(row, first_seen=old.first_seen, because=old.because)
+            if isinstance(world, Unknown):
+                # Nothing is known yet, as while a process starts: what was known before holds.
+                row = replace(row, owner=old.owner, state=old.state, exemption=old.exemption)
             if row.same_as(old) and old.last_seen > stale:
                 continue
         changed.append(row)

@@ -170,6 +170,26 @@ async def test_owners_and_exemptions_are_asked_for_again() -> None:
     await findings.close()
 
 
+async def test_while_nothing_is_known_owners_and_exemptions_hold(tmp_path: Path) -> None:
+    class World:
+        def owner(self, ref: Ref) -> str:
+            return "shop-team"
+
+        def exemption(self, finding: Finding) -> str:
+            return "shop/known"
+
+    first = Findings(tmp_path / "findings.db")
+    first.world = World()
+    await first.report([report("tag")])
+    await first.close()
+    second = Findings(tmp_path / "findings.db")
+    revision = second.state.revision
+    await second.report([report("tag")])
+    assert (row(second, "tag").owner, row(second, "tag").state) == ("shop-team", "accepted")
+    assert second.state.revision == revision
+    await second.close()
+
+
 async def test_the_trend_counts_what_is_open() -> None:
     clock = Clock()
     findings = Findings(now=clock)
