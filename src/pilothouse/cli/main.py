@@ -45,13 +45,28 @@ def up(
     pod_range: Annotated[str | None, typer.Option(help="Addresses for pods, a /24 of it each node.")] = None,
     service_range: Annotated[str | None, typer.Option(help="Addresses for services.")] = None,
     domain: Annotated[str | None, typer.Option(help="The cluster's DNS domain.")] = None,
+    without: Annotated[
+        list[str] | None,
+        typer.Option(help="A part that others run instead: scheduler, controllers, or one controller; nothing: none."),
+    ] = None,
     background: Annotated[bool, typer.Option("--background", help="Outlive this terminal.")] = False,
 ) -> None:
     """Starts the engine on this machine (in the foreground; Ctrl-C stops it, containers go on)."""
     from pilothouse.cli.up import run_up
     from pilothouse.launch.prepare import Options
 
-    run_up(Options(data_dir, listen, node_name, node_address, node_port, pod_range, service_range, domain), background)
+    chosen = Options(
+        data_dir,
+        listen,
+        node_name,
+        node_address,
+        node_port,
+        pod_range,
+        service_range,
+        domain,
+        without=tuple(without or ()),
+    )
+    run_up(chosen, background)
 
 
 @app.command()

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass
 
 from pilothouse.client.client import Client
@@ -46,6 +46,34 @@ from pilothouse.reconcile.queue import Backoff
 
 INFORMERS = "informers"
 """The identity under which the shared informers read; it may get, list and watch everything."""
+REPLACEABLE = frozenset(
+    {
+        deployment.NAME,
+        replica_set.NAME,
+        replication.NAME,
+        stateful_set.NAME,
+        daemon_set.NAME,
+        disruption.NAME,
+        horizontal_pod_autoscaler.NAME,
+        ephemeral_volume.NAME,
+        job.NAME,
+        cron_job.NAME,
+        ttl_after_finished.NAME,
+        endpoint_slice.NAME,
+        endpoint_slice_mirroring.NAME,
+        endpoints.NAME,
+        service_account.NAME,
+        cluster_role_aggregation.NAME,
+        pod_gc.NAME,
+        node_lifecycle.NAME,
+        resource_quota.NAME,
+        garbage_collector.NAME,
+        namespace.NAME,
+    }
+)
+"""Controllers that upstream's controller manager has too, with the same objects and the same fields. The others are
+Pilothouse's own: local volumes, addresses of load balancers and pod ranges, runtime classes, what etcd or the API
+server would do."""
 _RESTART = Backoff(first=1.0, most=60.0)
 log = logging.getLogger(__name__)
 
@@ -66,17 +94,20 @@ async def run_controllers(
     informers: SharedInformers | None = None,
     autoscaling_period: float = horizontal_pod_autoscaler.PERIOD_SECONDS,
     extra: Sequence[Controller] = (),
+    without: Collection[str] = (),
 ) -> None:
     """Runs all controllers until cancelled.
 
     `client_for(name)` gives the client of one identity. `pod_range` is the cluster's pod range, of which each node gets
     a `/node_prefix`. `informers` are given when they are shared with other components (the scheduler), whose owner
     then runs them. Autoscalers look at their metrics every `autoscaling_period` seconds. `extra` is the seam for
-    controllers made elsewhere (certificates, bootstrap tokens, root CA): they run and are restarted like these.
+    controllers made elsewhere (certificates, bootstrap tokens, root CA): they run and are restarted like these. Those
+    named in `without` do not run: somebody else does their work.
     """
     shared = informers or SharedInformers(client_for(INFORMERS))
     async with asyncio.TaskGroup() as group:
-        for controller in (*controllers(pod_range, node_prefix, autoscaling_period), *extra):
+        every = (*controllers(pod_range, node_prefix, autoscaling_period), *extra)
+        for controller in (controller for controller in every if controller.name not in without):
             group.create_task(supervise(controller, client_for(controller.name), shared), name=controller.name)
         if informers is None:
             group.create_task(shared.run(), name=INFORMERS)

@@ -40,6 +40,8 @@ class Config(msgspec.Struct, kw_only=True, omit_defaults=False):
     containerd: str = "/usr/bin/containerd"
     server: str = ""
     """The API's URL on another machine; empty on the machine that runs it."""
+    without: list[str] = []
+    """Parts of the control plane that others run in Pilothouse's place."""
     layout: int = LAYOUT
     node: Settings = Settings()
     """What is tuned on this machine's node: thresholds of eviction, reserves, limits."""

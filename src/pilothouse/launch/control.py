@@ -54,7 +54,7 @@ from pilothouse.ingress import controller as ingress
 from pilothouse.ingress.proxy import Proxy
 from pilothouse.kinds.catalogue import KINDS
 from pilothouse.kinds.guard.finding import FINDINGS
-from pilothouse.launch import listeners, process, runfile
+from pilothouse.launch import listeners, process, replaced, runfile
 from pilothouse.launch.config import Config, load
 from pilothouse.launch.door import GuardDoor
 from pilothouse.launch.encryption import KeyRing
@@ -79,9 +79,11 @@ async def control(config: Config) -> None:
         addresses=[config.node_address, *config.listen],
         service_ip=config.kubernetes_service,
         domain=config.domain,
+        components=replaced.identities(config.without),
     )
     kubeconfig = config.path("kubeconfig")
     write_private(kubeconfig, pki.admin_kubeconfig(f"https://127.0.0.1:{config.api_port}").encode())
+    _make_way(config, pki)
     keys = KeyRing.open(config.path("pki"))
     store = SqliteStore(config.path("state.db"), sealer=keys.sealer())
     for key in keys.forget_old():
@@ -116,9 +118,11 @@ async def control(config: Config) -> None:
                     pod_range=config.pod_range,
                     informers=informers,
                     extra=extra,
+                    without=replaced.controllers_left_out(config.without),
                 )
             )
-            tasks.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers))
+            if not replaced.without_scheduler(config.without):
+                tasks.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers))
             tasks.create_task(informers.run())
             for work in _guard(config, findings, client_for, informers, door):
                 tasks.create_task(work)
@@ -195,6 +199,20 @@ def _audit_policy(file: Path) -> Policy:
     except (InvalidPolicy, OSError) as error:
         log.error("%s cannot be used, the default audit policy holds: %s", file, error)
     return default_policy(component_names())
+
+
+def _make_way(config: Config, pki: ClusterPki) -> None:
+    """Credentials for those who take the place of parts that are left out, and none for others."""
+    wanted = replaced.identities(config.without)
+    for identity in replaced.IDENTITIES.values():
+        path = config.path(f"{identity}.kubeconfig")
+        if identity in wanted:
+            url = f"https://127.0.0.1:{config.api_port}"
+            write_private(path, replaced.kubeconfig(url, pki.ca_path, pki.path(identity), identity).encode())
+            log.info("%s is left out: %s is for what runs in its place", identity, path)
+        else:
+            path.unlink(missing_ok=True)
+            pki.path(identity).unlink(missing_ok=True)
 
 
 def _availability(api: ApiServer) -> Controller:

@@ -63,11 +63,19 @@ class ClusterPki:
 
     @classmethod
     def open(
-        cls, directory: Path, *, addresses: Sequence[str], service_ip: str, domain: str, now: dt.datetime | None = None
+        cls,
+        directory: Path,
+        *,
+        addresses: Sequence[str],
+        service_ip: str,
+        domain: str,
+        components: Sequence[str] = (),
+        now: dt.datetime | None = None,
     ) -> ClusterPki:
         """Reads D/pki, making whatever is missing, due or names other addresses. Raises PkiError.
 
-        `addresses` are IP addresses or host names under which the API is reached, besides localhost.
+        `addresses` are IP addresses or host names under which the API is reached, besides localhost; `components` are
+        parts that run elsewhere, each of which gets a certificate as `system:NAME`.
         """
         now = now or dt.datetime.now(dt.UTC)
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -82,7 +90,10 @@ class ClusterPki:
         if not (directory / "ca.crt").exists():
             write_private(directory / "ca.crt", certificate, mode=0o644)
         _read_or_make(directory / "service-account.key", lambda: key_pem(new_key()))
-        pki = cls(directory, authority, key, _leaves(addresses, service_ip, domain))
+        wanted = _leaves(addresses, service_ip, domain)
+        for name in components:
+            wanted[name] = _Wanted(Leaf(f"system:{name}", client=True), COMPONENT_LIFETIME)
+        pki = cls(directory, authority, key, wanted)
         pki.renew(now)
         return pki
 

@@ -197,7 +197,21 @@ CLUSTER_ROLES = (
         rule(READ, "apps", "replicasets statefulsets"),
         rule(READ, "policy", "poddisruptionbudgets"),
         rule(READ, "storage.k8s.io", "storageclasses csinodes csidrivers csistoragecapacities"),
+        rule(READ, "storage.k8s.io", "volumeattachments"),
+        rule(READ, "resource.k8s.io", "deviceclasses resourceclaims resourceslices"),
+        rule(_CHANGE, "resource.k8s.io", "resourceclaims/status"),
+        rule("create", "authentication.k8s.io", "tokenreviews"),
+        rule("create", "authorization.k8s.io", "subjectaccessreviews"),
         rule("create get list watch patch update", "coordination.k8s.io", "leases"),
+    ),
+    # Upstream's controller manager in the place of ours (`up --without controllers`): what all of ours may do together.
+    cluster_role(
+        "system:kube-controller-manager",
+        *(rule_ for rules in _CONTROLLERS.values() for rule_ in rules),
+        *_EVENTS,
+        rule("create get list watch patch update", "coordination.k8s.io", "leases"),
+        rule("create", "authentication.k8s.io", "tokenreviews"),
+        rule("create", "authorization.k8s.io", "subjectaccessreviews"),
     ),
     cluster_role(
         "system:node-bootstrapper", rule("create get list watch", _CERTIFICATES, "certificatesigningrequests")
@@ -208,6 +222,7 @@ CLUSTER_ROLES = (
 CLUSTER_ROLE_BINDINGS = (
     *(bind_cluster_role(CONTROLLER_PREFIX + name, user(CONTROLLER_PREFIX + name)) for name in _CONTROLLERS),
     bind_cluster_role("system:kube-scheduler", user("system:kube-scheduler")),
+    bind_cluster_role("system:kube-controller-manager", user("system:kube-controller-manager")),
     bind_cluster_role("pilothouse:node-bootstrapper", group("system:bootstrappers"), to="system:node-bootstrapper"),
     bind_cluster_role("pilothouse:node-autoapprove-bootstrap", group("system:bootstrappers"), to=_NODE_CLIENT),
     bind_cluster_role("pilothouse:node-autoapprove-renewal", group("system:nodes"), to=_SELF_NODE_CLIENT),
