@@ -93,7 +93,7 @@ async def test_a_watch_tells_of_each_change_with_versions_of_its_own(plane: Cont
     events = client.watch(Finding, resource_version=start, field_selector="status.state=open")
     await findings.report([wrong("a", HIGH)])
     await findings.report([wrong("a")])
-    seen = [await asyncio.wait_for(anext(events), 10) for _ in range(2)]
+    seen = [await asyncio.wait_for(anext(events), 60) for _ in range(2)]
     assert [event.type for event in seen] == ["ADDED", "DELETED"]
     assert [event.object.metadata.resource_version for event in seen] == ["2", "3"]
     await events.aclose()  # type: ignore[attr-defined]
