@@ -31,6 +31,7 @@ defaults
   option forwardfor
   option redispatch
   option http-ignore-probes
+  option idle-close-on-response
   http-reuse safe
   retries 3
   retry-on conn-failure empty-response

@@ -15,6 +15,8 @@ import subprocess
 from collections.abc import Callable
 from pathlib import Path
 
+from pilothouse.linux.host import find_program
+
 _START_SECONDS = 0.5
 _END_SECONDS = 5.0
 PROGRAM = "haproxy"
@@ -45,7 +47,7 @@ class Proxy:
 
         Raises ProxyError; what ran before goes on then.
         """
-        if shutil.which(PROGRAM) is None:
+        if find_program(PROGRAM) is None:
             raise ProxyError("haproxy is not installed: apt-get install haproxy (scripts/setup does)")
         changed = await asyncio.to_thread(self._write, text, files)
         if self._recorded():
@@ -80,7 +82,7 @@ class Proxy:
         _replace(fresh, text.encode())
         if self.config.exists() and self.config.read_bytes() == fresh.read_bytes() and not changed:
             return False
-        done = subprocess.run([PROGRAM, "-c", "-q", "-f", str(fresh)], capture_output=True, text=True)
+        done = subprocess.run([_program(), "-c", "-q", "-f", str(fresh)], capture_output=True, text=True)
         if done.returncode != 0:
             lines = [line for line in (done.stderr + done.stdout).splitlines() if "ALERT" in line]
             raise ProxyError(f"haproxy refuses the configuration: {'; '.join(lines)[:500]}")
@@ -98,7 +100,7 @@ class Proxy:
     def _spawn(self) -> str:
         """Starts it; returns what it said if it ended at once, "" if it runs."""
         self._log.parent.mkdir(parents=True, exist_ok=True)
-        words = [PROGRAM, "-W", "-f", str(self.config)]
+        words = [_program(), "-W", "-f", str(self.config)]
         with open(self._log, "ab") as log:
             before = log.tell()
             process = subprocess.Popen(
@@ -113,6 +115,10 @@ class Proxy:
         lines = self._log.read_bytes()[before:].decode(errors="replace").splitlines()
         said = [line for line in lines if "ALERT" in line and "bind" in line] or lines[-3:]
         return "; ".join(said) or f"it ended with {process.returncode}"
+
+
+def _program() -> str:
+    return find_program(PROGRAM) or PROGRAM
 
 
 def _replace(path: Path, content: bytes) -> None:

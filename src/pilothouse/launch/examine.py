@@ -125,20 +125,25 @@ _PACKAGES = {
     "containerd-shim-runc-v2": "containerd",
     "runc": "runc",
     "conntrack": "conntrack",
+    "haproxy": "haproxy",
 }
+_OPTIONAL = ("conntrack", "haproxy")
+"""Without these all works but what they are for: looking at flows by hand, Ingresses."""
 
 
 def _programs(host: Host, around: Surroundings) -> list[Finding]:
     found = []
     for program, package in _PACKAGES.items():
         if program not in host.programs:
-            level: Level = "note" if program == "conntrack" else "bad"
+            level: Level = "note" if program in _OPTIONAL else "bad"
             found.append(Finding(program, level, "not installed", f"apt-get install {package}"))
     missing = sorted({"ptp", "host-local", "loopback"} - around.cni_plugins)
     if missing:
         text = f"lacking {', '.join(missing)} in /usr/lib/cni"
         found.append(Finding("CNI plugins", "bad", text, "apt-get install containernetworking-plugins"))
-    return found or [Finding("programs", "ok", "containerd, runc, conntrack and the CNI plugins are installed")]
+    return found or [
+        Finding("programs", "ok", "containerd, runc, conntrack, haproxy and the CNI plugins are installed")
+    ]
 
 
 def _runtimes(host: Host, around: Surroundings) -> list[Finding]:

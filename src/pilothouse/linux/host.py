@@ -72,7 +72,18 @@ class Host:
         return self.init == "systemd"
 
 
-PROGRAMS = ("containerd", "containerd-shim-runc-v2", "ctr", "runc", "crun", "runsc", "nft", "conntrack", "mount")
+PROGRAMS = (
+    "containerd",
+    "containerd-shim-runc-v2",
+    "ctr",
+    "runc",
+    "crun",
+    "runsc",
+    "nft",
+    "conntrack",
+    "haproxy",
+    "mount",
+)
 _SBIN = ("/usr/local/sbin", "/usr/local/bin", "/usr/sbin", "/usr/bin", "/sbin", "/bin")
 
 

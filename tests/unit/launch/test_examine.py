@@ -26,7 +26,7 @@ GOOD = Host(
     user_namespaces=True,
     programs={
         name: f"/usr/bin/{name}"
-        for name in ("containerd", "ctr", "containerd-shim-runc-v2", "runc", "crun", "conntrack")
+        for name in ("containerd", "ctr", "containerd-shim-runc-v2", "runc", "crun", "conntrack", "haproxy")
     },
     uplink=Uplink("eth0", "192.0.2.2", 1500),
     memory_bytes=4 << 30,
