@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cache
 
 from pilothouse.guard.cross import CROSS_CHECKS
@@ -20,9 +20,11 @@ from pilothouse.guard.shipped import check_of, shipped_policies
 from pilothouse.guard.snapshot import CrossCheck, Snapshot
 from pilothouse.machinery.objects import Obj
 from pilothouse.policy.evaluate import Evaluator, Violation
+from pilothouse.policy.load import Policy
 from pilothouse.policy.match import Subject
 
 WEIGHT: Mapping[Severity, int] = {Severity.CRITICAL: 10, Severity.HIGH: 5, Severity.MEDIUM: 2, Severity.LOW: 1}
+_CONTAINERS = " (containers: "
 _NAMED = re.compile(r"^(?P<before>.*?)(?P<list>[\w.]+)\[(?P<name>[^\]]*)\](?P<after>.*)$")
 
 
@@ -97,10 +99,27 @@ def judge_one(tree: Obj, complete: Obj, labels: Mapping[str, str] | None, option
     return work.report()
 
 
+@cache
+def brief_evaluator() -> tuple[Evaluator, Mapping[str, Check]]:
+    """The shipped checks without what a refusal or a warning does not say: places, and anything of low findings but
+    that there are. Telling is half of the work, and this is done with every write."""
+    policies = [_brief(policy) for policy in shipped_policies()]
+    return Evaluator(policies), {policy.name: check_of(policy) for policy in policies}
+
+
+def _brief(policy: Policy) -> Policy:
+    if check_of(policy).severity is Severity.LOW:
+        return replace(
+            policy, audit=(), validations=tuple(replace(rule, message_expression="") for rule in policy.validations)
+        )
+    named = all(_CONTAINERS in rule.message_expression for rule in policy.validations)
+    return replace(policy, audit=()) if named else policy
+
+
 def judge_admitted(complete: Obj, labels: Mapping[str, str] | None) -> tuple[list[Finding], list[str]]:
-    """As `judge_one`, for an object whose form the API server checks: findings without places, and ids of checks that
-    could not be evaluated. It is done with every write, and places are half of the work."""
-    evaluator, checks = shipped_evaluator()
+    """As `judge_one`, for an object whose form the API server checks, and briefly: findings with their containers but
+    without places, low ones without either; and ids of checks that could not be evaluated."""
+    evaluator, checks = brief_evaluator()
     verdict = evaluator.evaluate(Subject(complete, labels))
     ref = ref_of(complete)
     findings = [
@@ -175,15 +194,12 @@ class _Work:
 
 
 def _containers(violation: Violation) -> Iterable[tuple[str, str]]:
-    """Container and message for each place a violation names, as `_places` gives them."""
-    containers, fields = violation.audit.get("containers", ""), violation.audit.get("fields", "")
-    named = _listed(containers)
-    if named and containers.count(",") == fields.count(","):
-        message = violation.message.partition(" (containers: ")[0]
-        return [(name, message) for name in named]
-    if not fields:
-        return [("", violation.message)]
-    return [(_container_named(path), violation.message) for path in _listed(fields)]
+    """Container and message for each container a violation names."""
+    message, _, named = violation.message.partition(_CONTAINERS)
+    if named:
+        return [(name, message) for name in named.removesuffix(")").split(", ")]
+    fields = _listed(violation.audit.get("fields", ""))
+    return [(_container_named(path), message) for path in fields] or [("", message)]
 
 
 def _container_named(path: str) -> str:

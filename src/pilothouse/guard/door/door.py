@@ -17,7 +17,7 @@ from pilothouse.guard.door.settings import ENFORCE, settings_of
 from pilothouse.guard.effective import completed, without_nulls
 from pilothouse.guard.exemptions.accept import in_force, means
 from pilothouse.guard.finding import Finding, ref_of
-from pilothouse.guard.judge import judge_admitted, shipped_evaluator
+from pilothouse.guard.judge import brief_evaluator, judge_admitted
 from pilothouse.guard.podspec import pod_spec
 from pilothouse.guard.shipped import shipped_policies
 from pilothouse.kinds.guard.exemption import Exemption
@@ -57,7 +57,7 @@ class Door:
     """The shipped checks, compiled."""
 
     def __init__(self) -> None:
-        self._evaluator, checks = shipped_evaluator()
+        self._evaluator, checks = brief_evaluator()
         self._known: OrderedDict[bytes, tuple[list[Finding], tuple[str, ...]]] = OrderedDict()
         """Verdicts by what checks look at: the pods of a workload are one but for their names."""
         self._fails_closed = {checks[policy.name].id for policy in shipped_policies() if policy.fails_closed}
