@@ -12,6 +12,7 @@ from pilothouse.apiserver.chain import Chain
 from pilothouse.apiserver.node_link import NodeLink
 from pilothouse.apiserver.route import Route
 from pilothouse.apiserver.served_kinds import ServedKinds
+from pilothouse.apiserver.service_link import ServiceLink
 from pilothouse.client.wire import Request, Response, User
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import BadRequest
@@ -104,6 +105,7 @@ class Backend:
     kinds: ServedKinds
     allocators: Mapping[tuple[str, str], Allocator] = field(default_factory=dict)
     nodes: NodeLink | None = None
+    link: ServiceLink | None = None
 
 
 Verb = Callable[[Backend, Call], Awaitable[Response]]

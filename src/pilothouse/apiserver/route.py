@@ -21,6 +21,7 @@ _VERBS_ON_OBJECT = {
 }
 _VERBS_ON_COLLECTION = {"GET": "list", "HEAD": "list", "POST": "create", "DELETE": "deletecollection"}
 _CONNECT = frozenset({"exec", "attach", "portforward"})
+_PROXIED = frozenset({"nodes", "pods", "services"})
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
 
 
@@ -68,8 +69,8 @@ def _resource(method: str, path: str, group: str, version: str, rest: list[str],
     resource, *tail = rest
     name = tail[0] if tail else ""
     subresource = "/".join(tail[1:])
-    if resource == "nodes" and subresource.startswith("proxy/"):
-        # What follows is a path of the node's own.
+    if resource in _PROXIED and subresource.startswith("proxy/"):
+        # What follows is a path of the other server's own.
         subresource = "proxy"
     if name:
         verb = "create" if subresource in _CONNECT else _VERBS_ON_OBJECT.get(method, "")

@@ -102,7 +102,7 @@ class ApiServer:
         self._link = ServiceLink(StoreReader(store), proxy_certificate)
         self._proxy = Proxy(self._link)
         self._converter = Converter(self._link)
-        self._backend = Backend(store, chain, served, given, nodes)
+        self._backend = Backend(store, chain, served, given, nodes, self._link)
         self._elsewhere = {
             kind.resource: replace(
                 self._backend, store=ConvertedStore(store, TwoVersions(kind.resource, kind.stored_as))

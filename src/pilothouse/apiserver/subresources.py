@@ -14,6 +14,7 @@ from pilothouse.apiserver.verbs.finalize import FINALIZE
 from pilothouse.apiserver.verbs.get import get
 from pilothouse.apiserver.verbs.node_proxy import node_proxy
 from pilothouse.apiserver.verbs.patch import patch_of
+from pilothouse.apiserver.verbs.proxy import proxy_pod, proxy_service
 from pilothouse.apiserver.verbs.resize import RESIZE
 from pilothouse.apiserver.verbs.update import update_of
 
@@ -32,6 +33,12 @@ _SCALE = Subresource(
     {"get": scale.get_scale, "update": scale.update_scale, "patch": scale.patch_scale}, "Scale", "autoscaling", "v1"
 )
 
+
+def _every(verb: Verb) -> Mapping[str, Verb]:
+    """What is passed through, whatever is asked."""
+    return dict.fromkeys(("get", "create", "update", "patch", "delete"), verb)
+
+
 _BY_KIND: Mapping[tuple[str, str], Mapping[str, Subresource]] = {
     ("", "pods"): {
         "attach": Subresource({"create": streams.attach}, "PodAttachOptions"),
@@ -42,8 +49,10 @@ _BY_KIND: Mapping[tuple[str, str], Mapping[str, Subresource]] = {
         "log": Subresource({"get": streams.log}, "Pod"),
         "resize": Subresource({"get": get, "update": update_of(RESIZE), "patch": patch_of(RESIZE)}),
         "portforward": Subresource({"create": streams.portforward}, "PodPortForwardOptions"),
+        "proxy": Subresource(_every(proxy_pod), "PodProxyOptions"),
     },
     ("", "nodes"): {"proxy": Subresource({"get": node_proxy}, "NodeProxyOptions")},
+    ("", "services"): {"proxy": Subresource(_every(proxy_service), "ServiceProxyOptions")},
     ("", "serviceaccounts"): {
         "token": Subresource({"create": token.create_token}, "TokenRequest", "authentication.k8s.io", "v1")
     },

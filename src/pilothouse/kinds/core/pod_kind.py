@@ -55,7 +55,18 @@ KIND = Kind(
     short_names=("po",),
     categories=("all",),
     subresources=frozenset(
-        {"status", "binding", "ephemeralcontainers", "eviction", "log", "exec", "attach", "portforward", "resize"}
+        {
+            "status",
+            "binding",
+            "ephemeralcontainers",
+            "eviction",
+            "log",
+            "exec",
+            "attach",
+            "portforward",
+            "proxy",
+            "resize",
+        }
     ),
     columns=COLUMNS,
     generation_fields=("spec",),

@@ -105,7 +105,7 @@ KIND = Kind(
     view=Service,
     short_names=("svc",),
     categories=("all",),
-    subresources=frozenset({"status"}),
+    subresources=frozenset({"proxy", "status"}),
     columns=(
         NAME,
         Column("Type", field("spec", "type"), "How it is exposed."),

@@ -1,4 +1,4 @@
-"""`scripts/bench up|node|check|findings|scan|network`: measures a part; prints figures with their aims."""
+"""`scripts/bench api|up|node|check|findings|scan|network`: measures a part; prints figures with their aims."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import NoReturn
 
 from pilothouse.testing.bench import measure
+from pilothouse.testing.bench.api import api_figures
 from pilothouse.testing.bench.check import check_figures
 from pilothouse.testing.bench.findings import findings_figures
 from pilothouse.testing.bench.host import BenchError, Host, own_network, write_registry_settings
@@ -32,6 +33,7 @@ _EXAMPLE = Path(__file__).parents[4] / "examples" / "shop"
 _PARTS = ("starts", "idle", "one", "many", "reading")
 
 _DESK: dict[str, Callable[[argparse.Namespace], list[Figure]]] = {
+    "api": lambda options: api_figures(options.objects, options.updates, options.watchers, options.seconds, _say),
     "check": lambda options: check_figures(),
     "findings": lambda options: findings_figures(),
     "scan": lambda options: scan_figures(_say),
@@ -54,9 +56,15 @@ def main() -> None:
     parser.add_argument("--idle-pods", type=int, default=100, metavar="N", help="idle pods with a probe (default 100)")
     parser.add_argument("--nodes", type=int, default=5000, metavar="N", help="virtual nodes (default 5000)")
     parser.add_argument("--placed", type=int, default=10000, metavar="N", help="pods placed on them (default 10000)")
+    parser.add_argument("--objects", type=int, default=10000, metavar="N", help="pods that are listed (default 10000)")
+    parser.add_argument("--updates", type=int, default=20000, metavar="N", help="of one object (default 20000)")
+    parser.add_argument("--watchers", type=int, default=1000, metavar="N", help="of one object (default 1000)")
     options = parser.parse_args()
     if options.what in _DESK:
-        _show(_DESK[options.what](options), options.output)
+        try:
+            _show(_DESK[options.what](options), options.output)
+        except BenchError as error:
+            sys.exit(f"error: {error}")
     if os.geteuid() != 0:
         sys.exit(f"error: run as root (it makes network namespaces and containers): sudo scripts/bench {options.what}")
     try:

@@ -201,3 +201,13 @@ def test_published_keys_verify_nothing_private() -> None:
     published = documents(ISSUER, KEY)
     assert orjson.loads(published[DISCOVERY_PATH])["jwks_uri"] == ISSUER + JWKS_PATH
     assert orjson.loads(published[JWKS_PATH])["keys"][0].keys() == {"use", "kty", "kid", "crv", "alg", "x", "y"}
+
+
+def test_a_signature_is_checked_once_and_a_changed_token_anew() -> None:
+    key = SigningKey(key_pem(new_key()))
+    token = key.sign({"sub": "a"})
+    assert [key.verify(token) for _ in range(2)] == [{"sub": "a"}] * 2
+    key.verify(token)["sub"] = "b"
+    assert key.verify(token) == {"sub": "a"}
+    with pytest.raises(BadToken):
+        key.verify(token[:-8] + "AAAAAAAA")
