@@ -17,7 +17,7 @@ _REVIEWS = frozenset({"authentication.k8s.io", "authorization.k8s.io"})
 _NODES = "system:nodes"
 BOOTSTRAP = "system:pilothouse:bootstrap"
 """Who writes what a cluster holds from its first start; at every start, so that a refusal would keep the API down."""
-_COMPONENTS = ("system:controller:", "system:pilothouse:", "system:kube-scheduler")
+_COMPONENTS = ("system:controller:", "system:pilothouse:", "system:kube-scheduler", "system:kube-controller-manager")
 
 _HOUSEKEEPING = frozenset(
     {
