@@ -14,7 +14,7 @@ from pilothouse.kinds.view import Object, View
 from pilothouse.machinery.objects import Obj, Resource
 
 
-class PolicyStatus(View):
+class ValidatingAdmissionPolicyStatus(View):
     """`observed_generation` is the one whose types were checked last."""
 
     observed_generation: int = 0
@@ -28,7 +28,7 @@ class ValidatingAdmissionPolicy(Object):
     )
 
     spec: dict[str, Any] = {}
-    status: PolicyStatus = msgspec.field(default_factory=PolicyStatus)
+    status: ValidatingAdmissionPolicyStatus = msgspec.field(default_factory=ValidatingAdmissionPolicyStatus)
 
 
 def _param_kind(obj: Obj) -> str:
