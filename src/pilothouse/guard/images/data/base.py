@@ -43,6 +43,12 @@ CREATE TABLE IF NOT EXISTS kev (
   WITHOUT ROWID;
 """
 
+_LOOKUP: Final = (
+    "SELECT feed.name, advisory.body, affects.rule FROM package "
+    "JOIN affects ON affects.package = package.id JOIN advisory ON advisory.id = affects.advisory "
+    "JOIN feed ON feed.id = advisory.feed WHERE package.ecosystem = ? AND package.name = ?"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Feed:
@@ -130,15 +136,22 @@ class Base:
 
     def lookup(self, ecosystem: str, name: str) -> list[Known]:
         """All that is said of a package, in no order; an ecosystem ending with `*` stands for all that begin so."""
-        low, high = _bounds(ecosystem)
-        rows = self._all(
-            "SELECT feed.name, advisory.body, affects.rule FROM package "
-            "JOIN affects ON affects.package = package.id JOIN advisory ON advisory.id = affects.advisory "
-            "JOIN feed ON feed.id = advisory.feed "
-            "WHERE package.ecosystem >= ? AND package.ecosystem <= ? AND package.name = ?",
-            (low, high, name),
-        )
+        ecosystems = [ecosystem]
+        if ecosystem.endswith("*"):
+            # By steps from one ecosystem to the next: a range would walk all of its packages.
+            ecosystems = list(self._ecosystems(ecosystem[:-1]))
+        rows = [row for each in ecosystems for row in self._all(_LOOKUP, (each, name))]
         return [Known(feed, unpacked(body, Advisory), unpacked(rule, Rule)) for feed, body, rule in rows]
+
+    def _ecosystems(self, prefix: str) -> Iterator[str]:
+        low, high = prefix, prefix + "\U0010ffff"
+        while True:
+            query = "SELECT ecosystem FROM package WHERE ecosystem > ? AND ecosystem < ? ORDER BY ecosystem LIMIT 1"
+            rows = self._all(query, (low, high))
+            if not rows:
+                return
+            low = str(rows[0][0])
+            yield low
 
     def covers(self, ecosystem: str) -> bool:
         """True when there is data for a whole ecosystem, such as `PyPI` or `Debian:12`; single records are not."""
