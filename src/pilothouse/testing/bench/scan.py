@@ -173,7 +173,7 @@ def _many(folder: Path, say: Callable[[str], None]) -> list[Figure]:
     full = time.perf_counter() - began
     generation = base.generation()
     (folder / "one").mkdir()
-    (folder / "one" / "GHSA.json").write_bytes(_record(_RECORDS + 42, "5.0.0"))
+    (folder / "one" / "GHSA.json").write_bytes(_record(_NAMES * (_RECORDS // _NAMES + 1) + 42, "5.0.0"))
     assert not [result for result in Updater(base, folder).from_path(folder / "one") if result.error]
     base.close()
     took, images = asyncio.run(_follow(base_file, index, generation))
