@@ -198,7 +198,7 @@ class ApiServer:
                 return await self._proxy.forward(request, user, other)
             raise refusals.no_such_path()
         call = Call(request, route, user, kind, dict(reversed(request.query)), annotations=trail.annotations)
-        if isinstance(kind, CustomKind) and kind.warning:
+        if kind.warning:
             call.warnings.append(kind.warning)
         response = await _carry_out(self._verb(call), self._backend_for(kind), call)
         if call.warnings:

@@ -64,7 +64,8 @@ class Kind:
     `on_create` and `on_update(new, old)` run within the common preparation; `generation_fields` are the top-level
     fields whose change raises `metadata.generation` (none: the kind has no generation); an object of a kind with
     `status_at_creation` may be created with its status, all others start without; a delete of a kind that
-    `returns_deleted` is answered with the object, of others with a Status; `stored_as` is for a second version
+    `returns_deleted` is answered with the object, of others with a Status; `warning` is what every
+    answer warns of (a deprecated version); `stored_as` is for a second version
     of a kind, whose objects are kept as those of the first; `on_delete` runs when an object is first marked as being
     deleted; without `strategic_merge` the kind takes no strategic merge patches; with `bare_finalizers` those
     need no domain; what is `slow` is validated off the event loop.
@@ -85,6 +86,7 @@ class Kind:
     fields: Callable[[Obj], dict[str, str]] = _no_fields
     status_at_creation: bool = False
     returns_deleted: bool = False
+    warning: str = ""
     stored_as: StoredAs | None = None
     on_delete: Change = _nothing
     strategic_merge: bool = True

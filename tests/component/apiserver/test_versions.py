@@ -115,3 +115,9 @@ async def test_an_event_of_either_group_is_one_of_both(plane: ControlPlane) -> N
 async def test_an_event_of_the_new_group_says_who_reports_it(plane: ControlPlane) -> None:
     with pytest.raises(Invalid, match="reportingController: Required value"):
         await call(plane.client(), "POST", EVENTS, event())
+
+
+async def test_a_deprecated_kind_warns_of_itself(plane: ControlPlane) -> None:
+    answer = await plane.client().send("GET", "/api/v1/namespaces/ns/endpoints")
+    text = "v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice"
+    assert answer.headers["warning"] == f'299 - "{text}"'

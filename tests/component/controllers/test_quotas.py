@@ -44,7 +44,9 @@ async def test_the_status_follows_what_is_used(strict_cluster: Cluster) -> None:
     await cluster.client.create_tree(ConfigMap.resource, {"metadata": {"name": "before"}}, "shop")
     await quota(cluster, {"pods": "10", "count/configmaps": "9", "count/deployments.apps": "3"})
     # kube-root-ca.crt is published by a controller that is not of this room.
-    await cluster.until(lambda: used(cluster) == {"pods": "0", "count/configmaps": "1", "count/deployments.apps": "0"})
+    await cluster.until(
+        lambda: used(cluster) == {"pods": "0", "count/configmaps": "1", "count/deployments.apps": "0"}, 60
+    )
     await cluster.add_node("n1")
     await cluster.client.create_tree(Deployment.resource, deployment(replicas=3), "shop")
     await cluster.until(lambda: (used(cluster)["pods"], used(cluster)["count/deployments.apps"]) == ("3", "1"), 60)
@@ -60,7 +62,7 @@ async def test_a_deployment_held_up_by_a_quota_says_so_and_goes_on_when_it_may(s
     cluster = strict_cluster
     await cluster.add_node("n1")
     await quota(cluster, {"pods": "2"})
-    await cluster.until(lambda: used(cluster) == {"pods": "0"})
+    await cluster.until(lambda: used(cluster) == {"pods": "0"}, 60)
     await cluster.client.create_tree(Deployment.resource, deployment(replicas=3), "shop")
     exceeded = "exceeded quota: team, requested: pods=1, used: pods=2, limited: pods=2"
     await cluster.until(lambda: any(exceeded in message for message in failures(cluster, "ReplicaSet")), 60)

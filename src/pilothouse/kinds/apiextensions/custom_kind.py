@@ -73,7 +73,6 @@ class CustomKind(Kind):
     defined_at: int = 0
     other_schemas: tuple[msgspec.Raw, ...] = ()
     conversion_webhook: Obj | None = None
-    warning: str = ""
     strategic_merge: bool = False
     bare_finalizers: bool = True
 

@@ -120,6 +120,7 @@ def join_host_port(host: str, port: int) -> str:
 
 KIND = Kind(
     view=Endpoints,
+    warning="v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice",
     short_names=("ep",),
     columns=(NAME, Column("Endpoints", _endpoints, "Addresses with their ports."), AGE),
     defaults=_defaults,
