@@ -20,13 +20,14 @@ IDENTITIES = {SCHEDULER: "kube-scheduler", CONTROLLERS: "kube-controller-manager
 
 def check(names: Iterable[str]) -> list[str]:
     """The names in order, each once. Raises ConfigError naming one that is no part."""
+    chosen = sorted(set(names))
     known = {SCHEDULER, CONTROLLERS, *REPLACEABLE}
-    for name in names:
+    for name in chosen:
         if name not in known:
             near = difflib.get_close_matches(name, known, 1)
             hint = f" (did you mean {near[0]}?)" if near else ""
             raise ConfigError(f"--without {name}: there is no such part{hint}; there are {', '.join(sorted(known))}")
-    return sorted(set(names))
+    return chosen
 
 
 def without_scheduler(names: Iterable[str]) -> bool:

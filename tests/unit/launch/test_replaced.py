@@ -30,7 +30,7 @@ def test_every_replaceable_controller_is_one() -> None:
     ],
 )
 def test_what_is_left_out_and_for_whom(names: list[str], left_out: int, who: list[str]) -> None:
-    assert check(names) == sorted(names)
+    assert check(iter(names)) == sorted(names)
     assert len(controllers_left_out(names)) == left_out
     assert without_scheduler(names) == ("scheduler" in names)
     assert identities(names) == who
