@@ -28,6 +28,7 @@ def sign(order: str, first: str, second: str) -> int:
 @example("1~", "1")
 @example("1.0~rc1", "1.0")
 @example("1a", "1a0")
+@example("1", "1-0~~")
 def test_debian_order_is_that_of_dpkg(first: str, second: str) -> None:
     found = sign("dpkg", first, second)
     operator = {-1: "lt", 0: "eq", 1: "gt"}[found]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from functools import cmp_to_key, lru_cache
+from functools import cmp_to_key, lru_cache, total_ordering
+from itertools import zip_longest
 from typing import Any, Final
 
 from pilothouse.guard.images.match.maven import maven_key
@@ -17,7 +18,6 @@ Key = Any
 """Something that can be compared with others of the same ecosystem."""
 
 _PARTS: Final = re.compile(r"(\D*)(\d*)")
-_END: Final = ((0,), 0)
 
 
 def dpkg_key(text: str) -> Key:
@@ -34,15 +34,35 @@ def dpkg_key(text: str) -> Key:
     return int(epoch), _dpkg_parts(upstream), _dpkg_parts(revision)
 
 
-def _dpkg_parts(text: str) -> tuple[tuple[tuple[int, ...], int], ...]:
-    found = []
-    for words, digits in _PARTS.findall(text):
-        if words or digits:
-            order = tuple(-1 if c == "~" else ord(c) if c.isalpha() else ord(c) + 256 for c in words)
-            found.append(((*order, 0), int(digits or 0)))
-    while found and found[-1] == _END:
-        found.pop()
-    return (*found, _END)
+@total_ordering
+class _Padded:
+    """Numbers compared as if followed by zeros without end: a version's end counts as one, and `~` is below it."""
+
+    __slots__ = ("_numbers",)
+
+    def __init__(self, numbers: list[int]) -> None:
+        while numbers and not numbers[-1]:
+            numbers.pop()
+        self._numbers = tuple(numbers)
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, _Padded) and self._numbers == other._numbers
+
+    def __lt__(self, other: _Padded) -> bool:
+        pairs = zip_longest(self._numbers, other._numbers, fillvalue=0)
+        return next((ours < theirs for ours, theirs in pairs if ours != theirs), False)
+
+    def __hash__(self) -> int:
+        return hash(self._numbers)
+
+
+def _dpkg_parts(text: str) -> _Padded:
+    """Words and numbers by turns, a word as its characters' ranks and a zero."""
+    found: list[int] = []
+    for word, digits in _PARTS.findall(text):
+        found += [-1 if c == "~" else ord(c) if c.isalpha() else ord(c) + 256 for c in word]
+        found += [0, int(digits or 0)]
+    return _Padded(found)
 
 
 _RPM_PARTS: Final = re.compile(r"[0-9]+|[a-zA-Z]+|~|\^")
