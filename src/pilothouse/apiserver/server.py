@@ -48,6 +48,7 @@ from pilothouse.apiserver.verbs.patch import patch
 from pilothouse.apiserver.verbs.update import update
 from pilothouse.apiserver.verbs.watch import watch
 from pilothouse.apiserver.versions import StoredVersion
+from pilothouse.apiserver.yaml_reply import in_yaml, wanted
 from pilothouse.client.wire import Request, Response, User
 from pilothouse.kinds.apiextensions.custom_kind import CustomKind
 from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
@@ -161,6 +162,8 @@ class ApiServer:
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
             response = _refusal(InternalError("the server met an unexpected error; its log says more"))
+        if wanted(request):
+            response = await in_yaml(response)
         self._end(request, route, trail, response)
         return response
 

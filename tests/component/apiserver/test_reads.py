@@ -5,6 +5,7 @@ from collections.abc import AsyncIterator
 
 import orjson
 import pytest
+import yaml
 
 from pilothouse.client.client import Client
 from pilothouse.client.wire import Request, Response
@@ -289,3 +290,19 @@ async def test_health(plane: ControlPlane, monkeypatch: pytest.MonkeyPatch) -> N
     failed = await client.send("GET", "/readyz")
     assert (failed.status, b"[-]store failed: the disk is full" in failed.body) == (500, True)
     assert await client.request("GET", "/readyz/ping") == b"ok"
+
+
+async def test_an_answer_in_yaml_for_who_asks_for_it(plane: ControlPlane) -> None:
+    client = plane.client()
+    path = "/api/v1/namespaces/ns/configmaps"
+    body = b"metadata: {name: a}\ndata: {k: 'yes', n: \"1\"}\n"
+    made = await client.send("POST", path, body=body, content_type="application/yaml", accept="application/yaml")
+    assert (made.status, made.headers["content-type"]) == (201, "application/yaml")
+    plain = await client.send("GET", f"{path}/a")
+    assert yaml.safe_load(made.body) == orjson.loads(plain.body)
+    listed = await client.send("GET", path, accept="application/yaml, application/json")
+    assert [item["data"] for item in yaml.safe_load(listed.body)["items"]] == [{"k": "yes", "n": "1"}]
+    missing = await client.send("GET", f"{path}/b", accept="application/yaml")
+    assert yaml.safe_load(missing.body)["reason"] == "NotFound"
+    usual = await client.send("GET", f"{path}/a", accept="application/json, application/yaml")
+    assert usual.headers["content-type"] == "application/json"
