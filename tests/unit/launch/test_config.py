@@ -136,3 +136,10 @@ def test_a_node_that_moved_leaves_its_former_address() -> None:
 def test_a_listen_address_that_cannot_be_meant(listen: str) -> None:
     with pytest.raises(ConfigError, match="--listen"):
         listen_on(config(), listen)
+
+
+def test_what_is_left_out_is_kept_until_it_is_taken_back() -> None:
+    made = decide(Options("/d", without=("scheduler", "job-controller")), config(), host(), "/d")
+    assert made.without == ["job-controller", "scheduler"]
+    assert decide(Options("/d"), made, host(), "/d").without == ["job-controller", "scheduler"]
+    assert decide(Options("/d", without=("nothing",)), made, host(), "/d").without == []
