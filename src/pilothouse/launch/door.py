@@ -22,7 +22,7 @@ from pilothouse.kinds.problems import Problems, invalid_error
 from pilothouse.kinds.view import from_tree
 from pilothouse.machinery.objects import Obj
 
-ANNOTATION, NOT_CHECKED = "guard.pilothouse.io/findings", "guard.pilothouse.io/not-checked"
+ANNOTATION, NOT_CHECKED = "guard.pilothouse.dev/findings", "guard.pilothouse.dev/not-checked"
 _WRITES = ("CREATE", "UPDATE")
 
 

@@ -20,7 +20,7 @@ from pilothouse.launch.door import GuardDoor
 from pilothouse.machinery.errors import Forbidden, Invalid
 from pilothouse.machinery.objects import Obj
 
-WARN, AUDIT = {"guard.pilothouse.io/mode": "warn"}, {"guard.pilothouse.io/mode": "audit"}
+WARN, AUDIT = {"guard.pilothouse.dev/mode": "warn"}, {"guard.pilothouse.dev/mode": "audit"}
 
 
 @pytest.fixture
@@ -54,7 +54,7 @@ async def test_a_workload_is_refused_at_its_own_admission(api: AdmissionPlane) -
     assert said.startswith('deployments.apps "web" is forbidden: the guard found container-privileged (critical): ')
     assert "container c: runs privileged" in said
     assert "pilothouse check --explain container-privileged" in said
-    assert "kubectl label namespace shop --overwrite guard.pilothouse.io/mode=warn" in said
+    assert "kubectl label namespace shop --overwrite guard.pilothouse.dev/mode=warn" in said
 
 
 async def test_the_rest_are_few_readable_warnings(api: AdmissionPlane) -> None:
@@ -65,7 +65,7 @@ async def test_the_rest_are_few_readable_warnings(api: AdmissionPlane) -> None:
     assert len(guard) == 4
     assert guard[-1].endswith("pilothouse check shows all of them, and how to mend them")
     assert all(line.startswith("guard: ") and len(line) < 250 for line in guard)
-    assert "container-cpu-request-missing[c]" in api.annotations["guard.pilothouse.io/findings"]
+    assert "container-cpu-request-missing[c]" in api.annotations["guard.pilothouse.dev/findings"]
 
 
 async def test_what_pod_security_names_is_said_once(api: AdmissionPlane) -> None:
@@ -87,27 +87,27 @@ async def test_modes(api: AdmissionPlane, labels: dict[str, str], warned: bool) 
     await label(api, "shop", **labels)
     await api.create("deployments", deployment(**PRIVILEGED))
     assert any(line.startswith("guard: ") for line in api.warnings) is warned
-    assert "container-privileged[c]" in api.annotations["guard.pilothouse.io/findings"]
+    assert "container-privileged[c]" in api.annotations["guard.pilothouse.dev/findings"]
 
 
 async def test_system_namespaces_are_noted_only(api: AdmissionPlane) -> None:
     await api.create("deployments", deployment(namespace="kube-system", **PRIVILEGED))
     assert api.warnings == []
-    assert "container-privileged[c]" in api.annotations["guard.pilothouse.io/findings"]
+    assert "container-privileged[c]" in api.annotations["guard.pilothouse.dev/findings"]
 
 
 async def test_a_severity_from_which_it_refuses(api: AdmissionPlane) -> None:
-    await label(api, "shop", **{"guard.pilothouse.io/severity": "medium"})
+    await label(api, "shop", **{"guard.pilothouse.dev/severity": "medium"})
     with pytest.raises(Forbidden, match=r"container-cpu-request-missing \(medium\)"):
         await api.create("deployments", deployment())
     with pytest.raises(Invalid, match='Unsupported value: "grave": supported values: "critical", "high"'):
-        await label(api, "shop", **{"guard.pilothouse.io/severity": "grave"})
+        await label(api, "shop", **{"guard.pilothouse.dev/severity": "grave"})
 
 
 async def test_what_was_there_before_is_not_refused(api: AdmissionPlane) -> None:
     await label(api, "shop", **WARN)
     await api.create("deployments", deployment(**PRIVILEGED))
-    await label(api, "shop", **{"guard.pilothouse.io/mode": "enforce"})
+    await label(api, "shop", **{"guard.pilothouse.dev/mode": "enforce"})
     path = "/apis/apps/v1/namespaces/shop/deployments/web"
     await api.send("PATCH", path, {"spec": {"replicas": 3}})
     with pytest.raises(Forbidden, match="pod-container-socket"):
@@ -169,7 +169,7 @@ async def test_the_example_is_let_in_and_found_what_its_files_are_found(api: Adm
             await api.patch("namespaces", "shop", {"metadata": {"labels": tree["metadata"]["labels"]}})
             continue
         await api.create(plural, tree)
-        noted = api.annotations.get("guard.pilothouse.io/findings", "")
+        noted = api.annotations.get("guard.pilothouse.dev/findings", "")
         found[tree["kind"], tree["metadata"]["name"]] |= {name for name in noted.split(",") if name}
     assert {key: names for key, names in found.items() if names} == {
         key: names for key, names in expected.items() if key[0] != "Namespace"
@@ -185,4 +185,4 @@ def _named(finding: Finding) -> str:
 async def test_what_no_check_is_about_costs_nothing(api: AdmissionPlane) -> None:
     await api.create("configmaps", {"metadata": {"name": "c", "namespace": "shop"}, "data": {"a": "b"}})
     await api.create("leases", {"metadata": {"name": "n1", "namespace": "shop"}, "spec": {}})
-    assert "guard.pilothouse.io/findings" not in api.annotations
+    assert "guard.pilothouse.dev/findings" not in api.annotations

@@ -21,7 +21,7 @@ from pilothouse.machinery.objects import Obj
 
 NOW = dt.datetime(2026, 1, 1, tzinfo=dt.UTC)
 REF = Ref("apps/v1", "Deployment", "shop", "web")
-AUDIT = {"guard.pilothouse.io/mode": "audit"}
+AUDIT = {"guard.pilothouse.dev/mode": "audit"}
 OF_ONE_OBJECT = {check_of(policy).id for policy in shipped_policies()}
 
 
@@ -81,9 +81,9 @@ def test_the_same_verdict_from_file_and_door(door: Door, written: Obj) -> None:
         ("shop", {}, "enforce", Severity.CRITICAL),
         ("kube-system", {}, "audit", Severity.CRITICAL),
         ("", {}, "warn", Severity.CRITICAL),
-        ("kube-system", {"guard.pilothouse.io/mode": "enforce"}, "enforce", Severity.CRITICAL),
-        ("shop", {"guard.pilothouse.io/severity": "high"}, "enforce", Severity.HIGH),
-        ("shop", {"guard.pilothouse.io/mode": "nonsense"}, "enforce", Severity.CRITICAL),
+        ("kube-system", {"guard.pilothouse.dev/mode": "enforce"}, "enforce", Severity.CRITICAL),
+        ("shop", {"guard.pilothouse.dev/severity": "high"}, "enforce", Severity.HIGH),
+        ("shop", {"guard.pilothouse.dev/mode": "nonsense"}, "enforce", Severity.CRITICAL),
     ],
 )
 def test_settings(namespace: str, labels: dict[str, str], mode: str, severity: Severity) -> None:

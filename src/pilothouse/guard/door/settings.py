@@ -1,8 +1,8 @@
 """What a namespace wants of the guard, by its labels. Pure.
 
-- `guard.pilothouse.io/mode`: `enforce` (findings from the severity on are refused, the rest are warnings), `warn`
+- `guard.pilothouse.dev/mode`: `enforce` (findings from the severity on are refused, the rest are warnings), `warn`
   (warnings only), `audit` (nothing but an annotation for the audit log).
-- `guard.pilothouse.io/severity`: from which severity `enforce` refuses.
+- `guard.pilothouse.dev/severity`: from which severity `enforce` refuses.
 
 Without labels: enforce from critical on; audit in the system namespaces. What is in no namespace is warned about, as no
 label could allow it.
@@ -16,8 +16,8 @@ from typing import Final, NamedTuple
 from pilothouse.guard.finding import Severity
 from pilothouse.guard.snapshot import SYSTEM_NAMESPACES
 
-MODE: Final = "guard.pilothouse.io/mode"
-SEVERITY: Final = "guard.pilothouse.io/severity"
+MODE: Final = "guard.pilothouse.dev/mode"
+SEVERITY: Final = "guard.pilothouse.dev/severity"
 ENFORCE, WARN, AUDIT = "enforce", "warn", "audit"
 MODES: Final = (ENFORCE, WARN, AUDIT)
 SEVERITIES: Final = tuple(str(severity) for severity in sorted(Severity, reverse=True))
