@@ -154,3 +154,23 @@ def test_an_advisory_that_is_withdrawn_takes_its_finding_away(shop: Machine, tmp
     shop.pilothouse("vulndb", "update", "--from", str(folder))
     until(lambda: not image_findings(shop, "EXAMPLE-2025-0002"), "the finding about nginx goes", 60.0)
     assert image_findings(shop, "EXAMPLE-2025-0001")
+
+
+def test_an_image_with_a_flaw_is_stopped_at_the_door(shop: Machine) -> None:
+    """The namespace's policy; the image is scanned from its registry while the pod waits."""
+    until(lambda: image_findings(shop, "EXAMPLE-2025-0001"), "the finding about redis", 60.0)
+    (redis,) = shop.pods("-n", "shop", "-l", "app.kubernetes.io/name=redis")
+    (front,) = shop.pods("-n", "shop", "-l", "app.kubernetes.io/name=front")
+    shop.kubectl("create", "namespace", "door")
+    shop.kubectl("annotate", "namespace", "door", "images.pilothouse.io/severity=high")
+
+    def run(name: str, image: str, code: int) -> str:
+        return shop.kubectl("run", name, "-n", "door", "--image", image, "--dry-run=server", code=code)
+
+    said = run("bad", redis["spec"]["containers"][0]["image"], 1)
+    assert "EXAMPLE-2025-0001 in redis" in said
+    assert "violates the image policy of namespace" in said
+    run("good", front["spec"]["containers"][0]["image"], 0)
+    refused = shop.kubectl("annotate", "namespace", "door", "images.pilothouse.io/digest=maybe", code=1)
+    assert "must be 'required'" in refused
+    shop.kubectl("delete", "namespace", "door", "--wait=false")
