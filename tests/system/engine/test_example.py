@@ -162,7 +162,7 @@ def test_an_image_with_a_flaw_is_stopped_at_the_door(shop: Machine) -> None:
     (redis,) = shop.pods("-n", "shop", "-l", "app.kubernetes.io/name=redis")
     (front,) = shop.pods("-n", "shop", "-l", "app.kubernetes.io/name=front")
     shop.kubectl("create", "namespace", "door")
-    shop.kubectl("annotate", "namespace", "door", "images.pilothouse.io/severity=high")
+    shop.kubectl("annotate", "namespace", "door", "images.guard.pilothouse.dev/severity=high")
 
     def run(name: str, image: str, code: int) -> str:
         return shop.kubectl("run", name, "-n", "door", "--image", image, "--dry-run=server", code=code)
@@ -171,6 +171,6 @@ def test_an_image_with_a_flaw_is_stopped_at_the_door(shop: Machine) -> None:
     assert "EXAMPLE-2025-0001 in redis" in said
     assert "violates the image policy of namespace" in said
     run("good", front["spec"]["containers"][0]["image"], 0)
-    refused = shop.kubectl("annotate", "namespace", "door", "images.pilothouse.io/digest=maybe", code=1)
+    refused = shop.kubectl("annotate", "namespace", "door", "images.guard.pilothouse.dev/digest=maybe", code=1)
     assert "must be 'required'" in refused
     shop.kubectl("delete", "namespace", "door", "--wait=false")

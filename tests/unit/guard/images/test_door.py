@@ -25,7 +25,7 @@ from pilothouse.launch.image_door import ImageDoor
 from pilothouse.machinery.errors import Forbidden
 from pilothouse.machinery.objects import Obj, Resource
 
-PREFIX = "images.pilothouse.io/"
+PREFIX = "images.guard.pilothouse.dev/"
 
 
 def flaw(ident: str, severity: str, fixed: str = "", kev: str = "") -> Flaw:
@@ -156,7 +156,7 @@ async def test_images_that_a_pod_has_already_and_namespaces_without_a_policy_are
 async def test_a_namespace_with_a_broken_policy_is_refused() -> None:
     step = ImageDoor(Objects({}), Known({}))
     made = {"metadata": {"name": "shop", "annotations": {PREFIX + "severity": "awful"}}}
-    with pytest.raises(Forbidden, match=r"images.pilothouse.io/severity: Invalid value: 'awful'"):
+    with pytest.raises(Forbidden, match=r"images.guard.pilothouse.dev/severity: Invalid value: 'awful'"):
         await step.validate(request(made, resource=Namespace.resource))
 
 

@@ -1,6 +1,6 @@
 """A namespace's policy on images, written as its annotations, and what it says of an image. Pure.
 
-`images.pilothouse.io/` and:
+`images.guard.pilothouse.dev/` and:
 
 registries        patterns such as `registry.example/team/*`, separated by commas: no image from elsewhere
 digest            `required`: only images named by digest
@@ -24,7 +24,7 @@ from pilothouse.guard.images.match.flaw import Flaw
 from pilothouse.guard.images.match.severity import RATINGS
 from pilothouse.guard.images.source.reference import Reference
 
-PREFIX: Final = "images.pilothouse.io/"
+PREFIX: Final = "images.guard.pilothouse.dev/"
 _KEYS: Final = ("registries", "digest", "severity", "unfixed", "known-exploited", "not-scanned", "data-days")
 _WORDS: Final = {"digest": "required", "unfixed": "refuse", "known-exploited": "refuse", "not-scanned": "refuse"}
 _SHOWN: Final = 3
