@@ -87,7 +87,7 @@ def test_names(image: str, settings: dict[str, str], refused: bool) -> None:
     ],
 )
 def test_a_policy_that_says_nothing_sensible_is_told(annotations: dict[str, str]) -> None:
-    with pytest.raises(BadPolicy, match=r"images\.pilothouse\.io/"):
+    with pytest.raises(BadPolicy, match=r"images\.guard\.pilothouse\.dev/"):
         policy_of({PREFIX + key: value for key, value in annotations.items()})
     assert policy_of({"other": "x"}) is None
 
