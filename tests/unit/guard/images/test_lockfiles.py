@@ -17,7 +17,7 @@ FILES: dict[str, tuple[str, set[tuple[str, str]]]] = {
     "poetry.lock": ('[[package]]\nname = "a"\nversion = "1.0"\n[metadata]\n', {("a", "1.0")}),
     "uv.lock": (
         'version = 1\n[[package]]\nname = "own"\nversion = "0.1"\nsource = { editable = "." }\n'
-        '[[package]]\nname = "b"\nversion = "2.0"\nsource = { registry = "https://pypi.org/simple" }\n',
+        '[[package]]\nname = "b"\nversion = "2.0"\nsource = { registry = "https://packages.example/simple" }\n',
         {("b", "2.0")},
     ),
     "Pipfile.lock": (json.dumps({"default": {"c": {"version": "==3.0"}}, "develop": {}}), {("c", "3.0")}),
