@@ -1,9 +1,10 @@
 """A backup as one file: a gzipped tar of what cannot be made again, encrypted by a passphrase in the age format.
 
-In it: config.json, pki/ (authority, signing keys, the keys that seal Secrets), containerd/certs.d (mirrors of
-registries), and a consistent copy of each database. Not in it: what is made again (images, containers, certificates of
-nodes), and what volumes hold, which is the applications' own to copy consistently. `manifest.json` comes first and
-names every file with its SHA-256, so that a restore looks at all of it before anything is put in place.
+In it: config.json, pki/ (authority, signing keys, the keys that seal Secrets), what people wrote (mirrors of
+registries, seccomp profiles, settings), and a consistent copy of each database. Not in it: what is made again (images,
+containers, certificates of nodes), and what volumes hold, which is the applications' own to copy consistently.
+`manifest.json` comes first and names every file with its SHA-256, so that a restore looks at all of it before anything
+is put in place.
 
 Format of the encryption: age-encryption.org/v1, so that `age -d` opens it as well.
 """
@@ -27,7 +28,7 @@ from pilothouse.launch.config import LAYOUT, Config
 from pilothouse.store.database import Database
 
 FORMAT = 1
-_KEPT = ("pki", "containerd/certs.d")
+_KEPT = ("pki", "containerd/certs.d", "seccomp", "*.yaml")
 _AHEAD = 1_000_000
 """Revisions skipped by a restore: what clients saw after the backup must not come again with another meaning."""
 _LEAST_PASSPHRASE = 8
@@ -58,7 +59,8 @@ def pack(config: Config, databases: Mapping[str, bytes], passphrase: str, now: d
     root = Path(config.data_dir)
     files = {"config.json": (root / "config.json").read_bytes(), **databases}
     for kept in _KEPT:
-        files.update((str(path.relative_to(root)), path.read_bytes()) for path in _files(root / kept))
+        found = (path for top in root.glob(kept) for path in (_files(top) if top.is_dir() else (top,)))
+        files.update((str(path.relative_to(root)), path.read_bytes()) for path in found)
     volumes = root / "volumes"
     manifest = Manifest(
         created=now.isoformat(timespec="seconds"),

@@ -19,6 +19,9 @@ def config(tmp_path: Path) -> Config:
     (tmp_path / "data" / "pki").mkdir(parents=True)
     (tmp_path / "data" / "volumes" / "pvc-1").mkdir(parents=True)
     (tmp_path / "data" / "pki" / "ca.pem").write_text("the authority")
+    (tmp_path / "data" / "owners.yaml").write_text("owners: []")
+    (tmp_path / "data" / "seccomp").mkdir()
+    (tmp_path / "data" / "seccomp" / "tight.json").write_text("{}")
     made.save()
     return made
 
@@ -49,6 +52,8 @@ def test_all_comes_back(config: Config, state: bytes, tmp_path: Path) -> None:
     assert (root / "config.json").read_bytes() == kept
     assert (root / "pki" / "ca.pem").read_text() == "the authority"
     assert (root / "pki" / "ca.pem").stat().st_mode & 0o777 == 0o600
+    assert (root / "owners.yaml").read_text() == "owners: []"
+    assert (root / "seccomp" / "tight.json").read_text() == "{}"
     database = Database(root / "state.db")
     assert [row.key for row in database.rows()] == ["core/configmaps/a/b"]
     assert database.compacted() > 1_000_000  # no revision that a client may have seen comes again
