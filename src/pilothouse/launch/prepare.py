@@ -9,7 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilothouse.launch import listeners, pause, replaced, runfile
+from pilothouse.launch import listeners, pause, runfile
 from pilothouse.launch.config import API_PORT, Config, ConfigError, check_ranges, default_node_name, load
 from pilothouse.launch.containerd import ContainerdError, write_configuration
 from pilothouse.linux.host import REQUIRED_CAPABILITIES, Host, detect, routed_ranges
@@ -102,6 +102,8 @@ def decide(options: Options, kept: Config | None, host: Host, data_dir: str) -> 
     if options.node_port is not None:
         config.node_port = options.node_port
     if options.without:
+        from pilothouse.launch import replaced  # late: it knows every controller, which takes a fifth of a second
+
         config.without = replaced.check(name for name in options.without if name != "nothing")
     if config.is_server:
         listen_on(config, options.listen, former)
