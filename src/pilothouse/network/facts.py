@@ -13,13 +13,17 @@ Key = tuple[str, str]
 
 @dataclass(frozen=True, slots=True)
 class NodeFacts:
-    """Addresses and ranges in the usual notation. `addresses` are those on which node ports and host ports answer."""
+    """Addresses and ranges in the usual notation. `addresses` are those on which node ports and host ports answer.
+
+    `zone` is the node's, "" while it has none.
+    """
 
     node_name: str
     addresses: tuple[str, ...]
     pod_range: str
     service_range: str
     dns_address: str
+    zone: str = ""
 
 
 @dataclass(frozen=True, slots=True)

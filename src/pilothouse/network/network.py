@@ -19,6 +19,7 @@ from typing import Any
 from pilothouse.client.client import Client
 from pilothouse.client.events import EventRecorder
 from pilothouse.client.informer import Informer
+from pilothouse.kinds.core.node import ZONE
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
@@ -193,11 +194,12 @@ class Network:
         if changed:
             self.recorder.names_changed()
         self._put_pods(changed)
-        self._put_services()
         if self._dirty_nodes:
+            self._follow_zone()
             places = [place for node in self._nodes if (place := node_place(node)) is not None]
             elements = {("nodes", str(address)): "" for _, address in places}
             self._table.desired.put("nodes", Contribution(elements=elements))
+        self._put_services()
         await self._commit()
         await self._health.put(dict(self._checks.values()))
         self._in_force.set()
@@ -270,6 +272,14 @@ class Network:
             self._facts = replace(self._facts, addresses=addresses)
             self._dirty_services |= {service.key for service in self.services}
             self._put_pods({pod.key for pod in self._pods if pod.host_ports})
+
+    def _follow_zone(self) -> None:
+        """The endpoints that this node prefers follow its zone."""
+        node = self._nodes.get(self._config.node_name)
+        zone = node.metadata.labels.get(ZONE, "") if node is not None else ""
+        if zone != self._facts.zone:
+            self._facts = replace(self._facts, zone=zone)
+            self._dirty_services |= {service.key for service in self.services}
 
     async def _follow_policies(self) -> None:
         while self._dirty_policies:
@@ -374,7 +384,7 @@ class Network:
         self._mark(self._dirty_pods, key)
 
     def _on_node(self, key: str, old: NodeView | None, new: NodeView | None) -> None:
-        if (node_place(old) if old else None) != (node_place(new) if new else None):
+        if (_seen_of(old) if old else None) != (_seen_of(new) if new else None):
             self._dirty_nodes = True
             self._wake.set()
 
@@ -403,6 +413,11 @@ def node_place(node: NodeView) -> tuple[IPv4Network, IPv4Address] | None:
         return IPv4Network(node.spec.pod_cidr), IPv4Address(address)
     except (AddressValueError, NetmaskValueError, ValueError):
         return None
+
+
+def _seen_of(node: NodeView) -> tuple[object, ...]:
+    """What of a node the rules and routes depend on."""
+    return node_place(node), node.metadata.labels.get(ZONE)
 
 
 def service_keys(slice_: EndpointSlice) -> tuple[str, ...]:

@@ -1,7 +1,8 @@
 """Services as map elements: from a Service and its EndpointSlices to what the table must hold. Pure.
 
 Which endpoints serve follows Kubernetes' virtual IP reference: the ready ones; if there are none, those that
-terminate but still serve; with a Local traffic policy, of this node only. A frontend without endpoints has no
+terminate but still serve; with a Local traffic policy, of this node only; otherwise, those of this node or zone where
+the endpoints' hints say so. A frontend without endpoints has no
 elements, and packets to it are refused.
 """
 
@@ -17,6 +18,7 @@ from pilothouse.kinds.discovery.endpoint_slice import Endpoint, EndpointSlice
 from pilothouse.network.base import FRONTEND
 from pilothouse.network.facts import Check, Contribution, NodeFacts, is_ipv4
 from pilothouse.network.pods import PodFacts
+from pilothouse.network.topology import hinted
 
 _SLOT = 0x50480000
 _OUTWARD = 0x00010000
@@ -78,7 +80,7 @@ def service_rules(
     affinity = _affinity_seconds(service)
     for port in spec.ports:
         for frontend, local in _frontends(service, port, facts, taken):
-            backends = _backends(slices, port, facts.node_name if local else None)
+            backends = _backends(slices, port, facts, local)
             if backends:
                 balance(result, frontend, backends, affinity)
             elif frontend.address not in facts.addresses and frontend.address != spec.cluster_ip:
@@ -216,9 +218,11 @@ def _frontends(
             yield Frontend(address, protocol, number, inside=True), False
 
 
-def _backends(slices: Sequence[EndpointSlice], port: ServicePort, node_name: str | None) -> list[Backend]:
-    ready: set[Backend] = set()
-    draining: set[Backend] = set()
+def _backends(slices: Sequence[EndpointSlice], port: ServicePort, facts: NodeFacts, local: bool) -> list[Backend]:
+    """The endpoints that serve a port; `local`: of this node only, otherwise those that hints prefer."""
+    ready: list[Endpoint] = []
+    draining: list[Endpoint] = []
+    numbers: dict[int, int] = {}
     for slice_ in slices:
         if slice_.address_type != "IPv4":
             continue
@@ -229,12 +233,14 @@ def _backends(slices: Sequence[EndpointSlice], port: ServicePort, node_name: str
         if number is None:
             continue
         for endpoint in slice_.endpoints:
-            if node_name is not None and endpoint.node_name != node_name:
+            if local and endpoint.node_name != facts.node_name:
                 continue
             kind = _readiness(endpoint)
             if kind and endpoint.addresses and is_ipv4(endpoint.addresses[0]):
-                (ready if kind == "ready" else draining).add(Backend(endpoint.addresses[0], number))
-    return sorted(ready or draining)
+                (ready if kind == "ready" else draining).append(endpoint)
+                numbers[id(endpoint)] = number
+    near = None if local or not ready else hinted(ready, facts.node_name, facts.zone)
+    return sorted({Backend(e.addresses[0], numbers[id(e)]) for e in near or ready or draining})
 
 
 def _readiness(endpoint: Endpoint) -> str:

@@ -22,7 +22,7 @@ from pilothouse.network.table import Desired
 from pilothouse.network.views import PodView
 
 HERE = Path(__file__).parent
-FACTS = NodeFacts("n1", ("192.168.77.1", "127.0.0.1"), "10.232.0.0/16", "10.97.0.0/16", "10.97.0.10")
+FACTS = NodeFacts("n1", ("192.168.77.1", "127.0.0.1"), "10.232.0.0/16", "10.97.0.0/16", "10.97.0.10", "east")
 NAMESPACES = {"shop": {"team": "x"}, "ops": {"team": "y"}}
 
 

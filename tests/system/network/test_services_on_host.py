@@ -254,3 +254,27 @@ async def test_an_internal_policy_of_local_keeps_to_this_node(network: Network, 
     await serve(cluster, "b", internalTrafficPolicy="Local")
     cluster.endpoints("web", [PODS["b"]], WEB_END, node="n2")
     await eventually(lambda: ask(A, "10.97.0.20", 80), ConnectionRefusedError)
+
+
+async def test_hints_keep_a_node_to_its_zone(network: Network, cluster: Cluster) -> None:
+    node = cluster.objects["nodes"]["/n1"]
+    node["metadata"]["labels"] = {"topology.kubernetes.io/zone": "west"}
+    cluster.put("nodes", node)
+    cluster.endpoints("web", [PODS["b"], PODS["c"]], WEB_END)
+    slice_ = cluster.objects["endpointslices"]["shop/web-1"]
+    for endpoint, zone in zip(slice_["endpoints"], ("east", "west")):
+        endpoint["hints"] = {"forZones": [{"name": zone}]}
+    cluster.put("endpointslices", slice_)
+    cluster.service("web", "10.97.0.20", WEB)
+
+    def reached() -> set[str]:
+        return {ask(A, "10.97.0.20", 80)[0] for _ in range(20)}
+
+    await eventually(reached, {"c"})
+    # A label that changes moves the traffic; a zone without endpoints has all of them.
+    node["metadata"]["labels"] = {"topology.kubernetes.io/zone": "east"}
+    cluster.put("nodes", node)
+    await eventually(reached, {"b"})
+    node["metadata"]["labels"] = {}
+    cluster.put("nodes", node)
+    await eventually(reached, {"b", "c"})

@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import msgspec
+import pytest
 
 from pilothouse.controllers.endpoint_slice.decide import MOST, Plan, decide
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
-from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
+from pilothouse.kinds.discovery.endpoint_slice import EndpointHints, EndpointSlice
 from pilothouse.kinds.view import ObjectMeta
 
 
@@ -121,3 +122,27 @@ def test_the_last_slice_stays_and_says_that_nobody_is_there() -> None:
     left = applied(plan, slices)
     assert len(left) == 1
     assert left[0].endpoints == []
+
+
+@pytest.mark.parametrize(
+    ("distribution", "zones", "nodes"),
+    [
+        (None, [], []),
+        ("PreferClose", ["east"], []),
+        ("PreferSameZone", ["east"], []),
+        ("PreferSameNode", ["east"], ["n1"]),
+    ],
+)
+def test_hints_follow_the_traffic_distribution(distribution: str | None, zones: list[str], nodes: list[str]) -> None:
+    pods = [pod(1), pod(2, ready=False)]
+    (made,) = decide(service(trafficDistribution=distribution), pods, [], zones={"n1": "east"}).create
+    ready, unready = made.endpoints
+    assert (ready.zone, unready.zone, unready.hints) == ("east", "east", None)
+    shown = ready.hints or EndpointHints()
+    assert [zone.name for zone in shown.for_zones] == zones
+    assert [node.name for node in shown.for_nodes] == nodes
+
+
+def test_a_node_without_a_zone_gives_no_hint_of_one() -> None:
+    (made,) = decide(service(trafficDistribution="PreferClose"), [pod(1)], []).create
+    assert (made.endpoints[0].zone, made.endpoints[0].hints) == (None, None)

@@ -50,9 +50,10 @@ def test_an_external_name_has_no_address() -> None:
             ],
         ),
         (
-            {"ports": [{"port": 1, "protocol": "SCTP"}]},
+            {"trafficDistribution": "Anywhere", "ports": [{"port": 1, "protocol": "SCTP"}]},
             [
-                'ports[0].protocol: Invalid value: "SCTP": is not carried by this cluster\'s network: use TCP or UDP',
+                'trafficDistribution: Unsupported value: "Anywhere": '
+                'supported values: "PreferClose", "PreferSameNode", "PreferSameZone"',
             ],
         ),
         (

@@ -8,7 +8,7 @@ from pilothouse.controllers.endpoint_slice.decide import New, Update, decide
 from pilothouse.controllers.names import random_suffix
 from pilothouse.controllers.node_loss import lost_nodes
 from pilothouse.controllers.slices import FROM_PODS, MANAGED_BY, SERVICE_NAME
-from pilothouse.kinds.core.node import Node
+from pilothouse.kinds.core.node import ZONE, Node
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
@@ -37,6 +37,7 @@ class Controller:
         self._slices = context.informers.of(EndpointSlice)
         self._nodes = context.informers.of(Node)
         self._lost: frozenset[str] = frozenset()
+        self._zones: dict[str, str] = {}
         self._made: dict[str, set[str]] = {}
         """Slices made and not shown by the informer yet: without them a second pass would make them again."""
         self.queue = KeyedQueue()
@@ -71,11 +72,16 @@ class Controller:
 
     def _node_changed(self, key: str, old: Node | None, new: Node | None) -> None:
         lost = lost_nodes(self._nodes)
-        if lost != self._lost:
-            changed, self._lost = lost ^ self._lost, lost
-            for name in changed:
-                for pod in self._pods.by_index("node", name):
-                    self._pod_changed(pod.key, None, pod)
+        changed, self._lost = lost ^ self._lost, lost
+        zone = (new.metadata.labels.get(ZONE) if new is not None else None) or None
+        if zone != self._zones.get(key):
+            changed |= {key}
+            self._zones.pop(key, None)
+            if zone is not None:
+                self._zones[key] = zone
+        for name in changed:
+            for pod in self._pods.by_index("node", name):
+                self._pod_changed(pod.key, None, pod)
 
     async def reconcile(self, key: str) -> float | None:
         service = self._services.get(key)
@@ -93,7 +99,7 @@ class Controller:
             return None
         wanted = service.spec.selector.items()
         pods = [p for p in self._pods.by_index(NAMESPACE, namespace) if wanted <= p.metadata.labels.items()]
-        plan = decide(service, pods, slices, self._lost)
+        plan = decide(service, pods, slices, self._lost, self._zones)
         for update in plan.update:
             await self._update(update)
         for new in plan.create:

@@ -5,18 +5,30 @@ Endpoints stay in the slice they are in, so that a changed pod rewrites one slic
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 from pilothouse.controllers.pods import is_ready, is_terminal
 from pilothouse.controllers.slices import FROM_PODS, HEADLESS, MANAGED_BY, SERVICE_NAME
 from pilothouse.kinds.core.object_reference import ObjectReference
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service, ServicePort
-from pilothouse.kinds.discovery.endpoint_slice import Endpoint, EndpointConditions, EndpointPort, EndpointSlice
+from pilothouse.kinds.discovery.endpoint_slice import (
+    Endpoint,
+    EndpointConditions,
+    EndpointHints,
+    EndpointPort,
+    EndpointSlice,
+    ForNode,
+    ForZone,
+)
 
 MOST = 100
 """Endpoints in one slice."""
+
+NO_ZONES: Mapping[str, str] = MappingProxyType({})
+_SAME_ZONE = ("PreferClose", "PreferSameZone", "PreferSameNode")
 
 Ports = tuple[tuple[str, str, int, str | None], ...]
 """Name, protocol, number and appProtocol of each port: pods with the same numbers share slices."""
@@ -48,14 +60,21 @@ class Plan:
 
 
 def decide(
-    service: Service, pods: Sequence[Pod], slices: Sequence[EndpointSlice], lost_nodes: Collection[str] = ()
+    service: Service,
+    pods: Sequence[Pod],
+    slices: Sequence[EndpointSlice],
+    lost_nodes: Collection[str] = (),
+    zones: Mapping[str, str] = NO_ZONES,
 ) -> Plan:
-    """The plan for a Service with a selector. Pods on `lost_nodes`, which no longer answer, count as not ready."""
+    """The plan for a Service with a selector. Pods on `lost_nodes`, which no longer answer, count as not ready.
+
+    `zones` tells the zone of each node that has one.
+    """
     wanted: dict[Ports, dict[str, Endpoint]] = {}
     for pod in pods:
         if pod.status.pod_ip and not is_terminal(pod):
             ports = _ports(service, pod)
-            wanted.setdefault(ports, {})[pod.status.pod_ip] = _endpoint(service, pod, lost_nodes)
+            wanted.setdefault(ports, {})[pod.status.pod_ip] = _endpoint(service, pod, lost_nodes, zones)
     labels = _labels(service)
     plan = Plan()
     if not wanted:
@@ -103,7 +122,7 @@ def _labels(service: Service) -> dict[str, str]:
     return labels
 
 
-def _endpoint(service: Service, pod: Pod, lost_nodes: Collection[str]) -> Endpoint:
+def _endpoint(service: Service, pod: Pod, lost_nodes: Collection[str], zones: Mapping[str, str]) -> Endpoint:
     terminating = pod.metadata.deletion_timestamp is not None
     serving = is_ready(pod) and pod.spec.node_name not in lost_nodes
     ready = service.spec.publish_not_ready_addresses or (serving and not terminating)
@@ -114,7 +133,17 @@ def _endpoint(service: Service, pod: Pod, lost_nodes: Collection[str]) -> Endpoi
         hostname=pod.spec.hostname if named else None,
         target_ref=ObjectReference(kind="Pod", namespace=pod.namespace, name=pod.name, uid=pod.metadata.uid),
         node_name=pod.spec.node_name or None,
+        zone=zones.get(pod.spec.node_name),
+        hints=_hints(service.spec.traffic_distribution, pod.spec.node_name, zones) if ready else None,
     )
+
+
+def _hints(distribution: str | None, node_name: str, zones: Mapping[str, str]) -> EndpointHints | None:
+    """For whom an endpoint is meant. Source: the Service API's `trafficDistribution` (KEP-3015)."""
+    zone = zones.get(node_name)
+    for_zones = [ForZone(zone)] if zone and distribution in _SAME_ZONE else []
+    for_nodes = [ForNode(node_name)] if node_name and distribution == "PreferSameNode" else []
+    return EndpointHints(for_zones, for_nodes) if for_zones or for_nodes else None
 
 
 def _ports(service: Service, pod: Pod | None) -> Ports:

@@ -15,8 +15,6 @@ from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
-NOT_CARRIED = "is not carried by this cluster's network: use TCP or UDP"
-"""Why SCTP is refused where the network would have to carry it."""
 
 _PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _MESSAGE_POLICIES = ("FallbackToLogsOnError", "File")

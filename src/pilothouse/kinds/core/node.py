@@ -15,6 +15,9 @@ from pilothouse.kinds.view import Condition, Object, View
 from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj, Resource
 
+ZONE = "topology.kubernetes.io/zone"
+"""Label: the zone a node stands in."""
+
 
 class Taint(View):
     key: str = ""

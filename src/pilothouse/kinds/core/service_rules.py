@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import ipaddress
 
-from pilothouse.kinds.core.container_validation import NOT_CARRIED, PROTOCOLS, check_ip
+from pilothouse.kinds.core.container_validation import PROTOCOLS, check_ip
 from pilothouse.kinds.core.probe_validation import check_port
 from pilothouse.kinds.metadata import check_labels
 from pilothouse.kinds.problems import Problems, section
@@ -22,6 +22,7 @@ HEADLESS = "None"
 _EXTERNAL = ("LoadBalancer", "NodePort")
 _POLICIES = ("Cluster", "Local")
 _FAMILY_POLICIES = ("PreferDualStack", "RequireDualStack", "SingleStack")
+_DISTRIBUTIONS = ("PreferClose", "PreferSameNode", "PreferSameZone")
 _AFFINITY_SECONDS = 10800
 _DAY = 86400
 
@@ -189,8 +190,6 @@ def _check_ports(spec: Obj, problems: Problems) -> None:
             problems.required(f"{at}.name")
         problems.within(f"{at}.port", port.get("port", 0), 1, 65535)
         problems.one_of(f"{at}.protocol", protocol, PROTOCOLS)
-        if protocol == "SCTP":
-            problems.invalid(f"{at}.protocol", protocol, NOT_CARRIED)
         check_port(port.get("targetPort", 0), f"{at}.targetPort", problems)
         if (protocol, port.get("port")) in seen_ports:
             problems.duplicate(at, {"protocol": protocol, "port": port.get("port")})
@@ -236,6 +235,7 @@ def _check_policies(spec: Obj, problems: Problems) -> None:
     if external and spec.get("type") not in _EXTERNAL and not spec.get("externalIPs"):
         problems.invalid("spec.externalTrafficPolicy", external, "may only be set for externally-accessible services")
     problems.one_of("spec.externalTrafficPolicy", external, _POLICIES, required=False)
+    problems.one_of("spec.trafficDistribution", spec.get("trafficDistribution"), _DISTRIBUTIONS, required=False)
     for index, text in enumerate(spec.get("loadBalancerSourceRanges") or ()):
         try:
             ipaddress.ip_network(text.strip(), strict=False)

@@ -8,7 +8,7 @@ from typing import ClassVar
 import msgspec
 
 from pilothouse.kinds.columns import AGE, NAME, Column, selector_text
-from pilothouse.kinds.core.container_validation import NOT_CARRIED, PROTOCOLS
+from pilothouse.kinds.core.container_validation import PROTOCOLS
 from pilothouse.kinds.core.probe_validation import check_port
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.label_selectors import check_label_selector
@@ -95,8 +95,6 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
 
 def _check_port(port: Obj, path: str, problems: Problems) -> None:
     problems.one_of(f"{path}.protocol", port.get("protocol"), PROTOCOLS)
-    if port.get("protocol") == "SCTP":
-        problems.invalid(f"{path}.protocol", "SCTP", NOT_CARRIED)
     number, end = port.get("port"), port.get("endPort")
     if number is not None:
         check_port(number, f"{path}.port", problems)
