@@ -95,14 +95,16 @@ class Table:
     def _read(self) -> None:
         elements: dict[Key, str] = {}
         chains: list[str] = []
-        sets: list[str] = []
+        sets: dict[str, str] = {}
         fixed = base.chains(self._facts)
         for item in self._nftables.read(f"list table ip {self.name}") or []:
             listed = item.get("set") or item.get("map")
             if listed and listed["name"] not in base.KERNEL_FILLED:
                 elements.update(elements_of(listed))
                 if listed["name"] not in base.SETS:
-                    sets.append(listed["name"])
+                    sets[listed["name"]] = "set"
+            elif "limit" in item and item["limit"]["name"] != base.DENIED:
+                sets[item["limit"]["name"]] = "limit"
             elif "chain" in item and item["chain"]["name"] not in fixed:
                 chains.append(item["chain"]["name"])
         self.desired.assume(elements, chains, sets)

@@ -32,6 +32,8 @@ SETS: dict[str, str] = {
     "egress": "map egress { type ipv4_addr : verdict; }",
     "ingress": "map ingress { type ipv4_addr : verdict; }",
     "isolated": "set isolated { type ipv4_addr; }",
+    "paced_out": "map paced_out { type ipv4_addr : limit; }",
+    "paced_in": "map paced_in { type ipv4_addr : limit; }",
 }
 """The sets whose elements follow the cluster's objects."""
 
@@ -41,10 +43,13 @@ VXLAN_PORT = 8475
 LOG_GROUP = 20552
 """The nfnetlink_log group of new and of denied flows; the prefix tells which: `seen`, `ingress` or `egress`."""
 
+DENIED = "denied"
+"""The limit to how many denied packets are told of."""
+
 _KERNEL_FILLED = (
     f"set seen {{ type ipv4_addr . {_KEY}; size 65536; flags dynamic,timeout; timeout 60s; }}",
     f"map affinity {{ type ipv4_addr . {_KEY} : mark; size 65536; flags dynamic,timeout; timeout 3h; }}",
-    "limit denied { rate 500/second burst 1000 packets; }",
+    f"limit {DENIED} {{ rate 500/second burst 1000 packets; }}",
 )
 
 KERNEL_FILLED = ("seen", "affinity")
@@ -74,7 +79,7 @@ def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
             f"deny_{direction}": (
                 "",
                 "counter",
-                f'limit name "denied" log prefix "{direction}" group {LOG_GROUP} snaplen 64',
+                f'limit name "{DENIED}" log prefix "{direction}" group {LOG_GROUP} snaplen 64',
                 "drop",
             )
             for direction in ("ingress", "egress")
@@ -88,6 +93,7 @@ def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
             # Who can send into a tunnel sends to pods past every policy's view of its source.
             f"udp dport {VXLAN_PORT} ip saddr != @nodes drop",
             f"{FRONTEND} @limited ip saddr . {FRONTEND} != @permitted drop",
+            f"ip saddr {pods} limit name ip saddr map @paced_out drop",
         ),
         "translate_in": (
             "type nat hook prerouting priority -100; policy accept;",
@@ -103,6 +109,10 @@ def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
             f"ip saddr {pods} ip saddr . ip daddr @hairpin masquerade fully-random",
             'ip saddr 127.0.0.0/8 oifname != "lo" masquerade fully-random',
             f"ip saddr {pods} ip daddr != {{ {pods}, {services} }} masquerade fully-random",
+        ),
+        "pace": (
+            "type filter hook postrouting priority 300; policy accept;",
+            f"ip daddr {pods} limit name ip daddr map @paced_in drop",
         ),
         # Flows a policy no longer allows are forgotten by conntrack (see cut.py); a packet from the middle of one
         # must not open it anew from the other side, so new flows of isolated pods begin with SYN.

@@ -30,7 +30,8 @@ class NodeFacts:
 class Contribution:
     """What one owner (a service, a pod, the set of policies) wants to be in the table.
 
-    `elements` maps to the value of a map's element, "" for a set's; `chains` to the rules; `sets` to the declaration.
+    `elements` maps to the value of a map's element, "" for a set's; `chains` to the rules; `sets` to the declaration
+    of a set or a limit.
     Several owners may want the same thing; it goes when the last of them stops wanting it.
     """
 

@@ -40,7 +40,7 @@ from pilothouse.network.pods import PodFacts, Pods, pod_facts
 from pilothouse.network.policy import Plan
 from pilothouse.network.ports import PORTS_IN_USE, PortGuard
 from pilothouse.network.recorder import FlowRecorder
-from pilothouse.network.rules import health_check, host_port_rules, outside_ports, service_rules
+from pilothouse.network.rules import health_check, host_port_rules, outside_ports, pace_rules, service_rules
 from pilothouse.network.verdict import allowed
 from pilothouse.network.views import NodeView, PodView
 
@@ -299,8 +299,8 @@ class Network:
             rules = NOTHING
             if pod is not None and self._isolation.plan:
                 rules = self._isolation.pod_rules(pod, namespaces)
-            if pod is not None and pod.local and pod.host_ports:
-                rules |= host_port_rules(pod, self._facts)
+            if pod is not None and pod.local:
+                rules |= host_port_rules(pod, self._facts) | pace_rules(pod)
             self._table.desired.put(f"pod/{key}", rules)
 
     async def _commit(self) -> None:

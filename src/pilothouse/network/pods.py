@@ -6,6 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from pilothouse.kinds.core.bandwidth import UNBOUNDED, Bandwidth, bandwidth
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.network.facts import is_ipv4
 from pilothouse.network.views import PodView
@@ -32,6 +33,7 @@ class PodFacts:
     local: bool = False
     host_ports: tuple[HostPort, ...] = ()
     created: str = ""
+    bandwidth: Bandwidth = UNBOUNDED
 
 
 def pod_facts(pod: Pod | PodView, address: str, node_name: str) -> PodFacts | None:
@@ -58,7 +60,16 @@ def pod_facts(pod: Pod | PodView, address: str, node_name: str) -> PodFacts | No
             if port.host_port and (port.host_ip == "" or is_ipv4(port.host_ip))
         ),
         created=pod.metadata.creation_timestamp or "",
+        bandwidth=_bandwidth(pod.metadata.annotations),
     )
+
+
+def _bandwidth(annotations: Mapping[str, str]) -> Bandwidth:
+    """No bounds where they make no sense: the node refuses a pod that asks for such, so it was changed since."""
+    try:
+        return bandwidth(annotations)
+    except ValueError:
+        return UNBOUNDED
 
 
 class Pods:

@@ -28,6 +28,9 @@ _INSIDE = 0x00040000
 _IDENTITY = 0x00020000
 """The bit of a mark whose lower half names an endpoint for good, where a slot's number changes with its neighbours."""
 _DEFAULT_AFFINITY_SECONDS = 10_800
+_BURSTS_A_SECOND = 10
+_LEAST_BURST = 1 << 18
+"""Bytes; TCP hands the kernel up to 64 KiB as one packet, and must be able to send a few of those."""
 
 
 class Backend(NamedTuple):
@@ -166,6 +169,19 @@ def host_port_rules(pod: PodFacts, facts: NodeFacts) -> Contribution:
     for port in pod.host_ports:
         for address in (port.address,) if port.address else facts.addresses:
             balance(result, Frontend(address, port.protocol, port.port), [Backend(pod.address, port.container_port)])
+    return result
+
+
+def pace_rules(pod: PodFacts) -> Contribution:
+    """What the table must hold for the bandwidth of a pod of this node: a limit of its own for each direction."""
+    result = Contribution()
+    for direction, rate in (("in", pod.bandwidth.ingress), ("out", pod.bandwidth.egress)):
+        if not rate:
+            continue
+        bytes_, burst = max(rate // 8, 1), max(rate // 8 // _BURSTS_A_SECOND, _LEAST_BURST)
+        name = f"pace_{direction}_{pod.address.replace('.', '_')}_{bytes_}"
+        result.sets[name] = f"limit {name} {{ rate over {bytes_} bytes/second burst {burst} bytes; }}"
+        result.elements[f"paced_{direction}", pod.address] = name
     return result
 
 

@@ -7,7 +7,7 @@ present state is known without reading it.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -46,7 +46,8 @@ class Desired:
         self._touched_sets: set[str] = set()
         self._present: dict[Key, str] = {}
         self._present_chains: dict[str, tuple[str, ...] | None] = {}
-        self._present_sets: set[str] = set()
+        self._present_sets: dict[str, str] = {}
+        """The kind (`set`, `limit`) by name."""
 
     def owners(self, prefix: str) -> list[str]:
         """The owners with something in the table whose name begins with `prefix`."""
@@ -73,11 +74,14 @@ class Desired:
         else:
             self._owners.pop(owner, None)
 
-    def assume(self, elements: dict[Key, str], chains: Iterable[str], sets: Iterable[str]) -> None:
-        """States what the kernel holds; chains count as outdated. Everything is compared by the next batch."""
+    def assume(self, elements: dict[Key, str], chains: Iterable[str], sets: Mapping[str, str]) -> None:
+        """States what the kernel holds: `sets` by name with their kind; chains count as outdated.
+
+        Everything is compared by the next batch.
+        """
         self._present = elements
         self._present_chains = dict.fromkeys(chains)
-        self._present_sets = set(sets)
+        self._present_sets = dict(sets)
         self._touched = {*self._elements, *elements}
         self._touched_chains = {*self._chains, *self._present_chains}
         self._touched_sets = {*self._sets, *self._present_sets}
@@ -109,7 +113,7 @@ class Desired:
         lines += [f"flush chain ip {table} {name}" for name in gone]
         lines += [f"delete chain ip {table} {name}" for name in gone]
         lines += [
-            f"delete set ip {table} {name}"
+            f"delete {self._present_sets[name]} ip {table} {name}"
             for name, text in sorted(change.sets.items())
             if not text and name in self._present_sets
         ]
@@ -134,9 +138,9 @@ class Desired:
                 self._present_chains[name] = rules
         for name, text in change.sets.items():
             if text is None:
-                self._present_sets.discard(name)
+                self._present_sets.pop(name, None)
             else:
-                self._present_sets.add(name)
+                self._present_sets[name] = text.partition(" ")[0]
 
     def failed(self, change: Change) -> None:
         """Takes note that a change was refused: its parts are in the next one again."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 import fnmatch
 from dataclasses import dataclass
 
+from pilothouse.kinds.core.bandwidth import bandwidth
 from pilothouse.kinds.core.pod import Container, Pod, PodSecurityContext, SecurityContext, Volume
 from pilothouse.kinds.view import api_name
 from pilothouse.node.state import Refusal
@@ -57,6 +58,10 @@ def refusal(pod: Pod, abilities: Abilities) -> Refusal | None:
         return Refusal("PodOSNotSupported", f"spec.os.name is {spec.os.name!r}, and this node runs linux")
     if spec.host_users is False and not abilities.user_namespaces:
         return _cannot("spec.hostUsers: false (user namespaces)", "containerd 2.0 or later honours it")
+    try:
+        bandwidth(pod.metadata.annotations)
+    except ValueError as error:
+        return Refusal("InvalidBandwidth", str(error))
     reason = _sysctls(pod, abilities)
     if reason is not None:
         return reason

@@ -14,10 +14,10 @@ from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
 from pilothouse.kinds.networking.network_policy import NetworkPolicy
 from pilothouse.kinds.view import from_tree
 from pilothouse.network import base
-from pilothouse.network.facts import NOTHING, NodeFacts
-from pilothouse.network.pods import pod_facts
-from pilothouse.network.policy import plan, plan_rules, pod_rules, understand
-from pilothouse.network.rules import host_port_rules, service_rules
+from pilothouse.network.facts import NOTHING, Contribution, NodeFacts
+from pilothouse.network.pods import PodFacts, pod_facts
+from pilothouse.network.policy import Plan, plan, plan_rules, pod_rules, understand
+from pilothouse.network.rules import host_port_rules, pace_rules, service_rules
 from pilothouse.network.table import Desired
 from pilothouse.network.views import PodView
 
@@ -45,10 +45,14 @@ def commands(trees: list[dict[str, Any]]) -> str:
     desired.put("policies", plan_rules(policies))
     for pod in views.get("Pod", ()):
         facts = pod_facts(pod, pod.status.pod_ip, FACTS.node_name)
-        rules = NOTHING if facts is None else host_port_rules(facts, FACTS) | pod_rules(policies, facts, NAMESPACES)
+        rules = NOTHING if facts is None else _rules(facts, policies)
         desired.put(f"pod/{pod.key}", rules)
     change = desired.change("pilothouse")
     return change.before + change.commands
+
+
+def _rules(pod: PodFacts, policies: Plan) -> Contribution:
+    return host_port_rules(pod, FACTS) | pace_rules(pod) | pod_rules(policies, pod, NAMESPACES)
 
 
 def check(path: Path, text: str) -> None:

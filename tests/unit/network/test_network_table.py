@@ -64,7 +64,9 @@ def test_a_refused_change_comes_again() -> None:
 def test_what_an_earlier_run_left_is_made_up_for() -> None:
     desired = Desired()
     desired.put("a", Contribution({("s", "1"): "", ("s", "2"): ""}, {"keep": ("r",)}, {"p": "set p { x }"}))
-    desired.assume({("s", "1"): "", ("s", "9"): "", ("gone", "1"): ""}, ["keep", "old"], ["gone"])
+    desired.assume(
+        {("s", "1"): "", ("s", "9"): "", ("gone", "1"): ""}, ["keep", "old"], {"gone": "set", "pace": "limit"}
+    )
     assert lines(desired) == [
         "add set ip t p { x }",
         "add chain ip t keep",
@@ -75,6 +77,7 @@ def test_what_an_earlier_run_left_is_made_up_for() -> None:
         "flush chain ip t old",
         "delete chain ip t old",
         "delete set ip t gone",
+        "delete limit ip t pace",
     ]
 
 
