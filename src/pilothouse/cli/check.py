@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import gc
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -17,10 +17,12 @@ import typer
 
 from pilothouse.cli.errors import CommandError
 from pilothouse.cli.manifests import read
+from pilothouse.cli.own_checks import known_checks, read_own
 from pilothouse.cli.sources import read_sources
 from pilothouse.guard.baseline import BadBaseline, fingerprints, new_only
 from pilothouse.guard.finding import Check, Item, Severity
 from pilothouse.guard.judge import Options, judge, worst
+from pilothouse.guard.own.evaluate import OwnChecks
 from pilothouse.guard.removals import parse_version
 from pilothouse.guard.report import FORMATS
 from pilothouse.guard.report.document import Outcome, Unread
@@ -48,6 +50,7 @@ class CheckOptions:
     params: str | None = None
     context: str | None = None
     kubeconfig: str | None = None
+    checks: tuple[str, ...] = ()
 
     @property
     def live(self) -> bool:
@@ -57,15 +60,16 @@ class CheckOptions:
 
 def run_check(paths: list[str], options: CheckOptions) -> int:
     """Checks and prints; the exit code."""
-    threshold, chosen = _understood(options)
+    own, faults = read_own(options.checks)
+    threshold, chosen = _understood(options, own)
     if not paths and not options.live:
         raise CommandError("name files or folders to check, or - for standard input", code=2)
     if paths and options.live:
         raise CommandError("name files, or a cluster by --context or --kubeconfig, not both", code=2)
     known = _baseline(options.new_only) if options.new_only else None
     with _uncollected():
-        items, unread = _cluster(options) if options.live else _files(paths, options)
-        outcome = Outcome(judge(items, chosen), tuple(unread))
+        items, unread = _cluster(options, own) if options.live else _files(paths, options)
+        outcome = Outcome(judge(items, chosen), (*faults, *unread))
     if known is not None:
         outcome = replace(outcome, report=new_only(outcome.report, known))
     _print(outcome, options.output)
@@ -78,20 +82,20 @@ def _files(paths: list[str], options: CheckOptions) -> tuple[list[Item], list[Un
     return items, [Unread(problem.file, problem.message, problem.line) for problem in problems]
 
 
-def _cluster(options: CheckOptions) -> tuple[list[Item], list[Unread]]:
+def _cluster(options: CheckOptions, own: OwnChecks) -> tuple[list[Item], list[Unread]]:
     from pilothouse.cli.cluster import Cluster  # late: files need no client
 
     cluster = Cluster(options.kubeconfig, options.context)
     unread: list[Unread] = []
     try:
-        return [Item(tree) for tree in cluster.objects(unread)], unread
+        return [Item(tree) for tree in cluster.objects(unread, own.kinds())], unread
     finally:
         cluster.close()
 
 
-def run_explain(name: str) -> int:
+def run_explain(name: str, folders: Sequence[str] = ()) -> int:
     """Prints what is to be said about the check of this id, or of this name in another tool."""
-    checks = all_checks()
+    checks = known_checks(read_own(folders)[0])
     found = [check for check in checks if check.id == name] or [check for check in checks if _called(check, name)]
     if not found:
         import difflib  # late: only for a name that is wrong
@@ -118,7 +122,7 @@ def _called(check: Check, name: str) -> bool:
     return any(name.lower() == entry.strip().lower() for part in names for entry in part.split(","))
 
 
-def _understood(options: CheckOptions) -> tuple[Severity | None, Options]:
+def _understood(options: CheckOptions, own: OwnChecks) -> tuple[Severity | None, Options]:
     if options.output not in (None, "text", *FORMATS):
         raise CommandError(f"-o {options.output}: there is text, {', '.join(FORMATS)}", code=2)
     try:
@@ -126,18 +130,19 @@ def _understood(options: CheckOptions) -> tuple[Severity | None, Options]:
         version = parse_version(options.version)
     except ValueError as error:
         raise CommandError(str(error), code=2) from error
-    return threshold, Options(version, options.namespace, _params(options.params) if options.params else {})
+    return threshold, Options(version, options.namespace, _params(options.params, own) if options.params else {}, own)
 
 
-def _params(file: str) -> Mapping[str, Obj]:
+def _params(file: str, own: OwnChecks) -> Mapping[str, Obj]:
     """Parameters by name of policy, from ConfigMaps named as the check they are for."""
     manifests, problems = read(file)
-    known = {check.id for check in all_checks()}
+    known = {check.id: f"{check.id}.pilothouse.io" for check in all_checks()}
+    known |= {check.id: policy for policy, check in own.by_policy.items()}
     unknown = [manifest.name for manifest in manifests if manifest.name not in known]
     if problems or unknown:
         wrong = str(problems[0]) if problems else f"{file}: there is no check {unknown[0]}"
         raise CommandError(f"--params: {wrong}", code=2)
-    return {f"{manifest.name}.pilothouse.io": manifest.tree for manifest in manifests}
+    return {known[manifest.name]: manifest.tree for manifest in manifests}
 
 
 def _baseline(file: str) -> Mapping[str, int]:

@@ -9,7 +9,7 @@ import os
 import ssl
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -48,15 +48,36 @@ class Cluster:
         self._name = str(cluster.get("tls-server-name") or "")
         self._connection: http.client.HTTPSConnection | None = None
 
-    def objects(self, unread: list[Unread]) -> Iterator[Obj]:
-        """All objects that checks read and no workload makes; what may not be read is added to `unread`."""
-        for resource in checked_kinds():
+    def objects(self, unread: list[Unread], also: Iterable[tuple[str, str]] = ()) -> Iterator[Obj]:
+        """All objects that checks read and no workload makes; what may not be read is added to `unread`. `also` are the
+        groups and plurals of further kinds, custom ones too."""
+        kinds = list(checked_kinds())
+        known = {(resource.group, resource.plural) for resource in kinds}
+        for group, plural in sorted(set(also) - known):
+            found = self._find(group, plural)
+            if found is None:
+                unread.append(Unread(self.context, f"own checks are about {plural}.{group}, which are not served here"))
+            else:
+                kinds.append(found)
+        for resource in kinds:
             try:
                 yield from self._list(resource)
             except _Refused as refused:
                 if refused.status == 404:
                     continue  # a kind this cluster does not serve: it has none of them
                 unread.append(Unread(self.context, f"{resource.plural} cannot be read: {refused}"))
+
+    def _find(self, group: str, plural: str) -> Resource | None:
+        """A kind as discovery tells it, in the version the cluster prefers."""
+        try:
+            version = str(self._get(f"/apis/{group}")["preferredVersion"]["version"]) if group else "v1"
+            served = self._get(f"/apis/{group}/{version}" if group else "/api/v1")
+        except (_Refused, KeyError, TypeError):
+            return None
+        for entry in served.get("resources") or ():
+            if entry.get("name") == plural:
+                return Resource(group, version, str(entry["kind"]), plural, bool(entry.get("namespaced")))
+        return None
 
     def _list(self, resource: Resource) -> Iterator[Obj]:
         token = ""

@@ -195,6 +195,9 @@ def check(
     kubernetes_version: Annotated[str, typer.Option(help="The version the manifests are for.")] = "1.35",
     namespace: Annotated[str, typer.Option("--namespace", "-n", help="For objects that name none.")] = "default",
     params: Annotated[str | None, typer.Option(metavar="FILE", help="ConfigMaps for checks with parameters.")] = None,
+    checks: Annotated[
+        list[str] | None, typer.Option(metavar="DIR", help="Your own checks too, from this folder.")
+    ] = None,
     context: Annotated[str | None, typer.Option(help="Instead of files: the live cluster of this context.")] = None,
     kubeconfig: Annotated[str | None, typer.Option(help="Instead of files: the live cluster of this file.")] = None,
 ) -> None:
@@ -202,8 +205,10 @@ def check(
     from pilothouse.cli.check import CheckOptions, run_check, run_explain
 
     if explain is not None:
-        raise typer.Exit(run_explain(explain))
-    chosen = CheckOptions(output, fail_on, new_only, kubernetes_version, namespace, params, context, kubeconfig)
+        raise typer.Exit(run_explain(explain, checks or ()))
+    chosen = CheckOptions(
+        output, fail_on, new_only, kubernetes_version, namespace, params, context, kubeconfig, tuple(checks or ())
+    )
     raise typer.Exit(run_check(paths or [], chosen))
 
 

@@ -14,12 +14,13 @@ from pilothouse.guard.cross import CROSS_CHECKS
 from pilothouse.guard.custom_kinds import custom_kinds
 from pilothouse.guard.effective import effective
 from pilothouse.guard.finding import Check, Finding, Item, NotEvaluated, Ref, Severity, ref_of
+from pilothouse.guard.own.evaluate import OwnChecks
 from pilothouse.guard.podspec import CONTAINER_FIELDS, value_at
 from pilothouse.guard.schema import form
 from pilothouse.guard.shipped import check_of, shipped_policies
 from pilothouse.guard.snapshot import CrossCheck, Snapshot
 from pilothouse.machinery.objects import Obj
-from pilothouse.policy.evaluate import Evaluator, Violation
+from pilothouse.policy.evaluate import Evaluator, Verdict, Violation
 from pilothouse.policy.load import Policy
 from pilothouse.policy.match import Subject
 
@@ -30,11 +31,13 @@ _NAMED = re.compile(r"^(?P<before>.*?)(?P<list>[\w.]+)\[(?P<name>[^\]]*)\](?P<af
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """How to judge: the Kubernetes version meant, the namespace of objects that name none, parameters by check."""
+    """How to judge: the Kubernetes version meant, the namespace of objects that name none, parameters by name of
+    policy, users' own checks."""
 
     version: tuple[int, int] = (1, 35)
     namespace: str = "default"
     params: Mapping[str, Obj] = field(default_factory=dict)
+    own: OwnChecks = field(default_factory=OwnChecks)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +85,13 @@ def judge(items: Sequence[Item], options: Options | None = None) -> Report:
     trees = effective((item.tree for item in items), chosen.namespace)
     unsound = {index for index in range(len(trees)) if not work.check_form(index)}
     snapshot = Snapshot(trees, chosen.namespace, unsound)
-    namespaces = {e.name: value_at(e.tree, "metadata.labels") or {} for e in snapshot.of("Namespace")}
+    namespaces = {e.name: e.tree for e in snapshot.of("Namespace")}
     for index, tree in enumerate(trees):
-        work.check_object(index, tree, namespaces.get(snapshot.entries[index].namespace))
+        namespace = namespaces.get(snapshot.entries[index].namespace)
+        subject = Subject(tree, namespace and (value_at(namespace, "metadata.labels") or {}))
+        work.check_object(index, subject)
+        if chosen.own:
+            work.check_own(index, subject, namespace)
     for cross in CROSS_CHECKS:
         work.check_across(cross, snapshot)
     return work.report()
@@ -95,7 +102,7 @@ def judge_one(tree: Obj, complete: Obj, labels: Mapping[str, str] | None, option
     of the namespace."""
     work = _Work([Item(tree)], options or Options())
     work.check_form(0)
-    work.check_object(0, complete, labels)
+    work.check_object(0, Subject(complete, labels))
     return work.report()
 
 
@@ -162,9 +169,15 @@ class _Work:
             self._miss(index, "all checks across objects", "it does not fit its schema", True)
         return found.sound
 
-    def check_object(self, index: int, tree: Obj, labels: Mapping[str, str] | None) -> None:
+    def check_object(self, index: int, subject: Subject) -> None:
         evaluator, checks = shipped_evaluator()
-        verdict = evaluator.evaluate(Subject(tree, labels), self._options.params)
+        self._take(index, evaluator.evaluate(subject, self._options.params), checks, subject.tree)
+
+    def check_own(self, index: int, subject: Subject, namespace: Obj | None) -> None:
+        own = self._options.own
+        self._take(index, own.evaluate(subject, self._options.params, namespace), own.by_policy, subject.tree)
+
+    def _take(self, index: int, verdict: Verdict, checks: Mapping[str, Check], tree: Obj) -> None:
         self._passed += sum(WEIGHT[checks[policy.name].severity] for policy in verdict.passed)
         for violation in verdict.violations:
             for container, path, message in _places(violation, tree):
@@ -241,8 +254,9 @@ def _container_at(path: str, tree: Obj) -> str:
     match = _NAMED.match(path)
     if match is None or match["list"].rpartition(".")[2] not in CONTAINER_FIELDS or not match["name"].isdigit():
         return ""
-    entries = value_at(tree, match["list"])
-    return str(entries[int(match["name"])].get("name", "")) if isinstance(entries, list) else ""
+    entries, number = value_at(tree, match["list"]), int(match["name"])
+    entry = entries[number] if isinstance(entries, list) and number < len(entries) else None
+    return str(entry.get("name", "")) if isinstance(entry, dict) else ""
 
 
 def worst(findings: Iterable[Finding]) -> Severity | None:

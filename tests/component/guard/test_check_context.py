@@ -144,3 +144,44 @@ def test_no_part_of_the_engine_is_needed() -> None:
     engine = ("aiohttp", "cryptography", "grpc", "nftables", "google", "uvloop")
     program = f"import sys; sys.modules.update(dict.fromkeys({engine!r})); import pilothouse.cli.cluster"
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+async def test_own_checks_may_be_about_kinds_that_ours_do_not_read(
+    plane: ControlPlane, kubeconfig: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lease = {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease", "metadata": {"name": "a", "namespace": "shop"}}
+    await create(plane, {**lease, "spec": {"holderIdentity": "nobody"}})
+    (tmp_path / "checks.yaml").write_text(LEASE_CHECK)
+
+    options = CheckOptions("json", kubeconfig=kubeconfig, checks=(str(tmp_path / "checks.yaml"),))
+    await asyncio.to_thread(run_check, [], options)
+
+    told = json.loads(capsys.readouterr().out)
+    assert ("coordination.k8s.io/v1/Lease/shop/a", "held by nobody") in {
+        (finding["object"], finding["message"]) for finding in told["findings"] if finding["id"] == "lease-held"
+    }
+    assert "own checks are about widgets.example.com, which are not served here" in {
+        entry["message"] for entry in told["unread"]
+    }
+
+
+LEASE_CHECK = """\
+apiVersion: admissionregistration.k8s.io/v1
+kind: ValidatingAdmissionPolicy
+metadata:
+  name: lease-held
+  annotations:
+    pilothouse.io/id: lease-held
+    pilothouse.io/title: Lease of nobody
+    pilothouse.io/severity: low
+    pilothouse.io/category: hygiene
+    pilothouse.io/why: It is never given back.
+    pilothouse.io/remedy: delete it
+spec:
+  matchConstraints:
+    resourceRules:
+      - {apiGroups: [coordination.k8s.io], apiVersions: ["*"], operations: [CREATE], resources: [leases]}
+      - {apiGroups: [example.com], apiVersions: ["*"], operations: [CREATE], resources: [widgets]}
+  validations:
+    - {expression: "object.spec.holderIdentity != 'nobody'", message: held by nobody}
+"""

@@ -1,0 +1,1 @@
+"""Users' own checks: annotated ValidatingAdmissionPolicy objects, judged by the metered evaluator."""
