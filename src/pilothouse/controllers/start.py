@@ -37,6 +37,8 @@ from pilothouse.controllers.replica_set import replication
 from pilothouse.controllers.resource_quota import controller as resource_quota
 from pilothouse.controllers.runtime_class import controller as runtime_class
 from pilothouse.controllers.service_account import controller as service_account
+from pilothouse.controllers.service_address import controller as service_address
+from pilothouse.controllers.service_cidr import controller as service_cidr
 from pilothouse.controllers.stateful_set import controller as stateful_set
 from pilothouse.controllers.ttl_after_finished import controller as ttl_after_finished
 from pilothouse.controllers.validating_admission_policy import controller as validating_admission_policy
@@ -63,6 +65,7 @@ REPLACEABLE = frozenset(
         endpoint_slice_mirroring.NAME,
         endpoints.NAME,
         service_account.NAME,
+        service_cidr.NAME,
         cluster_role_aggregation.NAME,
         pod_gc.NAME,
         node_lifecycle.NAME,
@@ -137,6 +140,8 @@ def controllers(
         Controller(endpoints.NAME, endpoints.run),
         Controller(load_balancer.NAME, load_balancer.run),
         Controller(service_account.NAME, service_account.run),
+        Controller(service_address.NAME, service_address.run),
+        Controller(service_cidr.NAME, service_cidr.run),
         Controller(runtime_class.NAME, runtime_class.run),
         Controller(cluster_role_aggregation.NAME, cluster_role_aggregation.run),
         Controller(pod_gc.NAME, pod_gc.run),

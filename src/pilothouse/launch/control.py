@@ -24,7 +24,7 @@ from pilothouse.apiserver.audit.policy import InvalidPolicy, Policy, default_pol
 from pilothouse.apiserver.authorise import may_list
 from pilothouse.apiserver.bootstrap.chain import build_chain
 from pilothouse.apiserver.bootstrap.component_roles import CONTROLLER_PREFIX, component_names
-from pilothouse.apiserver.bootstrap.ensure import ensure
+from pilothouse.apiserver.bootstrap.ensure import ensure, keep
 from pilothouse.apiserver.bootstrap.objects import Cluster
 from pilothouse.apiserver.chain import Chain
 from pilothouse.apiserver.http import HttpsEdge
@@ -108,11 +108,12 @@ async def control(config: Config) -> None:
     informers = SharedInformers(client_for(INFORMERS))
     extra = [*_certified(pki), _availability(api), _ingress(config)]
     try:
-        await set_up_cluster(config, pki, store, api)
+        keeping = await set_up_cluster(config, pki, store, api)
         await edge.start(sockets)
         notify("control", f"ready: the API answers at https://{config.node_address}:{config.api_port}")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(door.prepare())
+            tasks.create_task(keeping())
             tasks.create_task(
                 run_controllers(
                     client_for,
@@ -261,8 +262,11 @@ def _certified(pki: ClusterPki) -> list[Controller]:
     ]
 
 
-async def set_up_cluster(config: Config, pki: ClusterPki, store: SqliteStore, api: ApiServer) -> None:
-    """What the cluster holds from its first start, and a token for this machine's own node until it has joined."""
+async def set_up_cluster(
+    config: Config, pki: ClusterPki, store: SqliteStore, api: ApiServer
+) -> Callable[[], Coroutine[Any, Any, None]]:
+    """What the cluster holds from its first start, and a token for this machine's own node until it has joined.
+    Returned is what keeps it while the engine runs."""
     root = Client(HandlerTransport(api.handle, User(BOOTSTRAP, ("system:masters",))))
     url = f"https://{config.node_address}:{config.api_port}"
     cluster = Cluster(
@@ -280,6 +284,7 @@ async def set_up_cluster(config: Config, pki: ClusterPki, store: SqliteStore, ap
         token = await create_join_token(root, _OWN_TOKEN_SECONDS, pki.ca_der)
         config.path("node").mkdir(mode=0o700, exist_ok=True)
         write_private(config.path("node", "join"), token.encode())
+    return functools.partial(keep, StoreReader(store), root, cluster)
 
 
 def _has_joined(certificate: Path) -> bool:

@@ -34,6 +34,8 @@ from pilothouse.kinds.core.resource_quota import ResourceQuota
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
+from pilothouse.kinds.networking.ip_address import IPAddress
+from pilothouse.kinds.networking.service_cidr import ServiceCIDR
 from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
 from pilothouse.kinds.rbac.role import ClusterRole
 from pilothouse.kinds.view import Object
@@ -52,6 +54,7 @@ _WATCHED: tuple[type[Object], ...] = (
     Endpoints,
     EndpointSlice,
     HorizontalPodAutoscaler,
+    IPAddress,
     Event,
     Job,
     Namespace,
@@ -65,6 +68,7 @@ _WATCHED: tuple[type[Object], ...] = (
     ResourceQuota,
     Service,
     ServiceAccount,
+    ServiceCIDR,
     StatefulSet,
     ValidatingAdmissionPolicy,
 )

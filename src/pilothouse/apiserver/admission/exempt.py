@@ -27,6 +27,7 @@ _HOUSEKEEPING = frozenset(
         ("", "nodes"),
         ("", "endpoints"),
         ("discovery.k8s.io", "endpointslices"),
+        ("networking.k8s.io", "ipaddresses"),
         ("storage.k8s.io", "csinodes"),
         ("storage.k8s.io", "volumeattachments"),
         ("certificates.k8s.io", "certificatesigningrequests"),

@@ -1,7 +1,8 @@
 """Assigns addresses and ports to Services while they are written.
 
-What is in use follows from the Services in the store: the allocator reads it once and then keeps up by the store's
-changes, so nothing can leak. One Service is written at a time, so that no two are given the same.
+What is in use follows from the Services in the store, so nothing can leak. One Service is written at a time, so that no
+two are given the same. The IPAddress objects of Services follow from them too (docs/decisions/0056); those that
+somebody else made keep their address from Services.
 """
 
 from __future__ import annotations
@@ -11,11 +12,15 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 from pilothouse.apiserver import codec
-from pilothouse.apiserver.allocation.choose import SERVICES, InUse, Ranges, assign
+from pilothouse.apiserver.allocation.choose import SERVICES, Foreign, InUse, Ranges, assign
+from pilothouse.apiserver.allocation.following import Following
+from pilothouse.kinds.networking.ip_address import IPAddress
+from pilothouse.kinds.networking.service_cidr import ServiceCIDR
+from pilothouse.kinds.view import from_tree
 from pilothouse.machinery.objects import Obj
-from pilothouse.store.store import Compacted, Store, WatchEnded, Watcher
+from pilothouse.store.store import Store
 
-_PREFIX = codec.collection(SERVICES)
+_RANGES = codec.collection(ServiceCIDR.resource)
 
 
 class ServiceAllocator:
@@ -23,40 +28,27 @@ class ServiceAllocator:
 
     def __init__(self, store: Store, ranges: Ranges) -> None:
         self._store = store
-        self._ranges = ranges
+        self._configured = self._ranges = ranges
+        self._ranges_seen = 0
         self._lock = asyncio.Lock()
-        self._in_use = InUse()
-        self._watcher: Watcher | None = None
-        self._seen = 0
+        self._services = Following(store, codec.collection(SERVICES), InUse)
+        self._others = Following(store, codec.collection(IPAddress.resource), Foreign)
 
     @asynccontextmanager
     async def allocated(self, new: Obj, old: Obj | None, dry_run: bool) -> AsyncIterator[None]:
         async with self._lock:
-            await self._catch_up()
-            assign(new, self._in_use, self._ranges)
+            in_use = await self._services.catch_up()
+            in_use.others = (await self._others.catch_up()).addresses
+            assign(new, in_use, self._current_ranges())
             yield
 
-    async def _catch_up(self) -> None:
-        changed = self._store.changed(_PREFIX)
-        while self._watcher is None or self._seen < changed:
-            if self._watcher is None:
-                self._rebuild()
-                return
-            try:
-                events = await self._watcher.next()
-            except (WatchEnded, Compacted):
-                self._watcher = None
-                continue
-            for event in events:
-                if event.previous is not None:
-                    self._in_use.remove(codec.decode(event.previous.value))
-                if not event.deleted:
-                    self._in_use.add(codec.decode(event.value))
-                self._seen = event.revision
-
-    def _rebuild(self) -> None:
-        self._in_use = InUse()
-        for record in self._store.list(_PREFIX):
-            self._in_use.add(codec.decode(record.value))
-        self._seen = self._store.changed(_PREFIX)
-        self._watcher = self._store.watch(_PREFIX, self._store.revision)
+    def _current_ranges(self) -> Ranges:
+        """The configured range, then those of every ServiceCIDR that is ready, by name."""
+        if (changed := self._store.changed(_RANGES)) != self._ranges_seen:
+            known: list[ServiceCIDR] = [
+                from_tree(ServiceCIDR, codec.decode(record.value)) for record in self._store.list(_RANGES)
+            ]
+            ready = (entry for entry in known if entry.ready and entry.metadata.deletion_timestamp is None)
+            self._ranges = self._configured.with_more(text for entry in ready for text in entry.spec.cidrs)
+            self._ranges_seen = changed
+        return self._ranges

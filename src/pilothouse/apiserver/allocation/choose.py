@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
+from pilothouse.kinds.networking.ip_address import ALLOCATOR, MANAGED_BY
 from pilothouse.kinds.problems import Problems, invalid_error
 from pilothouse.machinery.errors import InternalError
 from pilothouse.machinery.objects import Obj, Resource
@@ -24,9 +25,9 @@ _RESERVED_PORTS = (16, 128)
 
 
 class Ranges(NamedTuple):
-    """The service range and the node ports, first and last."""
+    """The service ranges, the configured one first, and the node ports, first and last."""
 
-    network: ipaddress.IPv4Network
+    networks: tuple[ipaddress.IPv4Network, ...]
     node_ports: tuple[int, int]
     reserved: frozenset[str] = frozenset()
     """Addresses that no Service may have: the cluster's DNS is no Service here, but answers on each node."""
@@ -34,15 +35,44 @@ class Ranges(NamedTuple):
     @classmethod
     def of(cls, service_range: str, node_ports: tuple[int, int], reserved: frozenset[str] = frozenset()) -> Ranges:
         """Raises ValueError when the range is not an IPv4 network."""
-        return cls(ipaddress.IPv4Network(service_range), node_ports, reserved)
+        return cls((ipaddress.IPv4Network(service_range),), node_ports, reserved)
+
+    def with_more(self, texts: Iterable[str]) -> Ranges:
+        """Those of ServiceCIDRs besides; what is not IPv4 or known already is left out."""
+        networks = list(self.networks)
+        for text in texts:
+            try:
+                network = ipaddress.IPv4Network(text)
+            except ValueError:
+                continue
+            if network not in networks:
+                networks.append(network)
+        return self._replace(networks=tuple(networks))
+
+    def holding(self, text: str) -> ipaddress.IPv4Network | None:
+        """A range with that address, None when it is in none (or no IPv4 address)."""
+        try:
+            address = ipaddress.IPv4Address(text)
+        except ValueError:
+            return None
+        return next((network for network in self.networks if address in network), None)
+
+    def __str__(self) -> str:
+        return ", ".join(map(str, self.networks))
 
 
 @dataclass(slots=True)
 class InUse:
-    """What Services hold: addresses by `namespace/name`, node ports by (number, protocol)."""
+    """What Services hold: addresses by `namespace/name`, node ports by (number, protocol). `others` are addresses that
+    something else than a Service has, by its IPAddress."""
 
     addresses: dict[str, str] = field(default_factory=dict)
     ports: dict[tuple[int, str], str] = field(default_factory=dict)
+    others: set[str] = field(default_factory=set)
+
+    def is_free(self, address: str, key: str) -> bool:
+        """Whether the Service of that key may have an address."""
+        return self.addresses.get(address, key) == key and address not in self.others
 
     def add(self, service: Obj) -> None:
         key = _key(service)
@@ -59,6 +89,20 @@ class InUse:
         for port in ports_of(service):
             if self.ports.get(port) == key:
                 del self.ports[port]
+
+
+@dataclass(slots=True)
+class Foreign:
+    """The addresses of IPAddress objects that are not kept for Services."""
+
+    addresses: set[str] = field(default_factory=set)
+
+    def add(self, address: Obj) -> None:
+        if (address["metadata"].get("labels") or {}).get(MANAGED_BY) != ALLOCATOR:
+            self.addresses.add(address["metadata"]["name"])
+
+    def remove(self, address: Obj) -> None:
+        self.addresses.discard(address["metadata"]["name"])
 
 
 def _key(service: Obj) -> str:
@@ -94,18 +138,11 @@ def assign(service: Obj, in_use: InUse, ranges: Ranges) -> None:
     if spec.get("type") in ("NodePort", "LoadBalancer") and spec.get("allocateLoadBalancerNodePorts", True):
         _assign_ports(service, spec, in_use, ranges, problems)
     for index, text in enumerate(spec.get("externalIPs") or ()):
-        if _is_within(text, ranges.network):
-            why = f"may not be in the range of the cluster's own service addresses ({ranges.network})"
+        if (network := ranges.holding(text)) is not None:
+            why = f"may not be in the range of the cluster's own service addresses ({network})"
             problems.invalid(f"spec.externalIPs[{index}]", text, why)
     if problems:
         raise invalid_error(SERVICES, service["metadata"].get("name", ""), problems)
-
-
-def _is_within(text: str, network: ipaddress.IPv4Network) -> bool:
-    try:
-        return ipaddress.IPv4Address(text) in network
-    except ValueError:
-        return False
 
 
 def _assign_address(service: Obj, spec: Obj, in_use: InUse, ranges: Ranges, problems: Problems) -> None:
@@ -113,7 +150,7 @@ def _assign_address(service: Obj, spec: Obj, in_use: InUse, ranges: Ranges, prob
     if not asked:
         asked = _free_address(in_use, ranges)
     elif asked != "None":
-        _check_address(asked, in_use.addresses.get(asked, _key(service)) == _key(service), ranges, problems)
+        _check_address(asked, in_use.is_free(asked, _key(service)), ranges, problems)
     spec["clusterIP"] = asked
     spec["clusterIPs"] = [asked]
     spec.setdefault("ipFamilies", ["IPv4"])
@@ -121,18 +158,18 @@ def _assign_address(service: Obj, spec: Obj, in_use: InUse, ranges: Ranges, prob
 
 
 def _check_address(asked: str, free: bool, ranges: Ranges, problems: Problems) -> None:
-    network = ranges.network
     try:
         address = ipaddress.IPv4Address(asked)
     except ValueError:
         problems.invalid("spec.clusterIPs[0]", asked, "must be a valid IPv4 address, or None")
         return
-    if address not in network or address in (network.network_address, network.broadcast_address):
+    network = ranges.holding(asked)
+    if network is None or address in (network.network_address, network.broadcast_address):
         problems.invalid(
             "spec.clusterIPs[0]",
             asked,
             f"failed to allocate IP {asked}: the provided IP is not in the valid range. The range of valid IPs is"
-            f" {network}",
+            f" {ranges}",
         )
     elif asked in ranges.reserved:
         why = "the provided IP is that of the cluster's own DNS, which needs no Service"
@@ -144,15 +181,20 @@ def _check_address(asked: str, free: bool, ranges: Ranges, problems: Problems) -
 
 
 def _free_address(in_use: InUse, ranges: Ranges) -> str:
-    network = ranges.network
+    for network in ranges.networks:
+        for address in _addresses(network):
+            if in_use.is_free(address, "") and address not in ranges.reserved:
+                return address
+    raise InternalError(f"failed to allocate a serviceIP: range is full: every address of {ranges} is in use")
+
+
+def _addresses(network: ipaddress.IPv4Network) -> Iterator[str]:
+    """Those a Service may have, in the order they are tried."""
     first, last = int(network.network_address) + 1, int(network.broadcast_address) - 1
     reserved = min(max(_RESERVED_ADDRESSES[0], network.num_addresses // 16), _RESERVED_ADDRESSES[1])
-    numbers = _candidates(first, last, first + min(reserved, (last - first) // 2))
-    for number in numbers:
-        address = str(ipaddress.IPv4Address(number))
-        if address not in in_use.addresses and address not in ranges.reserved:
-            return address
-    raise InternalError(f"failed to allocate a serviceIP: range is full: every address of {network} is in use")
+    if first <= last:
+        numbers = _candidates(first, last, first + min(reserved, (last - first) // 2))
+        yield from (str(ipaddress.IPv4Address(number)) for number in numbers)
 
 
 def _candidates(first: int, last: int, upper: int) -> Iterator[int]:

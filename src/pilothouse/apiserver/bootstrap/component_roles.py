@@ -116,6 +116,16 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule(f"{READ} {_CHANGE} create delete", "", "endpoints"),
         rule(READ, "discovery.k8s.io", "endpointslices"),
     ),
+    "service-address-controller": (
+        rule(READ, "", "services"),
+        rule(f"{READ} create delete", "networking.k8s.io", "ipaddresses"),
+    ),
+    "service-cidrs-controller": (
+        rule(READ, "", "services"),
+        rule(READ, "networking.k8s.io", "ipaddresses"),
+        rule(f"{READ} {_CHANGE}", "networking.k8s.io", "servicecidrs"),
+        rule(_CHANGE, "networking.k8s.io", "servicecidrs/status servicecidrs/finalizers"),
+    ),
     "service-account-controller": (rule("create get", "", "serviceaccounts"), rule("get", "", "namespaces")),
     "pod-garbage-collector": (
         rule(f"{READ} delete", "", "pods"),

@@ -1,8 +1,10 @@
-"""Makes sure, at every start, that the cluster holds what it must: reads all of it, writes only what differs."""
+"""Makes sure that the cluster holds what it must, at every start and while it runs: reads all of it, writes only what
+differs."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
@@ -10,6 +12,14 @@ import orjson
 
 from pilothouse.apiserver.bootstrap import component_roles, user_roles
 from pilothouse.apiserver.bootstrap.differences import binding_patch, field_patch, role_patch
+from pilothouse.apiserver.bootstrap.flow_control import (
+    mandatory_levels,
+    mandatory_patch,
+    mandatory_schemas,
+    suggested_levels,
+    suggested_patch,
+    suggested_schemas,
+)
 from pilothouse.apiserver.bootstrap.objects import (
     NAMESPACES,
     Cluster,
@@ -20,6 +30,7 @@ from pilothouse.apiserver.bootstrap.objects import (
     kubernetes_legacy_endpoints,
     kubernetes_service,
     priority_classes,
+    service_cidr,
     storage_class,
 )
 from pilothouse.apiserver.chain import ObjectReader
@@ -29,13 +40,19 @@ from pilothouse.kinds.core.endpoints import Endpoints
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
+from pilothouse.kinds.flowcontrol.flow_schema import FlowSchema
+from pilothouse.kinds.flowcontrol.priority_level_configuration import PriorityLevelConfiguration
 from pilothouse.kinds.networking.ingress_class import IngressClass
+from pilothouse.kinds.networking.service_cidr import ServiceCIDR
 from pilothouse.kinds.rbac.role import ClusterRole, Role
 from pilothouse.kinds.rbac.role_binding import ClusterRoleBinding, RoleBinding
 from pilothouse.kinds.scheduling.priority_class import PriorityClass
 from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.machinery.errors import AlreadyExists, ApiError
 from pilothouse.machinery.objects import Obj, Resource
+
+log = logging.getLogger(__name__)
+_KEEP_SECONDS = 60.0
 
 Difference = Callable[[Obj, Obj], Obj]
 """From the current object and the wanted one to a merge patch, empty when there is nothing to do."""
@@ -54,6 +71,23 @@ async def ensure(objects: ObjectReader, client: Client, cluster: Cluster) -> int
     """
     namespaces = await _apply(objects, client, _namespaces())
     return namespaces + await _apply(objects, client, _everything_else(cluster))
+
+
+async def keep(objects: ObjectReader, client: Client, cluster: Cluster) -> None:
+    """Puts back, until cancelled, what upstream's server keeps while it runs: its namespaces, the objects of flow
+    control, and how the API itself is reached."""
+    while True:
+        await asyncio.sleep(_KEEP_SECONDS)
+        try:
+            await keep_once(objects, client, cluster)
+        except ApiError as error:
+            log.warning("what the cluster must hold is not put right: %s", error.message)
+
+
+async def keep_once(objects: ObjectReader, client: Client, cluster: Cluster) -> int:
+    """As `keep`, once; returns how many objects were written. Raises ApiError."""
+    namespaces = await _apply(objects, client, _namespaces())
+    return namespaces + await _apply(objects, client, _kept(cluster))
 
 
 def _leave(current: Obj, wanted: Obj) -> Obj:
@@ -75,12 +109,24 @@ def _everything_else(cluster: Cluster) -> Iterator[_Wanted]:
     yield from (_Wanted(PriorityClass.resource, tree, _leave) for tree in priority_classes())
     yield _Wanted(StorageClass.resource, storage_class(), _leave)
     yield _Wanted(IngressClass.resource, ingress_class(), _leave)
+    yield _Wanted(ConfigMap.resource, cluster_info(cluster), field_patch)
+    yield _Wanted(ConfigMap.resource, extension_authentication(cluster), field_patch)
+    yield from _kept(cluster)
+
+
+def _kept(cluster: Cluster) -> Iterator[_Wanted]:
+    for levels, schemas, difference in (
+        (mandatory_levels(), mandatory_schemas(), mandatory_patch),
+        (suggested_levels(), suggested_schemas(), suggested_patch),
+    ):
+        yield from (_Wanted(PriorityLevelConfiguration.resource, tree, difference) for tree in levels)
+        yield from (_Wanted(FlowSchema.resource, tree, difference) for tree in schemas)
+    # A range that differs from the configured one stays: Services have addresses of it.
+    yield _Wanted(ServiceCIDR.resource, service_cidr(cluster), _leave)
     # Its address cannot change once given, and its ports lead where the endpoints say.
     yield _Wanted(Service.resource, kubernetes_service(cluster), _leave)
     yield _Wanted(EndpointSlice.resource, kubernetes_endpoints(cluster), field_patch)
     yield _Wanted(Endpoints.resource, kubernetes_legacy_endpoints(cluster), field_patch)
-    yield _Wanted(ConfigMap.resource, cluster_info(cluster), field_patch)
-    yield _Wanted(ConfigMap.resource, extension_authentication(cluster), field_patch)
 
 
 async def _apply(objects: ObjectReader, client: Client, wanted: Iterable[_Wanted]) -> int:

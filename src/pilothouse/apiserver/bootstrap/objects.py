@@ -61,6 +61,11 @@ def ingress_class() -> Obj:
     }
 
 
+def service_cidr(cluster: Cluster) -> Obj:
+    """The range Services get their addresses from. Source: KEP-1880."""
+    return {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": [cluster.service_range]}}
+
+
 def kubernetes_service(cluster: Cluster) -> Obj:
     """The API's own Service."""
     return {

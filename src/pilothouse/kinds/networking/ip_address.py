@@ -1,19 +1,56 @@
-"""IPAddress."""
+"""IPAddress.
+
+Source of the rules: KEP-1880 and the validation of networking/v1.
+"""
 
 from __future__ import annotations
 
 from ipaddress import ip_address
 from typing import ClassVar
 
+import msgspec
+
 from pilothouse.kinds.columns import NAME, NONE, Column
 from pilothouse.kinds.kind import Kind
-from pilothouse.kinds.problems import section
-from pilothouse.kinds.view import Object
+from pilothouse.kinds.problems import Problems, section
+from pilothouse.kinds.view import Object, View
 from pilothouse.machinery.objects import Obj, Resource
+
+MANAGED_BY = "ipaddress.kubernetes.io/managed-by"
+FAMILY = "ipaddress.kubernetes.io/ip-family"
+ALLOCATOR = "ipallocator.k8s.io"
+"""Who keeps the addresses of Services; those of others are theirs, and no Service gets them."""
+
+
+class ParentReference(View):
+    group: str = ""
+    resource: str = ""
+    namespace: str = ""
+    name: str = ""
+
+
+class IPAddressSpec(View):
+    parent_ref: ParentReference | None = None
 
 
 class IPAddress(Object):
     resource: ClassVar[Resource] = Resource("networking.k8s.io", "v1", "IPAddress", "ipaddresses", False)
+
+    spec: IPAddressSpec = msgspec.field(default_factory=IPAddressSpec)
+
+
+def _check(obj: Obj, old: Obj | None, problems: Problems) -> None:
+    spec = section(obj, "spec")
+    if old is not None:
+        problems.immutable("spec.parentRef", spec.get("parentRef"), section(old, "spec").get("parentRef"))
+        return
+    reference = spec.get("parentRef")
+    if reference is None:
+        problems.required("spec.parentRef")
+        return
+    for key in ("resource", "name"):
+        if not reference.get(key):
+            problems.required(f"spec.parentRef.{key}")
 
 
 def _parent(obj: Obj) -> str:
@@ -44,6 +81,7 @@ KIND = Kind(
     short_names=("ip",),
     columns=(NAME, Column("ParentRef", _parent, "What the address belongs to.")),
     name_rule=_address,
+    rules=_check,
     fields=lambda obj: {
         f"spec.parentRef.{key}": section(section(obj, "spec"), "parentRef").get(key) or ""
         for key in ("group", "resource", "namespace", "name")

@@ -7,7 +7,8 @@ import pytest
 
 from pilothouse.apiserver.bootstrap.chain import build_chain
 from pilothouse.apiserver.bootstrap.component_roles import CONTROLLER_PREFIX
-from pilothouse.apiserver.bootstrap.ensure import ensure
+from pilothouse.apiserver.bootstrap.ensure import ensure, keep_once
+from pilothouse.apiserver.bootstrap.flow_control import AUTOUPDATE, suggested_patch
 from pilothouse.apiserver.bootstrap.objects import Cluster
 from pilothouse.apiserver.reader import StoreReader
 from pilothouse.apiserver.server import ApiServer
@@ -20,6 +21,8 @@ from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.core.secret import Secret
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
+from pilothouse.kinds.flowcontrol.flow_schema import FlowSchema
+from pilothouse.kinds.flowcontrol.priority_level_configuration import PriorityLevelConfiguration
 from pilothouse.kinds.rbac.role import ClusterRole
 from pilothouse.kinds.view import ObjectMeta
 from pilothouse.machinery.errors import Forbidden
@@ -95,6 +98,40 @@ async def test_strangers_read_cluster_info_and_nothing_else(world: World) -> Non
     for other in ("/api/v1/namespaces/kube-system/secrets", "/api/v1/pods", "/metrics"):
         assert (await world.server.handle(Request("GET", other))).status == 403
     assert (await world.server.handle(Request("GET", "/healthz"))).status == 200
+
+
+async def test_flow_control_objects_are_kept_as_upstream_keeps_them(world: World) -> None:
+    schemas, levels = FlowSchema.resource.path(None), PriorityLevelConfiguration.resource.path(None)
+
+    async def read(path: str) -> Obj:
+        tree: Obj = orjson.loads(await world.admin.request("GET", path))
+        return tree
+
+    async def change(path: str, patch: Obj) -> None:
+        await world.admin.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
+
+    known = {level["metadata"]["name"] for level in (await read(levels))["items"]}
+    assert {schema["spec"]["priorityLevelConfiguration"]["name"] for schema in (await read(schemas))["items"]} == known
+    other = {"spec": {"matchingPrecedence": 7}}
+    await change(f"{schemas}/exempt", other)
+    await change(f"{schemas}/service-accounts", other)
+    await change(f"{schemas}/global-default", {**other, "metadata": {"annotations": {AUTOUPDATE: "false"}}})
+    await world.admin.request("DELETE", f"{levels}/catch-all")
+    await world.admin.request("DELETE", f"{levels}/system")
+    assert await keep_once(StoreReader(world.store), world.admin, CLUSTER) == 4
+    found = [(await read(f"{schemas}/{name}"))["spec"]["matchingPrecedence"] for name in ("exempt", "service-accounts")]
+    assert found == [1, 9000]
+    assert (await read(f"{schemas}/global-default"))["spec"]["matchingPrecedence"] == 7
+    assert (await read(f"{levels}/catch-all"))["spec"]["limited"]["limitResponse"] == {"type": "Reject"}
+    assert await keep_once(StoreReader(world.store), world.admin, CLUSTER) == 0
+
+
+@pytest.mark.parametrize(("generation", "taken_over"), [(1, False), (2, True)])
+def test_a_schema_without_annotation_is_its_users_once_it_was_changed(generation: int, taken_over: bool) -> None:
+    wanted: Obj = {"metadata": {"name": "x"}, "spec": {"matchingPrecedence": 9}}
+    current: Obj = {"metadata": {"name": "x", "generation": generation}, "spec": {"matchingPrecedence": 8}}
+    said = {"metadata": {"annotations": {AUTOUPDATE: "false" if taken_over else "true"}}}
+    assert suggested_patch(current, wanted) == (said if taken_over else {"spec": wanted["spec"], **said})
 
 
 async def refused(call: Callable[[], Awaitable[object]]) -> bool:

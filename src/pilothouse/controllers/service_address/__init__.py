@@ -1,0 +1,1 @@
+"""The IPAddress objects of Services."""

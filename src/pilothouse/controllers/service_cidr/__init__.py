@@ -1,0 +1,1 @@
+"""ServiceCIDRs: ready, and held while a Service has an address of theirs."""
