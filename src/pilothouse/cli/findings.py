@@ -16,6 +16,7 @@ from pilothouse.cli import output as formats
 from pilothouse.cli.connect import connect
 from pilothouse.cli.errors import CommandError
 from pilothouse.guard.finding import Severity
+from pilothouse.guard.findings.risk import ADVISORIES, EPSS, EXPLOITED
 from pilothouse.kinds.columns import human_duration
 from pilothouse.kinds.guard.finding import ACCEPTED, OPEN, RESOLVED, Finding
 from pilothouse.kinds.view import to_tree
@@ -49,7 +50,7 @@ def run_findings(chosen: FindingFilter, output: str | None, data_dir: str, kubec
     if chosen.html:
         return write_page(every, chosen)
     found = [finding for finding in every if wanted(finding)]
-    found.sort(key=lambda f: (-Severity.parse(f.spec.severity), f.namespace, f.spec.subject.name, f.spec.rule))
+    found.sort(key=lambda f: (-f.spec.risk, f.namespace, f.spec.subject.name, f.spec.rule))
     if chosen.summary:
         rows = summary(found)
         if output:
@@ -126,15 +127,18 @@ def seconds(text: str | None, option: str) -> float | None:
 
 
 def lines(findings: Sequence[Finding]) -> list[str]:
-    """Findings by object, each with its message."""
+    """Findings by object, each with its message; what is most pressing first, of objects and of each one's findings."""
     if not findings:
         return ["no findings"]
     shown: list[str] = []
     last = None
     now = dt.datetime.now(dt.UTC)
-    for finding in sorted(findings, key=lambda f: (f.namespace, f.spec.subject.kind, f.spec.subject.name)):
-        subject = finding.spec.subject
-        place = "/".join(part for part in (subject.namespace, subject.kind, subject.name) if part)
+    worst: dict[str, int] = {}
+    for finding in findings:
+        place = _place(finding)
+        worst[place] = max(worst.get(place, 0), finding.spec.risk)
+    for finding in sorted(findings, key=lambda f: (-worst[_place(f)], _place(f), -f.spec.risk)):
+        place = _place(finding)
         if place != last:
             shown.append(f"{place}   owner: {finding.status.owner or NOBODY}")
             last = place
@@ -142,11 +146,28 @@ def lines(findings: Sequence[Finding]) -> list[str]:
         container = f"container {finding.spec.container} " if finding.spec.container else ""
         state = "" if finding.status.state == OPEN else f" [{finding.status.state}]"
         shown.append(
-            f"  {finding.spec.severity:<9}{age:>6}  {container}{finding.spec.message}  ({finding.spec.rule}){state}"
+            f"  {finding.spec.severity:<9}{age:>6}  {container}{finding.spec.message}{_pressing(finding)}"
+            f"  ({finding.spec.rule}){state}"
         )
     counted = Counter(finding.spec.severity for finding in findings)
     shown.append(f"{len(findings)} findings: {', '.join(f'{n} {name}' for name, n in _worst_first(counted))}")
     return shown
+
+
+def _pressing(finding: Finding) -> str:
+    """What makes a vulnerability more or less pressing than its severity says."""
+    evidence = finding.spec.evidence
+    if ADVISORIES not in evidence:
+        return ""
+    told = ["known to be exploited"] if EXPLOITED in evidence else []
+    told += [f"EPSS {float(evidence[EPSS]):.1%}"] if EPSS in evidence else []
+    told += [f"by {evidence['exposure']}"] if "exposure" in evidence else []
+    return f"; {', '.join(told)}" if told else ""
+
+
+def _place(finding: Finding) -> str:
+    subject = finding.spec.subject
+    return "/".join(part for part in (subject.namespace, subject.kind, subject.name) if part)
 
 
 def _worst_first(counted: Counter[str]) -> list[tuple[str, int]]:

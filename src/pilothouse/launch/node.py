@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
 import logging
 import signal
 import sys
@@ -15,6 +16,7 @@ from pilothouse.client.events import EventRecorder
 from pilothouse.client.https import HttpsTransport
 from pilothouse.dns.feed import ZoneFeed
 from pilothouse.guard.images.live.contents import NodeContents
+from pilothouse.guard.images.live.kept import Listed
 from pilothouse.launch import process
 from pilothouse.launch.config import Config, load
 from pilothouse.launch.containerd import import_pause_image, runtime_binaries
@@ -31,7 +33,7 @@ from pilothouse.network.network import Network, service_keys
 from pilothouse.node.api.authorise import Access
 from pilothouse.node.api.reviews import ClusterReviewer
 from pilothouse.node.api.server import NodeApi, server_context
-from pilothouse.node.cri import Runtime, RuntimeAway
+from pilothouse.node.cri import Runtime, RuntimeAway, RuntimeFailure
 from pilothouse.node.identity.errors import IdentityError
 from pilothouse.node.identity.identity import Identity, ensure_identity, ensure_serving, keep_renewed
 from pilothouse.node.images.content import target_digest
@@ -148,7 +150,9 @@ async def serve_api(
         rotation=RotationLimits(to_bytes(config.node.container_log_max_size), config.node.container_log_max_files),
         flows=network.recorder.answer,
         images=NodeContents(
-            config.path("containerd", "root"), lambda name: target_digest(worker.runtime.channel, name)
+            config.path("containerd", "root"),
+            lambda name: target_digest(worker.runtime.channel, name),
+            functools.partial(_images_of, worker.runtime),
         ),
     )
     async with asyncio.TaskGroup() as tasks:
@@ -162,6 +166,14 @@ async def serve_api(
                 lambda: context.load_cert_chain(serving),
             )
         )
+
+
+async def _images_of(runtime: Runtime) -> list[Listed]:
+    try:
+        images = await runtime.list_images()
+    except RuntimeFailure as error:
+        raise LookupError(f"containerd does not list its images: {error}") from error
+    return [Listed(tuple(image.repo_digests) or (image.id,), tuple(image.repo_tags)) for image in images]
 
 
 async def prepare_runtime(config: Config, host: Host) -> dict[str, str]:

@@ -14,6 +14,7 @@ from pilothouse.guard.finding import Check, Ref, Severity
 from pilothouse.guard.finding import Finding as Wrong
 from pilothouse.guard.findings.findings import Findings
 from pilothouse.guard.findings.model import Found, Report
+from pilothouse.guard.findings.page import page
 from pilothouse.kinds.columns import now
 from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.guard.finding import FINDINGS, Finding
@@ -130,8 +131,8 @@ async def test_tables_show_owner_severity_and_state(plane: ControlPlane, finding
     await findings.report([wrong("a", HIGH)])
     table = await get(plane.client(), PATH, TABLE)
     heads = [column["name"] for column in table["columnDefinitions"] if column["priority"] == 0]
-    assert heads == ["Name", "Severity", "Object", "Container", "Owner", "State", "Age"]
-    assert table["rows"][0]["cells"][1:6] == ["high", "Deployment/a", "front", "<none>", "open"]
+    assert heads == ["Name", "Severity", "Risk", "Object", "Container", "Owner", "State", "Age"]
+    assert table["rows"][0]["cells"][1:7] == ["high", 103, "Deployment/a", "front", "<none>", "open"]
 
 
 async def test_the_command_filters_and_counts(plane: ControlPlane, findings: Findings) -> None:
@@ -144,3 +145,22 @@ async def test_the_command_filters_and_counts(plane: ControlPlane, findings: Fin
     shown = lines(found)
     assert shown[0] == "shop/Deployment/a   owner: (nobody)"
     assert shown[-1] == "3 findings: 1 high, 2 low"
+
+
+async def test_what_is_most_pressing_comes_first(plane: ControlPlane, findings: Findings) -> None:
+    ref = Ref("apps/v1", "Deployment", "shop", "z")
+    flaw = {"advisories": "CVE-1", "epss": "0.2000", "exposure": "Ingress front", "exposure-level": "4"}
+    exploited = Found(
+        Wrong(LOW, ref, "has x 1 with CVE-1", "front", "deb/x"), {**flaw, "known-exploited": "since 2024"}
+    )
+    await findings.report([wrong("a", HIGH), Report("images", "z", (exploited,))])
+    found = (await plane.client().list(Finding)).items
+    assert {finding.spec.subject.name: finding.spec.risk for finding in found} == {"a": 103, "z": 1241}
+    assert [line for line in lines(found) if "owner" in line] == [
+        "shop/Deployment/z   owner: (nobody)",
+        "shop/Deployment/a   owner: (nobody)",
+    ]
+    assert "known to be exploited, EPSS 20.0%, by Ingress front" in lines(found)[1]
+    shown = page(found, now())
+    assert shown.index("Deployment/z") < shown.index("Deployment/a")
+    assert '<td data-key="-1241">1241</td>' in shown

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import sqlite3
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,12 +16,18 @@ from known_layers import DEBIAN, sha256, status, tar_of
 
 from pilothouse.client.client import Client
 from pilothouse.client.shared import SharedInformers
+from pilothouse.guard.access.watch import ALL_SECRETS
+from pilothouse.guard.finding import Finding as Wrong
+from pilothouse.guard.finding import Ref
 from pilothouse.guard.findings.findings import Findings
+from pilothouse.guard.findings.model import Found, Report
 from pilothouse.guard.images.data.base import Base
 from pilothouse.guard.images.data.update import Updater
 from pilothouse.guard.images.inventory.layer import read_layer
 from pilothouse.guard.images.inventory.limits import Limits
+from pilothouse.guard.images.live.account_rights import AccountRights
 from pilothouse.guard.images.live.contents import Described
+from pilothouse.guard.images.live.kept import Listed
 from pilothouse.guard.images.live.run import COVERAGE, ImageGuard
 from pilothouse.guard.images.model import Layer
 from pilothouse.guard.images.places import data_file
@@ -50,6 +58,10 @@ class Nodes(Client):
     ) -> bytes:
         wanted = dict(query)
         self.asked.append(f"{path.rpartition('/')[2]} {wanted}")
+        if path.endswith("/images/list"):
+            return msgspec.json.encode(
+                [Listed((f"r.example/kept@{digest}",), ("r.example/kept:1",)) for digest in self._images]
+            )
         if path.endswith("/images/manifest"):
             layer = self._images.get(wanted["name"].rpartition("@")[2])
             if layer is None:
@@ -208,3 +220,88 @@ async def test_an_image_that_cannot_be_read_is_told_with_the_reason(
         await until(lambda: (tmp_path / COVERAGE).exists())
     coverage = json.loads((tmp_path / COVERAGE).read_text())["images"]
     assert coverage[OTHER]["scanned"] is False
+
+
+async def test_an_image_that_a_node_keeps_and_nothing_runs_is_in_the_coverage(
+    plane: ControlPlane, findings: Findings, tmp_path: Path
+) -> None:
+    client = plane.client()
+    take(tmp_path, ("CVE-1", "redis", "2.0-1"))
+    await client.request("POST", "/api/v1/nodes", body={"apiVersion": "v1", "kind": "Node", "metadata": {"name": "n1"}})
+
+    def known() -> dict[str, Any]:
+        try:
+            return dict(json.loads((tmp_path / COVERAGE).read_text())["images"].get(DIGEST, {}))
+        except FileNotFoundError:
+            return {}
+
+    async with running(plane, findings, tmp_path) as live:
+        await until(lambda: known().get("flaws") == 1)
+        assert known()["running"] is False
+        assert (known()["names"], known()["nodes"]) == (["r.example/kept:1"], ["n1"])
+        assert await shown(client, lambda found: True) == {}, "nothing runs it"
+        await pod(client, "one", DIGEST)
+        await shown(client, lambda found: "CVE-1" in found)
+        await until(lambda: known()["running"] is True)
+        assert len([asked for asked in live.nodes.asked if asked.startswith("manifest")]) == 1, "it was known"
+
+
+async def test_exposure_follows_services_ingresses_and_rights(
+    plane: ControlPlane, findings: Findings, tmp_path: Path
+) -> None:
+    client = plane.client()
+    take(tmp_path, ("CVE-1", "redis", "2.0-1"))
+    await pod(client, "one", DIGEST)
+
+    async def make(group: str, kind: str, name: str, spec: dict[str, Any]) -> None:
+        version = group.removeprefix("/apis/").removeprefix("/api/")
+        body = {"apiVersion": version, "kind": kind, "metadata": {"name": name}, "spec": spec}
+        plural = "ingresses" if kind == "Ingress" else f"{kind.lower()}s"
+        await client.request("POST", f"{group}/namespaces/default/{plural}", body=body)
+
+    def exposed(found: dict[str, Finding], by: str, level: int) -> bool:
+        evidence = found["CVE-1"].spec.evidence if "CVE-1" in found else {}
+        return by in evidence.get("exposure", "") and evidence.get("exposure-level") == str(level)
+
+    async with running(plane, findings, tmp_path):
+        before = await shown(client, lambda found: "CVE-1" in found)
+        await client.request(
+            "PATCH",
+            "/api/v1/namespaces/default/pods/one",
+            body={"metadata": {"labels": {"app": "redis"}}},
+            content_type="application/merge-patch+json",
+        )
+        await make("/api/v1", "Service", "cache", {"selector": {"app": "redis"}, "ports": [{"port": 6379}]})
+        await shown(client, lambda found: exposed(found, "Service cache", 2))
+        backend = {"service": {"name": "cache", "port": {"number": 6379}}}
+        await make("/apis/networking.k8s.io/v1", "Ingress", "front", {"defaultBackend": backend})
+        after = await shown(client, lambda found: exposed(found, "Ingress front", 4))
+        assert after["CVE-1"].spec.risk > before["CVE-1"].spec.risk
+
+
+async def test_data_that_nobody_looked_for_in_a_week_is_a_finding(
+    plane: ControlPlane, findings: Findings, tmp_path: Path
+) -> None:
+    take(tmp_path, ("CVE-1", "redis", "2.0-1"))
+    with sqlite3.connect(data_file(tmp_path)) as base:
+        base.execute("UPDATE feed SET checked = ?", (time.time() - 8 * 86400,))
+    base.close()
+    async with running(plane, findings, tmp_path):
+        found = await shown(plane.client(), lambda found: "vulnerability-data-old" in found)
+        assert found["vulnerability-data-old"].spec.evidence["days"] == "8"
+        take(tmp_path, ("CVE-2", "redis", "2.0-1"))
+        await shown(plane.client(), lambda found: "vulnerability-data-old" not in found)
+
+
+async def test_rights_are_those_that_the_findings_about_accounts_say(findings: Findings) -> None:
+    told: list[set[str]] = []
+    rights = AccountRights(findings)
+    task = asyncio.create_task(rights.follow(lambda accounts: told.append(set(accounts))))
+    ref = Ref("v1", "ServiceAccount", "shop", "app")
+    await findings.report([Report("access", "shop/app", (Found(Wrong(ALL_SECRETS, ref, "at once")),))])
+    await until(lambda: rights("shop", "app") == ("reads every Secret",))
+    await findings.report([Report("access", "shop/app", ())])
+    await until(lambda: rights("shop", "app") == ())
+    assert told == [{"shop/app"}, {"shop/app"}]
+    task.cancel()
+    await asyncio.wait([task])

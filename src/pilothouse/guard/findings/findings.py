@@ -89,6 +89,11 @@ class Findings:
         """What the last report on a subject rested on, None when there was none."""
         return self._bases.get((source, subject))
 
+    def of_source(self, source: str) -> list[Row]:
+        """What a source reported, resolved or not."""
+        rows = self.state.rows
+        return [rows[key] for (kept, _), keys in self._subjects.items() if kept == source for key in sorted(keys)]
+
     async def reconsider(self, namespace: str | None = None) -> None:
         """Asks for owners and exemptions again, of the findings of a namespace or of all."""
         async with self._lock:

@@ -111,8 +111,8 @@ def _was_open(finding: Finding, day: str) -> bool:
 
 
 def _list(findings: Sequence[Finding], now: dt.datetime) -> str:
-    worst = sorted(findings, key=lambda f: (f.status.state != OPEN, -Severity.parse(f.spec.severity), f.namespace))
-    heads = ("severity", "namespace", "object", "what is wrong", "owner", "state", "age")
+    worst = sorted(findings, key=lambda f: (f.status.state != OPEN, -f.spec.risk, f.namespace))
+    heads = ("risk", "severity", "namespace", "object", "what is wrong", "owner", "state", "age")
     head = "".join(f'<th><button type="button">{name}</button></th>' for name in heads)
     rows = "\n".join(_row(finding, now) for finding in worst[:SHOWN])
     more = f"<p>{len(worst) - SHOWN} more are not listed.</p>" if len(worst) > SHOWN else ""
@@ -132,7 +132,8 @@ def _row(finding: Finding, now: dt.datetime) -> str:
     told = "".join(f"<dt>{escape(name)}</dt><dd>{escape(text)}</dd>" for name, text in facts if text)
     rank = Severity.parse(spec.severity)
     return (
-        f'<tr data-state="{escape(status.state)}"><td class="{escape(spec.severity)}" data-key="{-rank}">'
+        f'<tr data-state="{escape(status.state)}"><td data-key="{-spec.risk}">{spec.risk:04}</td>'
+        f'<td class="{escape(spec.severity)}" data-key="{-rank}">'
         f"{escape(spec.severity)}</td><td>{escape(spec.subject.namespace)}</td>"
         f"<td>{escape(spec.subject.kind)}/{escape(spec.subject.name)}</td>"
         f"<td><details><summary>{escape(where + spec.message)}</summary><dl>{told}</dl>"

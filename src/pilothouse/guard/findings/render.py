@@ -8,6 +8,7 @@ import uuid
 import orjson
 
 from pilothouse.guard.findings.model import Row
+from pilothouse.guard.findings.risk import risk
 from pilothouse.kinds.guard.finding import FINDINGS
 from pilothouse.machinery.objects import Obj
 from pilothouse.store.store import Record
@@ -23,7 +24,7 @@ def record_of(row: Row) -> Record:
 
 def tree_of(row: Row) -> Obj:
     """The object; metadata first, as the store's documents are."""
-    check = row.check
+    check, evidence = row.check, dict(row.evidence)
     labels = {
         "pilothouse.io/rule": check.id,
         "pilothouse.io/severity": str(check.severity),
@@ -50,13 +51,14 @@ def tree_of(row: Row) -> Obj:
         "rule": check.id,
         "title": check.title,
         "severity": str(check.severity),
+        "risk": risk(check.severity, evidence),
         "category": check.category,
         "source": row.source,
         "subject": {key: value for key, value in subject.items() if value},
         "container": row.container,
         "field": row.field,
         "message": row.message,
-        "evidence": dict(row.evidence),
+        "evidence": evidence,
         "why": check.why,
         "remedy": check.remedy,
         "standards": check.standards,

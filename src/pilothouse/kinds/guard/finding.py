@@ -29,11 +29,15 @@ class FindingSubject(View):
 
 
 class FindingSpec(View):
-    """`field` is a path from the subject's root; `evidence` is what the finding rests on."""
+    """`field` is a path from the subject's root; `evidence` is what the finding rests on.
+
+    `risk` orders findings, higher is more pressing: its digits are known to be exploited, likelihood of that, exposure
+    and severity."""
 
     rule: str = ""
     title: str = ""
     severity: str = ""
+    risk: int = 0
     category: str = ""
     source: str = ""
     subject: FindingSubject = msgspec.field(default_factory=FindingSubject)
@@ -85,6 +89,7 @@ KIND = Kind(
     columns=(
         NAME,
         Column("Severity", field("spec", "severity"), "critical, high, medium or low."),
+        Column("Risk", field("spec", "risk", default=0), "How pressing it is; higher is worse.", type="integer"),
         Column("Object", _subject, "What it is about."),
         Column("Container", field("spec", "container"), "The container concerned."),
         Column("Owner", field("status", "owner", default="<none>"), "Who is to mend it."),

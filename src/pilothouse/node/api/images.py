@@ -10,7 +10,10 @@ from pilothouse.machinery.errors import BadRequest, NotFound
 
 
 class ImageContents(Protocol):
-    """Reads images that the node keeps. Both answer JSON, and raise LookupError saying what cannot be read."""
+    """Reads images that the node keeps. All answer JSON, and raise LookupError saying what cannot be read."""
+
+    async def listed(self) -> bytes:
+        """Every image: what containers' statuses call it, names and size."""
 
     async def manifest(self, name: str) -> bytes:
         """Configuration and layers of an image by its name or id."""
@@ -20,15 +23,22 @@ class ImageContents(Protocol):
 
 
 class ImageRoutes:
-    """Handlers for `/images/manifest?name=` and `/images/layer?digest=`."""
+    """Handlers for `/images/list`, `/images/manifest?name=` and `/images/layer?digest=`."""
 
     def __init__(self, contents: ImageContents) -> None:
         self._contents = contents
 
     def add_to(self, router: web.UrlDispatcher) -> None:
         """Adds the routes."""
+        router.add_get("/images/list", self._list, allow_head=False)
         router.add_get("/images/manifest", self._manifest, allow_head=False)
         router.add_get("/images/layer", self._layer, allow_head=False)
+
+    async def _list(self, request: web.Request) -> web.Response:
+        try:
+            return _json(await self._contents.listed())
+        except LookupError as error:
+            raise NotFound(str(error)) from error
 
     async def _manifest(self, request: web.Request) -> web.Response:
         try:

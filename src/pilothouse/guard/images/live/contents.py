@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
+from pilothouse.guard.images.live.kept import Listed
 from pilothouse.guard.images.model import Layer, NotReadable
 from pilothouse.guard.images.scan.reader import LayerReader
 from pilothouse.guard.images.source.content import ContentStore
@@ -18,6 +19,8 @@ _IDLE_SECONDS: Final = 20.0
 
 Resolve = Callable[[str], Awaitable[str | None]]
 """The digest that an image's name or id stands for."""
+List = Callable[[], Awaitable[Sequence[Listed]]]
+"""Every image of the runtime. Raises LookupError when it does not answer."""
 
 
 class Described(msgspec.Struct, frozen=True):
@@ -33,12 +36,17 @@ class Described(msgspec.Struct, frozen=True):
 class NodeContents:
     """Answers for the images of one node. One layer is read at a time; the worker ends when no more is asked."""
 
-    def __init__(self, root: Path, resolve: Resolve) -> None:
+    def __init__(self, root: Path, resolve: Resolve, list_images: List) -> None:
         self._store = ContentStore(root)
+        self._list = list_images
         self._resolve = resolve
         self._busy = asyncio.Lock()
         self._reader: LayerReader | None = None
         self._ending: asyncio.TimerHandle | None = None
+
+    async def listed(self) -> bytes:
+        """Raises LookupError."""
+        return msgspec.json.encode(await self._list())
 
     async def manifest(self, name: str) -> bytes:
         """Raises LookupError."""

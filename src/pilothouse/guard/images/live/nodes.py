@@ -10,11 +10,13 @@ import msgspec
 from pilothouse.client.client import Client
 from pilothouse.guard.images.inventory.merge import ImageConfig, assemble
 from pilothouse.guard.images.live.contents import Described
+from pilothouse.guard.images.live.kept import Listed
 from pilothouse.guard.images.model import Inventory, LayerRecord, NotReadable
 from pilothouse.guard.images.scan.cache import LayerCache
 from pilothouse.machinery.errors import ApiError
 
 _LAYER_SECONDS: Final = 1800.0
+_LIST_SECONDS: Final = 30.0
 
 
 async def inventory_from(client: Client, node: str, name: str, cache: LayerCache) -> Inventory:
@@ -34,6 +36,19 @@ async def inventory_from(client: Client, node: str, name: str, cache: LayerCache
     return await asyncio.to_thread(assemble, name, described.digest, config, described.layers, records)
 
 
+async def images_of(client: Client, node: str) -> list[Listed]:
+    """Every image that a node keeps. Raises NotReadable."""
+    try:
+        async with asyncio.timeout(_LIST_SECONDS):
+            return msgspec.json.decode(await _get(client, node, "list"), type=list[Listed])
+    except ApiError as error:
+        raise NotReadable(f"node {node}: {error.message}") from error
+    except TimeoutError as error:
+        raise NotReadable(f"node {node} did not list its images within {_LIST_SECONDS:.0f} s") from error
+    except msgspec.DecodeError as error:
+        raise NotReadable(f"node {node} answered something else: {error}") from error
+
+
 async def _record(client: Client, node: str, digest: str, cache: LayerCache) -> LayerRecord:
     known = await asyncio.to_thread(cache.get, digest)
     if known is not None:
@@ -44,5 +59,5 @@ async def _record(client: Client, node: str, digest: str, cache: LayerCache) -> 
     return record
 
 
-async def _get(client: Client, node: str, what: str, wanted: tuple[str, str]) -> bytes:
-    return await client.request("GET", f"/api/v1/nodes/{node}/proxy/images/{what}", query=[wanted])
+async def _get(client: Client, node: str, what: str, *wanted: tuple[str, str]) -> bytes:
+    return await client.request("GET", f"/api/v1/nodes/{node}/proxy/images/{what}", query=wanted)

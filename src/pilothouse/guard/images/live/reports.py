@@ -7,6 +7,7 @@ from typing import Final
 
 from pilothouse.guard.finding import Check, Finding, Ref, Severity
 from pilothouse.guard.findings.model import Basis, Found, Report
+from pilothouse.guard.findings.risk import ADVISORIES, EPSS, EXPLOITED, EXPOSURE
 from pilothouse.guard.images.live.uses import Use
 from pilothouse.guard.images.match.flaw import Flaw, remedy
 from pilothouse.guard.images.match.weakness import ROOT_USER, weaknesses
@@ -76,8 +77,8 @@ def report_of(use: Use, scanned: Mapping[str, Scanned], generation: int) -> Repo
 
 def _of_image(use: Use, image: str, pods: list[str], about: Scanned) -> Iterable[Found]:
     common = {"image": image, "pods": _listed(pods)}
-    if use.exposure:
-        common["exposure"] = ", ".join(use.exposure)
+    if use.exposure.ways:
+        common |= {"exposure": ", ".join(use.exposure.ways), EXPOSURE: str(use.exposure.level)}
     for flaw in about.flaws:
         if flaw.severity in _SEVERITIES:
             yield _flaw(use, flaw, common, about.inventory)
@@ -105,14 +106,14 @@ def _flaw(use: Use, flaw: Flaw, common: Mapping[str, str], inventory: Inventory 
     )
     evidence = {
         **common,
-        "advisories": " ".join(flaw.ids),
+        ADVISORIES: " ".join(flaw.ids),
         "package": f"{flaw.type}/{flaw.package} {flaw.version}",
         "fixed": flaw.fixed,
         "installed": " ".join(flaw.packages[:_PODS]),
         "path": " ".join(f"/{path}" for path in flaw.paths[:2]),
         "score": f"{flaw.score:.1f} {flaw.vector}" if flaw.score else "",
-        "epss": f"{flaw.epss:.4f}" if flaw.epss is not None else "",
-        "known-exploited": f"since {flaw.kev}" + (" (ransomware)" if flaw.ransomware else "") if flaw.kev else "",
+        EPSS: f"{flaw.epss:.4f}" if flaw.epss is not None else "",
+        EXPLOITED: f"since {flaw.kev}" + (" (ransomware)" if flaw.ransomware else "") if flaw.kev else "",
         **_layer(inventory, flaw.layers),
     }
     message = f"has {flaw.package} {flaw.version} with {flaw.id} ({fix})"

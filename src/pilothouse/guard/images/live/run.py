@@ -10,9 +10,11 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import time
+from collections.abc import Collection, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import msgspec
 
@@ -21,12 +23,14 @@ from pilothouse.client.informer import Informer
 from pilothouse.client.shared import SharedInformers
 from pilothouse.guard.findings.findings import Findings
 from pilothouse.guard.findings.model import Report
+from pilothouse.guard.images.live.account_rights import AccountRights
 from pilothouse.guard.images.live.index import Index, Key
+from pilothouse.guard.images.live.kept import MOST, Kept, Listed, kept, listed_in
 from pilothouse.guard.images.live.matching import Matching
-from pilothouse.guard.images.live.nodes import inventory_from
-from pilothouse.guard.images.live.reports import DATA_SUBJECT, SOURCE, Scanned, data_report, report_of
+from pilothouse.guard.images.live.nodes import images_of, inventory_from
+from pilothouse.guard.images.live.reports import DATA_SUBJECT, NO_DATA, SOURCE, Scanned, data_report, report_of
 from pilothouse.guard.images.live.schedule import update_on_schedule
-from pilothouse.guard.images.live.world import ImageWorld
+from pilothouse.guard.images.live.world import ImageWorld, Place
 from pilothouse.guard.images.match.matcher import Judged
 from pilothouse.guard.images.match.worker import Changed, Changes, Judge, Reasons
 from pilothouse.guard.images.model import NotReadable
@@ -34,8 +38,10 @@ from pilothouse.guard.images.places import LAYERS, data_file
 from pilothouse.guard.images.scan.cache import LayerCache
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.batch.job import Job
+from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
+from pilothouse.kinds.networking.ingress import Ingress
 from pilothouse.kinds.view import Object
 from pilothouse.machinery.errors import ApiError
 
@@ -48,6 +54,8 @@ _QUIET_SECONDS: Final = 0.1
 _AGAIN_SECONDS: Final = 60.0
 _RETRY_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 3600.0
+_LIST_SECONDS: Final = 600.0
+_LISTS_AT_ONCE: Final = 8
 _BATCH: Final = 100
 _REPORTS: Final = 16
 START_SECONDS: Final = 20.0
@@ -57,6 +65,8 @@ LONGEST_DAYS: Final = 7.0
 class ImageGuard:
     """The image scanning of one cluster. `folder` holds the data base and known layers."""
 
+    _nodes: Informer[Node]
+
     def __init__(self, findings: Findings, client: Client, folder: Path) -> None:
         self._findings = findings
         self._client = client
@@ -65,6 +75,11 @@ class ImageGuard:
         self._cache: LayerCache | None = None
         self.index = Index()
         self.world = ImageWorld()
+        self.world.rights = self._rights = AccountRights(findings)
+        self.kept: dict[str, Kept] = {}
+        """Images that nodes keep and nothing runs."""
+        self._listed: dict[str, Sequence[Listed]] = {}
+        self._unlisted: set[str] = set()
         self._ready: set[str] = set()
         self._failed: dict[str, tuple[str, float]] = {}
         self._dirty: set[str] = set()
@@ -79,18 +94,23 @@ class ImageGuard:
         """Runs until cancelled; may be run again."""
         self._quiet_until = time.monotonic() + START_SECONDS
         asyncio.get_running_loop().call_later(START_SECONDS + 0.1, self._woken.set)
-        views: tuple[type[Object], ...] = (Pod, Service, ReplicaSet, Job)
+        views: tuple[type[Object], ...] = (Pod, Service, Ingress, ReplicaSet, Job, Node)
         if not self._subscribed:
             self._subscribed = True
             self.world.replica_sets, self.world.jobs = informers.of(ReplicaSet), informers.of(Job)
             self.world.services, self.world.pods = informers.of(Service), informers.of(Pod)
+            self.world.ingresses, self._nodes = informers.of(Ingress), informers.of(Node)
             informers.of(Pod).subscribe(self._pod_changed)
             informers.of(Service).subscribe(self._service_changed)
+            informers.of(Ingress).subscribe(self._ingress_changed)
+            informers.of(Node).subscribe(self._node_changed)
         await informers.synced(*views)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch_data())
                 group.create_task(update_on_schedule(self._folder))
+                group.create_task(self._rights.follow(self._rights_changed))
+                group.create_task(self._list_now_and_then())
                 self._woken.set()
                 while True:
                     await self._woken.wait()
@@ -105,9 +125,37 @@ class ImageGuard:
         self._woken.set()
 
     def _service_changed(self, key: str, old: Service | None, new: Service | None) -> None:
-        if (old.spec.selector if old else None) != (new.spec.selector if new else None) or not old or not new:
-            pods: Informer[Pod] = self.world.pods
-            self.world.touched.update(pod.key for pod in pods.in_namespace(key.partition("/")[0]))
+        if not old or not new or old.spec != new.spec:
+            self._touch(key.partition("/")[0])
+
+    def _ingress_changed(self, key: str, old: Ingress | None, new: Ingress | None) -> None:
+        if not old or not new or old.spec != new.spec:
+            self._touch(key.partition("/")[0])
+
+    def _rights_changed(self, accounts: Collection[str]) -> None:
+        for namespace in {account.partition("/")[0] for account in accounts}:
+            self._touch(namespace)
+
+    def _touch(self, namespace: str) -> None:
+        pods: Informer[Pod] = self.world.pods
+        self.world.touched.update(pod.key for pod in pods.in_namespace(namespace))
+        self._woken.set()
+
+    def _node_changed(self, key: str, old: Node | None, new: Node | None) -> None:
+        if new is None:
+            self._unlisted.discard(key)
+            self._listed.pop(key, None)
+        elif old is None or old.status.images != new.status.images:
+            self._unlisted.add(key)
+        else:
+            return
+        self._woken.set()
+
+    async def _list_now_and_then(self) -> None:
+        """A Node object shows its largest images only, so changes of the others are asked for."""
+        while True:
+            await asyncio.sleep(_LIST_SECONDS)
+            self._unlisted.update(node.key for node in self._nodes)
             self._woken.set()
 
     async def settle(self) -> None:
@@ -117,9 +165,7 @@ class ImageGuard:
         if self._cache is None:
             self._cache = await asyncio.to_thread(LayerCache, self._folder / LAYERS)
         self._dirty |= await self.world.take_in()
-        for image in set(self.index.images) - set(self.world.images):
-            self.index.remove(image)
-            self._ready.discard(image)
+        self._forget_images()
         await self._report()
         for image in list(self.world.images):
             if image in self.world.images and image not in self.index.images and self._due(image):
@@ -127,7 +173,42 @@ class ImageGuard:
                 await self._report()
         self._dirty |= await self.world.take_in()
         await self._report()
+        await self._look_at_kept()
         await asyncio.to_thread(self._write_coverage, self._coverage())
+
+    def _forget_images(self) -> None:
+        self.kept = kept(self._listed, self.world.images.keys())
+        for image in [image for image in self.index.images if not self._is_there(image)]:
+            self.index.remove(image)
+            self._ready.discard(image)
+        for image in [image for image in self._failed if not self._is_there(image)]:
+            del self._failed[image]
+
+    def _is_there(self, image: str) -> bool:
+        return image in self.world.images or image in self.kept
+
+    async def _look_at_kept(self) -> None:
+        """Reads what nothing runs, until something that runs is to be looked at again."""
+        unlisted, self._unlisted = self._unlisted, set()
+        limit = asyncio.Semaphore(_LISTS_AT_ONCE)
+        await asyncio.gather(*(self._list(node, limit) for node in unlisted))
+        self.kept = kept(self._listed, self.world.images.keys())
+        for image in list(self.kept)[:MOST]:
+            if self.world.touched:
+                return
+            if image not in self.index.images and self._due(image):
+                await self._read(image)
+
+    async def _list(self, key: str, limit: asyncio.Semaphore) -> None:
+        async with limit:
+            node = self._nodes.get(key)
+            try:
+                images = await images_of(self._client, key)
+            except NotReadable as error:
+                log.info("the images of %s are those its Node object shows: %s", key, error)
+                images = listed_in(node) if node is not None else []
+            if self._nodes.get(key) is not None:
+                self._listed[key] = images
 
     def _due(self, image: str) -> bool:
         return self._failed.get(image, ("", 0.0))[1] <= time.monotonic()
@@ -136,7 +217,7 @@ class ImageGuard:
         """Takes an image in, from what is kept of it or from a node that has it."""
         assert self._cache is not None
         inventory = await asyncio.to_thread(self._cache.image, image)
-        place = self.world.images.get(image)
+        place = self._place(image)
         if inventory is None and place is not None:
             try:
                 inventory = await inventory_from(self._client, place.node, place.name, self._cache)
@@ -160,6 +241,11 @@ class ImageGuard:
                 self.index.reasons[image] = (str(error),)
         self._ready.add(image)
         self._dirty |= self.world.subjects_of(image)
+
+    def _place(self, image: str) -> Place | None:
+        place = self.world.images.get(image)
+        unused = self.kept.get(image)
+        return Place(unused.nodes[0], unused.ids[0]) if place is None and unused is not None else place
 
     async def _judge(self, keys: list[Key]) -> None:
         """Asks about packages, and marks what runs images for which the answer is another one. Raises NotReadable."""
@@ -217,7 +303,7 @@ class ImageGuard:
     async def _watch_data(self) -> None:
         """Looks whether the data base is another one: two looks at a file's date, some times a second."""
         stamp: object = None
-        looked = 0.0
+        looked = -math.inf  # a monotonic clock may begin at the start of the machine
         while True:
             now = _stamp(data_file(self._folder))
             if now != stamp or time.monotonic() - looked > _LOOK_SECONDS:
@@ -265,6 +351,7 @@ class ImageGuard:
         await self._report()
         await self._reconsider_reasons()
         await self._report()
+        self._woken.set()  # for the coverage
 
     async def _reconsider_reasons(self) -> None:
         """New data may cover what had none."""
@@ -275,17 +362,24 @@ class ImageGuard:
                 self._dirty |= self.world.subjects_of(image)
 
     def _coverage(self) -> bytes:
-        """What is known of each image that runs."""
-        images = {}
-        for image in self.world.images:
-            about = self._scanned(image)
-            images[image] = {
-                "scanned": about.inventory is not None,
-                "packages": len(about.inventory.packages) if about.inventory else 0,
-                "flaws": len(about.flaws),
-                "reasons": list(about.reasons),
-            }
+        """What is known of each image that runs, or that a node keeps."""
+        images = {image: self._known_of(image) | {"running": True} for image in self.world.images}
+        for image, entry in self.kept.items():
+            images[image] = self._known_of(image) | {"running": False, "names": entry.names, "nodes": entry.nodes}
+        for image in list(self.kept)[MOST:]:
+            images[image]["reasons"] = [f"nothing runs it, and {MOST} such images are read at most"]
         return msgspec.json.encode({"generation": self._data.generation, "time": time.time(), "images": images})
+
+    def _known_of(self, image: str) -> dict[str, Any]:
+        about = self._scanned(image)
+        if about.inventory is not None and not self._data.feeds:
+            about.reasons = (NO_DATA.title,)
+        return {
+            "scanned": about.inventory is not None and bool(self._data.feeds),
+            "packages": len(about.inventory.packages) if about.inventory else 0,
+            "flaws": len(about.flaws),
+            "reasons": list(about.reasons),
+        }
 
     def _write_coverage(self, data: bytes) -> None:
         assert self._cache is not None

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import random
 import sys
 import time
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,6 +20,7 @@ log = logging.getLogger(__name__)
 FILE: Final = "schedule.json"
 _LOOK_SECONDS: Final = 60.0
 _JITTER: Final = 0.1
+_RETRY_SECONDS: Final = 3600.0
 _LONGEST: Final = 3600.0 * 4
 
 
@@ -51,27 +54,49 @@ def write_schedule(folder: Path, schedule: Schedule | None) -> None:
     fresh.rename(file)
 
 
-async def update_on_schedule(folder: Path) -> None:
-    """Runs until cancelled. The time of the last update is that of a file, so a restart updates no sooner."""
+def jitter() -> float:
+    """What a waiting time is multiplied by, so that engines do not all ask at the same time."""
+    return 1.0 + random.uniform(-_JITTER, _JITTER)
+
+
+async def update_on_schedule(
+    folder: Path,
+    *,
+    now: Callable[[], float] = time.time,
+    pause: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    jitter: Callable[[], float] = jitter,
+) -> None:
+    """Runs until cancelled. The time of the last update is that of a file, so a restart updates no sooner.
+
+    After an update that failed the next comes within the hour; what was there before stays.
+    """
     stamp = folder / "scheduled"
-    factor = 1.0 + random.uniform(-_JITTER, _JITTER)
+    failed = False
+    factor = jitter()
     while True:
         schedule = read_schedule(folder)
-        if schedule is not None and _age(stamp) > schedule.hours * 3600 * factor:
-            factor = 1.0 + random.uniform(-_JITTER, _JITTER)
+        if schedule is not None and now() - _done(stamp) > _wait(schedule, failed) * factor:
+            factor = jitter()
             stamp.touch()
-            await _update(folder, schedule)
-        await asyncio.sleep(_LOOK_SECONDS)
+            os.utime(stamp, (now(), now()))
+            failed = not await _update(folder, schedule)
+        await pause(_LOOK_SECONDS)
 
 
-def _age(stamp: Path) -> float:
+def _wait(schedule: Schedule, failed: bool) -> float:
+    seconds = schedule.hours * 3600
+    return min(seconds, _RETRY_SECONDS) if failed else seconds
+
+
+def _done(stamp: Path) -> float:
     try:
-        return time.time() - stamp.stat().st_mtime
+        return stamp.stat().st_mtime
     except OSError:
-        return float("inf")
+        return -math.inf
 
 
-async def _update(folder: Path, schedule: Schedule) -> None:
+async def _update(folder: Path, schedule: Schedule) -> bool:
+    """False when a feed could not be brought up to date."""
     package = str(Path(__file__).parents[4])
     words = ["-m", "pilothouse.guard.images.data.refresh", str(folder)] + ([schedule.origin] if schedule.origin else [])
     process = await asyncio.create_subprocess_exec(
@@ -93,3 +118,4 @@ async def _update(folder: Path, schedule: Schedule) -> None:
         if process.returncode is None:
             process.kill()
             await process.wait()
+    return process.returncode == 0

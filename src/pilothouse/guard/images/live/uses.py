@@ -4,16 +4,21 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 from pilothouse.guard.finding import Ref
+from pilothouse.guard.images.live.exposure import UNEXPOSED, Exposure, RightsOf, exposure_of, routes
 from pilothouse.kinds.core.container import Container
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.pod_status import ContainerStatus
 from pilothouse.kinds.core.service import Service
-from pilothouse.kinds.view import OwnerReference
+from pilothouse.kinds.networking.ingress import Ingress
+from pilothouse.kinds.view import Object, OwnerReference
 
 _ENDED = ("Succeeded", "Failed")
 _HIGHEST = 3
+
+T = TypeVar("T", bound=Object)
 
 Owner = Callable[[str, OwnerReference], OwnerReference | None]
 """Who controls the object that a reference names, in a namespace; None when nobody does."""
@@ -31,7 +36,7 @@ class Running:
     image_id: str
     """The runtime's name of it."""
     owner: Ref
-    exposure: tuple[str, ...] = ()
+    exposure: Exposure = UNEXPOSED
 
 
 @dataclass(slots=True)
@@ -42,7 +47,8 @@ class Use:
     container: str
     pods: dict[str, list[str]] = field(default_factory=dict)
     """Names of pods by image."""
-    exposure: tuple[str, ...] = ()
+    exposure: Exposure = UNEXPOSED
+    """Of the pod that is most exposed."""
 
     @property
     def subject(self) -> str:
@@ -50,29 +56,44 @@ class Use:
         return f"{self.owner}/{self.container}"
 
 
-def running(pods: Iterable[Pod], services: Iterable[Service], owner: Owner) -> Iterator[Running]:
+def nobodys(namespace: str, name: str) -> tuple[str, ...]:
+    """No account has rights that reach far."""
+    return ()
+
+
+def running(
+    pods: Iterable[Pod],
+    services: Iterable[Service],
+    owner: Owner,
+    ingresses: Iterable[Ingress] = (),
+    rights: RightsOf = nobodys,
+) -> Iterator[Running]:
     """Every container that runs or may run again."""
-    by_namespace: dict[str, list[Service]] = {}
-    for service in services:
-        if service.spec.selector:
-            by_namespace.setdefault(service.metadata.namespace, []).append(service)
+    services_of = _by_namespace(services)
+    routed = {namespace: routes(found) for namespace, found in _by_namespace(ingresses).items()}
     for pod in pods:
         if pod.status.phase in _ENDED or pod.metadata.deletion_timestamp:
             continue
         top = _top(pod, owner)
-        ways = _ways(pod, by_namespace.get(pod.metadata.namespace, []))
+        namespace = pod.metadata.namespace
         for container, status in _containers(pod):
-            exposure = (*ways, *_privileges(pod, container))
             yield Running(
                 pod.metadata.name,
-                pod.metadata.namespace,
+                namespace,
                 pod.spec.node_name or "",
                 container.name,
                 image_key(status.image_id) if status else "",
                 status.image_id if status else "",
                 top,
-                exposure,
+                exposure_of(pod, container, services_of.get(namespace, ()), routed.get(namespace, {}), rights),
             )
+
+
+def _by_namespace(objects: Iterable[T]) -> dict[str, list[T]]:
+    found: dict[str, list[T]] = {}
+    for obj in objects:
+        found.setdefault(obj.metadata.namespace, []).append(obj)
+    return found
 
 
 def image_key(image_id: str) -> str:
@@ -86,7 +107,7 @@ def uses(containers: Iterable[Running]) -> dict[str, Use]:
     for entry in containers:
         use = Use(entry.owner, entry.container)
         use = found.setdefault(use.subject, use)
-        use.exposure = use.exposure or entry.exposure
+        use.exposure = max(use.exposure, entry.exposure, key=lambda exposure: exposure.level)
         if entry.image:
             use.pods.setdefault(entry.image, []).append(entry.pod)
     return found
@@ -118,23 +139,3 @@ def _top(pod: Pod, owner: Owner) -> Ref:
     if reference.kind == "Node":
         return Ref("v1", "Pod", pod.metadata.namespace, pod.metadata.name)
     return Ref(reference.api_version, reference.kind, pod.metadata.namespace, reference.name)
-
-
-def _ways(pod: Pod, services: list[Service]) -> tuple[str, ...]:
-    labels = pod.metadata.labels
-    found = []
-    for service in services:
-        if all(labels.get(key) == value for key, value in service.spec.selector.items()):
-            outside = service.spec.type in ("NodePort", "LoadBalancer") or bool(service.spec.external_ips)
-            found.append(f"Service {service.metadata.name}" + (f" ({service.spec.type})" if outside else ""))
-    return tuple(sorted(found))
-
-
-def _privileges(pod: Pod, container: Container) -> tuple[str, ...]:
-    found = []
-    if container.security_context is not None and container.security_context.privileged:
-        found.append("privileged")
-    for flag, name in ((pod.spec.host_network, "host network"), (pod.spec.host_pid, "host PID")):
-        if flag:
-            found.append(name)
-    return tuple(found)

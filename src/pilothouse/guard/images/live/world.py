@@ -6,11 +6,13 @@ import asyncio
 from typing import Any, NamedTuple, cast
 
 from pilothouse.client.informer import Informer
-from pilothouse.guard.images.live.uses import Running, Use, running, uses
+from pilothouse.guard.images.live.exposure import RightsOf
+from pilothouse.guard.images.live.uses import Running, Use, nobodys, running, uses
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.batch.job import Job
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
+from pilothouse.kinds.networking.ingress import Ingress
 from pilothouse.kinds.view import OwnerReference
 
 _AT_ONCE = 20
@@ -28,11 +30,13 @@ class ImageWorld:
 
     pods: Informer[Pod]
     services: Informer[Service]
+    ingresses: Informer[Ingress]
     replica_sets: Informer[ReplicaSet]
     jobs: Informer[Job]
 
     def __init__(self) -> None:
         self.touched: set[str] = set()
+        self.rights: RightsOf = nobodys
         self.images: dict[str, Place] = {}
         self._of_pod: dict[str, tuple[Running, ...]] = {}
         self._of_subject: dict[str, set[str]] = {}
@@ -52,8 +56,7 @@ class ImageWorld:
 
     def _look(self, key: str) -> set[str]:
         pod = self.pods.get(key)
-        services = self.services.in_namespace(key.partition("/")[0]) if pod is not None else []
-        now = tuple(running([pod], services, self._owner)) if pod is not None else ()
+        now = self._running(pod) if pod is not None else ()
         before = self._of_pod.get(key, ())
         if now == before:
             return set()
@@ -66,6 +69,11 @@ class ImageWorld:
                 self._of_image.setdefault(entry.image, set()).add(key)
                 self.images[entry.image] = Place(entry.node, entry.image_id)
         return {_subject(entry) for entry in (*before, *now)}
+
+    def _running(self, pod: Pod) -> tuple[Running, ...]:
+        namespace = pod.metadata.namespace
+        services, ingresses = self.services.in_namespace(namespace), self.ingresses.in_namespace(namespace)
+        return tuple(running([pod], services, self._owner, ingresses, self.rights))
 
     def _forget(self, key: str, before: tuple[Running, ...]) -> None:
         self._of_pod.pop(key, None)
