@@ -6,6 +6,7 @@ command line is wrong), whatever else was found.
 
 from __future__ import annotations
 
+import datetime as dt
 import gc
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -20,6 +21,7 @@ from pilothouse.cli.manifests import read
 from pilothouse.cli.own_checks import known_checks, read_own
 from pilothouse.cli.sources import read_sources
 from pilothouse.guard.baseline import BadBaseline, fingerprints, new_only
+from pilothouse.guard.exceptions.apply import Rules, with_exceptions
 from pilothouse.guard.finding import Check, Item, Severity
 from pilothouse.guard.judge import Options, judge, worst
 from pilothouse.guard.own.evaluate import OwnChecks
@@ -51,6 +53,7 @@ class CheckOptions:
     context: str | None = None
     kubeconfig: str | None = None
     checks: tuple[str, ...] = ()
+    exceptions: bool = True
 
     @property
     def live(self) -> bool:
@@ -69,7 +72,12 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
     known = _baseline(options.new_only) if options.new_only else None
     with _uncollected():
         items, unread = _cluster(options, own) if options.live else _files(paths, options)
-        outcome = Outcome(judge(items, chosen), (*faults, *unread))
+        report = judge(items, chosen)
+        if options.exceptions:
+            known_ids = [check.id for check in known_checks(own)]
+            rules = Rules(known_ids, dt.datetime.now(dt.UTC), options.live, options.namespace)
+            report = with_exceptions(report, items, rules)
+        outcome = Outcome(report, (*faults, *unread))
     if known is not None:
         outcome = replace(outcome, report=new_only(outcome.report, known))
     _print(outcome, options.output)
@@ -78,7 +86,7 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
 
 def _files(paths: list[str], options: CheckOptions) -> tuple[list[Item], list[Unread]]:
     manifests, problems = read_sources(paths, options.namespace)
-    items = [Item(manifest.tree, manifest.file, manifest.line_of) for manifest in manifests]
+    items = [Item(manifest.tree, manifest.file, manifest.line_of, manifest.comments) for manifest in manifests]
     return items, [Unread(problem.file, problem.message, problem.line) for problem in problems]
 
 

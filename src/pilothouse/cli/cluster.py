@@ -20,6 +20,7 @@ from pilothouse.cli.errors import CommandError
 from pilothouse.guard.live.documents import is_managed, trim
 from pilothouse.guard.live.kinds import checked_kinds
 from pilothouse.guard.report.document import Unread
+from pilothouse.kinds.guard.finding import GROUP
 from pilothouse.machinery.objects import Obj, Resource
 
 _PAGE = 500
@@ -59,7 +60,8 @@ class Cluster:
                 unread.append(Unread(self.context, f"own checks are about {plural}.{group}, which are not served here"))
             else:
                 kinds.append(found)
-        for resource in kinds:
+        exemptions = self._find(GROUP, "exemptions")
+        for resource in (*kinds, *((exemptions,) if exemptions else ())):
             try:
                 yield from self._list(resource)
             except _Refused as refused:

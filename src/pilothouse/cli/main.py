@@ -198,6 +198,9 @@ def check(
     checks: Annotated[
         list[str] | None, typer.Option(metavar="DIR", help="Your own checks too, from this folder.")
     ] = None,
+    exceptions: Annotated[
+        bool, typer.Option("--exceptions/--no-exceptions", help="Whether exceptions in the manifests count.")
+    ] = True,
     context: Annotated[str | None, typer.Option(help="Instead of files: the live cluster of this context.")] = None,
     kubeconfig: Annotated[str | None, typer.Option(help="Instead of files: the live cluster of this file.")] = None,
 ) -> None:
@@ -207,7 +210,16 @@ def check(
     if explain is not None:
         raise typer.Exit(run_explain(explain, checks or ()))
     chosen = CheckOptions(
-        output, fail_on, new_only, kubernetes_version, namespace, params, context, kubeconfig, tuple(checks or ())
+        output,
+        fail_on,
+        new_only,
+        kubernetes_version,
+        namespace,
+        params,
+        context,
+        kubeconfig,
+        tuple(checks or ()),
+        exceptions,
     )
     raise typer.Exit(run_check(paths or [], chosen))
 

@@ -5,6 +5,7 @@ Nothing here talks to a server. Every problem is reported with file, line and co
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Iterator
 from dataclasses import dataclass, field
@@ -13,6 +14,8 @@ from typing import Any, TypeVar
 
 import yaml
 
+from pilothouse.cli.accept_comments import MARK, comments_of
+from pilothouse.guard.finding import Comment
 from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.yaml_bounds import check_suspect
 
@@ -45,6 +48,7 @@ _ORDER = (
     "PersistentVolumeClaim",
     "Service",
 )
+_STEP = re.compile(r"\[([^\]]*)\]|([^.\[\]]+)")
 _RANK = {kind: rank for rank, kind in enumerate(_ORDER)}
 
 
@@ -72,6 +76,8 @@ class Manifest:
     file: str
     line: int
     node: yaml.Node | None = field(default=None, repr=False)
+    comments: tuple[Comment, ...] = ()
+    """Those that accept findings."""
 
     @property
     def kind(self) -> str:
@@ -88,17 +94,18 @@ class Manifest:
         return f"{self.kind}/{self.name}" + (f" (namespace {namespace})" if namespace else "")
 
     def line_of(self, path: str) -> int:
-        """The line of a field path such as `spec.containers[0].image`, or of its nearest parent."""
+        """The line of a field path such as `spec.containers[0].image` or `metadata.labels[example.com/a]`, or of its
+        nearest parent."""
         line, node = self.line, self.node
-        for step in path.replace("[", ".[").split("."):
+        for bracketed, plain in _STEP.findall(path):
             if isinstance(node, yaml.MappingNode):
                 pairs = {key.value: (key, value) for key, value in node.value}
-                if step not in pairs:
+                if (bracketed or plain) not in pairs:
                     break
-                key, node = pairs[step]
+                key, node = pairs[bracketed or plain]
                 line = key.start_mark.line + 1
-            elif isinstance(node, yaml.SequenceNode) and step.startswith("[") and step[1:-1].isdigit():
-                index = int(step[1:-1])
+            elif isinstance(node, yaml.SequenceNode) and bracketed.isdigit():
+                index = int(bracketed)
                 if index >= len(node.value):
                     break
                 node = node.value[index]
@@ -157,6 +164,15 @@ def bounded(body: _Body) -> _Body:
 
 def read_text(name: str, text: str, manifests: list[Manifest], problems: list[Problem]) -> None:
     """Adds the objects of a text, and what is wrong with it; `name` is the file's, for messages."""
+    before = len(manifests)
+    _read_all(name, text, manifests, problems)
+    added = manifests[before:]
+    if MARK in text and added:
+        for number, comment in comments_of(text, [manifest.node for manifest in added]):
+            added[number].comments = (*added[number].comments, comment)
+
+
+def _read_all(name: str, text: str, manifests: list[Manifest], problems: list[Problem]) -> None:
     for _ in range(_MAX_RESUMED):
         text = _read_documents(name, text, manifests, problems)
         if not text:

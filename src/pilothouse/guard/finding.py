@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -68,13 +69,24 @@ def ref_of(tree: Obj) -> Ref:
     return Ref(str(tree["apiVersion"]), str(tree["kind"]), str(metadata.get("namespace") or ""), str(name))
 
 
+class Comment(NamedTuple):
+    """A comment that accepts findings: what it says, its line, and the first and last line of what it is about (0 when
+    there is nothing below it)."""
+
+    text: str
+    line: int
+    first: int
+    last: int
+
+
 @dataclass(frozen=True, slots=True)
 class Item:
     """An object to be judged, and where it was written; `line_of` gives a field path's line (0 when unknown)."""
 
     tree: Obj
     file: str = ""
-    line_of: Callable[[str], int] = field(default=lambda path: 0, repr=False, compare=False)
+    line_of: Callable[[str], int] = dataclasses.field(default=lambda path: 0, repr=False, compare=False)
+    comments: tuple[Comment, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +101,8 @@ class Finding:
     """Path from the object's root, such as `spec.containers[0].image`."""
     file: str = ""
     line: int = 0
+    item: int = dataclasses.field(default=-1, repr=False, compare=False)
+    """The number of the object among those that were judged together, -1 when that is not known."""
 
     @property
     def fingerprint(self) -> str:

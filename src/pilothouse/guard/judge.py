@@ -41,10 +41,25 @@ class Options:
 
 
 @dataclass(frozen=True, slots=True)
+class Accepted:
+    """A finding that somebody accepts, and why, until when and where that is written (`how`: `comment`, `annotation` or
+    `exemption`)."""
+
+    finding: Finding
+    reason: str
+    owner: str
+    expires: str
+    how: str
+    file: str = ""
+    line: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class Report:
     """What was found; `passed_weight` is the sum of weights of checks that passed, for the score.
 
     `known` are findings that are not shown since a saved run had them; they count for score and grade all the same.
+    `accepted` are those that an exception accepts; they do not count.
     """
 
     findings: tuple[Finding, ...]
@@ -52,6 +67,7 @@ class Report:
     objects: int
     passed_weight: int = 0
     known: tuple[Finding, ...] = ()
+    accepted: tuple[Accepted, ...] = ()
 
     @property
     def score(self) -> int:
@@ -198,7 +214,7 @@ class _Work:
     def _add(self, index: int, check: Check, message: str, path: str, container: str = "") -> None:
         item = self._items[index]
         line = item.line_of(path)
-        finding = Finding(check, self._refs[index], message, container, path, item.file, line)
+        finding = Finding(check, self._refs[index], message, container, path, item.file, line, index)
         self._findings.setdefault(index, []).append(finding)
 
     def _miss(self, index: int, check_id: str, reason: str, unusual: bool) -> None:

@@ -9,6 +9,7 @@ from importlib import resources
 import yaml
 
 from pilothouse.guard.cross import CROSS_CHECKS
+from pilothouse.guard.exceptions.checks import EXCEPTION_CHECKS
 from pilothouse.guard.finding import CATEGORIES, Check, Severity
 from pilothouse.guard.schema import SCHEMA_CHECKS
 from pilothouse.policy.load import InvalidPolicy, Policy, load_policy
@@ -57,4 +58,6 @@ def shipped_policies() -> tuple[Policy, ...]:
 def all_checks() -> list[Check]:
     """Every check there is, by id."""
     policies: Iterable[Check] = (check_of(policy) for policy in shipped_policies())
-    return sorted((*policies, *(c.check for c in CROSS_CHECKS), *SCHEMA_CHECKS), key=lambda check: check.id)
+    return sorted(
+        (*policies, *(c.check for c in CROSS_CHECKS), *SCHEMA_CHECKS, *EXCEPTION_CHECKS), key=lambda check: check.id
+    )

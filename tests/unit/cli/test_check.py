@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import datetime as dt
 import json
 import shutil
 from pathlib import Path
@@ -205,3 +206,16 @@ def test_objects_of_any_shape_are_judged_or_told_never_a_crash() -> None:
     assert result.exit_code == 2
     assert tree["objects"] == 13
     assert {entry["id"] for entry in tree["notEvaluated"]} >= {"all checks across objects"}
+
+
+def test_exceptions_do_not_fail_the_run_and_can_be_left_out_of_account(tmp_path: Path) -> None:
+    far = (dt.datetime.now(dt.UTC) + dt.timedelta(days=90)).date()
+    ids = {finding["id"] for finding in json.loads(run("-", "-o", "json", text=PRIVILEGED).stdout)["findings"]}
+    words = f'{",".join(sorted(ids))} reason="it must" owner=team expires={far}'
+    manifest = write(tmp_path, a=f"# pilothouse:accept {words}\n{PRIVILEGED}") / "a.yaml"
+
+    accepted = run(manifest, "--fail-on", "low")
+
+    assert accepted.exit_code == 0
+    assert f"{len(json.loads(run(manifest, '-o', 'json').stdout)['accepted'])} accepted" in accepted.output
+    assert run(manifest, "--no-exceptions").exit_code == 1

@@ -12,7 +12,7 @@ import yaml
 
 from pilothouse.guard.baseline import BadBaseline, fingerprints, new_only
 from pilothouse.guard.finding import Check, Finding, Item, NotEvaluated, Ref, Severity
-from pilothouse.guard.judge import Report, judge
+from pilothouse.guard.judge import Accepted, Report, judge
 from pilothouse.guard.report import FORMATS
 from pilothouse.guard.report.document import Outcome, Unread
 from pilothouse.guard.report.text import explanation, text_report
@@ -131,6 +131,34 @@ def test_junit_takes_characters_xml_has_none_for() -> None:
     finding = Finding(LOW, Ref("v1", "Pod", "", "a"), "a \x00 b")
 
     assert ElementTree.fromstring(FORMATS["junit"](Outcome(Report((finding,), (), 1)))) is not None
+
+
+@pytest.mark.parametrize("name", FORMATS)
+def test_accepted_findings_are_shown_as_accepted_and_counted_nowhere_else(name: str) -> None:
+    finding = Finding(CHECK, REF, "is wrong", "web", "spec", "a.yaml", 7)
+    report = Report(
+        (), (), 1, 5, accepted=(Accepted(finding, "must | be", "team", "2027-03-31", "comment", "a.yaml", 6),)
+    )
+    text = FORMATS[name](Outcome(report))
+
+    assert "accepted: must" in text or name in ("json", "yaml")
+    assert report.score == 100
+    if name == "sarif":
+        (result,) = json.loads(text)["runs"][0]["results"]
+        (suppression,) = result["suppressions"]
+        assert (suppression["kind"], suppression["status"]) == ("inSource", "accepted")
+        assert suppression["location"]["physicalLocation"]["region"] == {"startLine": 6}
+    elif name == "junit":
+        root = ElementTree.fromstring(text)
+        assert (root.get("failures"), root.get("errors")) == ("0", "0")
+        assert len(root.findall("testsuite/testcase/skipped")) == 1
+    elif name in ("json", "yaml"):
+        tree = yaml.safe_load(text)
+        assert tree["findings"] == []
+        assert tree["accepted"][0]["id"] == "a-check"
+        assert tree["accepted"][0]["exception"]["reason"] == "must | be"
+    elif name == "github":
+        assert text.startswith("::notice file=a.yaml,line=7")
 
 
 def test_explanation() -> None:

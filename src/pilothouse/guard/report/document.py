@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from pilothouse.guard.finding import Finding, NotEvaluated, Severity
-from pilothouse.guard.judge import Report
+from pilothouse.guard.judge import Accepted, Report
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,13 @@ def sentence(finding: Finding) -> str:
     return f"container {finding.container} {finding.message}" if finding.container else finding.message
 
 
+def acceptance(accepted: Accepted) -> str:
+    """Why a finding is accepted, by whom, until when and where that is written."""
+    place = f"{accepted.file}:{accepted.line}" if accepted.line else accepted.file
+    written = f"; {accepted.how}{f' at {place}' if place else ''}"
+    return f"accepted: {accepted.reason} ({accepted.owner}, until {accepted.expires}{written})"
+
+
 def document(outcome: Outcome) -> dict[str, Any]:
     """The whole outcome as a tree; also the form a later run takes as its baseline."""
     report = outcome.report
@@ -60,6 +67,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "known": len(report.known),
         "complete": not outcome.incomplete,
         "findings": [_finding(finding) for finding in report.findings],
+        "accepted": [_accepted(accepted) for accepted in report.accepted],
         "notEvaluated": [_missed(entry) for entry in report.not_evaluated],
         "unread": [{"file": entry.file, "line": entry.line, "message": entry.message} for entry in outcome.unread],
     }
@@ -88,6 +96,11 @@ def _finding(finding: Finding) -> dict[str, Any]:
         "otherNames": check.other_names,
         "fingerprint": finding.fingerprint,
     }
+
+
+def _accepted(accepted: Accepted) -> dict[str, Any]:
+    names = ("reason", "owner", "expires", "how", "file", "line")
+    return {**_finding(accepted.finding), "exception": {name: getattr(accepted, name) for name in names}}
 
 
 def _missed(entry: NotEvaluated) -> dict[str, Any]:

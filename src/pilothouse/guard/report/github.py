@@ -6,7 +6,7 @@ Source: GitHub documentation, "Workflow commands for GitHub Actions".
 from __future__ import annotations
 
 from pilothouse.guard.finding import Severity
-from pilothouse.guard.report.document import Outcome, sentence
+from pilothouse.guard.report.document import Outcome, acceptance, sentence
 
 _COMMAND = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "notice"}
 
@@ -19,6 +19,10 @@ def github(outcome: Outcome) -> str:
         message = f"{finding.ref}: {sentence(finding)}{field}. {finding.check.why}"
         command = _COMMAND[finding.check.severity]
         lines.append(_command(command, finding.file, finding.line, finding.check.id, message))
+    for accepted in outcome.report.accepted:
+        finding = accepted.finding
+        message = f"{finding.ref}: {sentence(finding)}. {acceptance(accepted)}"
+        lines.append(_command("notice", finding.file, finding.line, finding.check.id, message))
     for missed in outcome.report.not_evaluated:
         command = "error" if missed.unusual else "notice"
         message = f"{missed.ref}: {missed.check_id}: {missed.reason}"

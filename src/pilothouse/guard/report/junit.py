@@ -7,7 +7,7 @@ from collections import defaultdict
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from pilothouse.guard.finding import Finding
-from pilothouse.guard.report.document import Outcome, place_of, sentence
+from pilothouse.guard.report.document import Outcome, acceptance, place_of, sentence
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -33,10 +33,11 @@ def junit(outcome: Outcome) -> str:
 
 
 def _suite(root: Element, name: str, clean: int, outcome: Outcome) -> None:
-    """What could not be read or evaluated, and how many objects have no finding."""
+    """What could not be read or evaluated, what is accepted, and how many objects have no finding."""
     missed = [(f"{e.check_id} {e.ref}", e.reason, e.unusual) for e in outcome.report.not_evaluated]
     unread = [(f"{e.file}:{e.line}" if e.line else e.file, e.message, True) for e in outcome.unread]
-    entries = unread + missed
+    accepted = [(f"{e.finding.check.id} {e.finding.ref}", acceptance(e), False) for e in outcome.report.accepted]
+    entries = unread + missed + accepted
     errors = sum(unusual for _, _, unusual in entries)
     suite = _element(
         root,

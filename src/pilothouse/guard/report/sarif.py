@@ -13,7 +13,8 @@ import msgspec
 
 from pilothouse import __version__
 from pilothouse.guard.finding import Check, Finding, Severity
-from pilothouse.guard.report.document import Outcome, sentence
+from pilothouse.guard.judge import Accepted
+from pilothouse.guard.report.document import Outcome, acceptance, sentence
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVEL = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note"}
@@ -23,7 +24,9 @@ _SCORE = {Severity.CRITICAL: "9.5", Severity.HIGH: "8.0", Severity.MEDIUM: "5.0"
 
 def sarif(outcome: Outcome) -> str:
     """The outcome as one SARIF run."""
-    rules = {finding.check.id: finding.check for finding in outcome.report.findings}
+    accepted = outcome.report.accepted
+    found = (*outcome.report.findings, *(entry.finding for entry in accepted))
+    rules = {finding.check.id: finding.check for finding in found}
     numbers = {check_id: index for index, check_id in enumerate(rules)}
     driver = {"name": "pilothouse", "version": __version__, "rules": [_rule(check) for check in rules.values()]}
     run = {
@@ -31,7 +34,10 @@ def sarif(outcome: Outcome) -> str:
         "invocations": [
             {"executionSuccessful": not outcome.incomplete, "toolExecutionNotifications": _notifications(outcome)}
         ],
-        "results": [_result(finding, numbers[finding.check.id]) for finding in outcome.report.findings],
+        "results": [
+            *(_result(finding, numbers[finding.check.id]) for finding in outcome.report.findings),
+            *(_suppressed(entry, numbers[entry.finding.check.id]) for entry in accepted),
+        ],
     }
     tree = {"$schema": _SCHEMA, "version": "2.1.0", "runs": [run]}
     return msgspec.json.format(msgspec.json.encode(tree), indent=2).decode() + "\n"
@@ -69,6 +75,18 @@ def _result(finding: Finding, rule: int) -> dict[str, Any]:
             "field": finding.field,
         },
     }
+
+
+def _suppressed(accepted: Accepted, rule: int) -> dict[str, Any]:
+    """A result that somebody accepts: `inSource` where it is written beside what it is about."""
+    suppression: dict[str, Any] = {
+        "kind": "external" if accepted.how == "exemption" else "inSource",
+        "status": "accepted",
+        "justification": acceptance(accepted),
+    }
+    if accepted.file:
+        suppression["location"] = {"physicalLocation": _physical(accepted.file, accepted.line)}
+    return {**_result(accepted.finding, rule), "suppressions": [suppression]}
 
 
 def _logical(finding: Finding) -> list[dict[str, str]]:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+from pilothouse.guard.exceptions.checks import EXCEPTION_CHECKS
 from pilothouse.guard.finding import Check, Finding
 from pilothouse.guard.judge import by_object
-from pilothouse.guard.report.document import Outcome, place_of, sentence
+from pilothouse.guard.report.document import Outcome, acceptance, place_of, sentence
 
 Paint = Callable[[str, str], str]
 """Colours a text by the name of a style: a severity, `dim` or `title`."""
@@ -31,6 +32,7 @@ def text_report(outcome: Outcome, paint: Paint = plain) -> str:
             lines += _finding(finding, finding.check.id not in told, paint)
             told.add(finding.check.id)
         lines.append("")
+    lines += _accepted(outcome, paint)
     lines += _missed(outcome, paint)
     lines.append(_summary(outcome))
     return "\n".join(lines) + "\n"
@@ -45,6 +47,9 @@ def explanation(check: Check) -> str:
         lines.append(f"  Asked for by: {check.standards}")
     if check.other_names:
         lines.append(f"  Other tools call it: {check.other_names}")
+    if check not in EXCEPTION_CHECKS:
+        form = f'# pilothouse:accept {check.id} reason="why it must be so" owner=TEAM expires=2027-03-31'
+        lines += ["", "  To accept it in a file, above the object or line concerned:", "", f"    {form}"]
     return "\n".join(lines).rstrip() + "\n"
 
 
@@ -57,6 +62,15 @@ def _finding(finding: Finding, first: bool, paint: Paint) -> list[str]:
         lines.append(f"{pad}{finding.check.why}")
         lines += [f"{pad}  {line}" for line in finding.check.remedy.split("\n")]
     return lines
+
+
+def _accepted(outcome: Outcome, paint: Paint) -> list[str]:
+    lines = []
+    for entry in outcome.report.accepted:
+        finding = entry.finding
+        lines.append(_clean(f"{finding.ref}: {sentence(finding)}  [{finding.check.id}]"))
+        lines.append(_clean(f"  {acceptance(entry)}"))
+    return [*(paint(line, "dim") for line in lines), ""] if lines else []
 
 
 def _missed(outcome: Outcome, paint: Paint) -> list[str]:
@@ -91,5 +105,8 @@ def _summary(outcome: Outcome) -> str:
     report = outcome.report
     counts = ", ".join(f"{number} {name}" for name, number in outcome.counts().items())
     known = f" ({len(report.known)} known before, not shown)" if report.known else ""
+    accepted = f", {len(report.accepted)} accepted" if report.accepted else ""
     incomplete = "; not everything could be checked" if outcome.incomplete else ""
-    return f"{report.objects} objects: {counts}{known}. Score {report.score}, grade {report.grade}{incomplete}."
+    return (
+        f"{report.objects} objects: {counts}{accepted}{known}. Score {report.score}, grade {report.grade}{incomplete}."
+    )
