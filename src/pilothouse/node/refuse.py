@@ -98,8 +98,6 @@ def _container(container: Container, abilities: Abilities) -> Refusal | None:
             return _cannot(f"{where}: procMount Unmasked", "it needs hostUsers: false, which the runtime lacks")
     if container.volume_devices:
         return _cannot(f"{where}: volumeDevices", "block devices are not supported yet")
-    if container.lifecycle is not None and container.lifecycle.stop_signal:
-        return _cannot(f"{where}: lifecycle.stopSignal", "the runtime takes the stop signal from the image only")
     for mount in container.volume_mounts:
         if mount.recursive_read_only == "Enabled" and not abilities.recursive_read_only:
             return _cannot(f"{where}: recursiveReadOnly of mount {mount.name!r}", "use IfPossible")

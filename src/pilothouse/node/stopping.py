@@ -1,16 +1,25 @@
-"""Stopping a container: preStop hook, stop signal, and the kill when its grace is over."""
+"""Stopping a container: preStop hook, stop signal, and the kill when its grace is over.
+
+A signal of the pod's own choice is sent past CRI, whose way of naming one few runtimes know (KEP-4960); the one of the
+image is the runtime's to send.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 
+from pilothouse.kinds.core.stop_signals import STOP_SIGNALS
 from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeAway, RuntimeFailure, RuntimeMissing
 from pilothouse.node.hooks import HookFailed, run_hook
 from pilothouse.node.plan import find_container
 from pilothouse.node.state import ContainerState, Phase, PodState
+from pilothouse.node.streams.tasks import Tasks
 from pilothouse.node.wire import cri_pb2 as cri
+
+log = logging.getLogger(__name__)
 
 KILLED = 137
 """The exit code of a process ended by SIGKILL."""
@@ -37,6 +46,8 @@ async def _stop(context: Context, state: PodState, run: ContainerState, grace: f
         await _pre_stop(context, state, run, grace)
         grace = max(_LEAST_GRACE if grace else 0.0, run.kill_at - time.time())
     try:
+        if await _signalled(context, state, run, grace):
+            grace = 0.0
         await context.runtime.stop_container(run.id, grace)
     except RuntimeMissing:
         if run.running:
@@ -66,6 +77,29 @@ async def _pre_stop(context: Context, state: PodState, run: ContainerState, grac
         await run_hook(context, state, container, run, lifecycle.pre_stop, grace)
     except HookFailed as error:
         context.tell(state, "Warning", "FailedPreStopHook", f"PreStopHook failed: {error}", run.name)
+
+
+async def _signalled(context: Context, state: PodState, run: ContainerState, grace: float) -> bool:
+    """Sends the signal that the pod names and waits for the end, for as long as there is grace.
+
+    False if it names none, or if the runtime cannot send it: then the usual way is left.
+    """
+    container = find_container(state.pod, run.name) if state.pod is not None else None
+    lifecycle = container.lifecycle if container is not None else None
+    if lifecycle is None or not lifecycle.stop_signal or grace <= 0:
+        return False
+    tasks = Tasks(context.runtime.channel)
+    try:
+        await tasks.kill(run.id, "", STOP_SIGNALS[lifecycle.stop_signal])
+        await asyncio.wait_for(tasks.wait(run.id), grace)
+    except TimeoutError:
+        return True
+    except (RuntimeAway, RuntimeMissing):
+        raise
+    except RuntimeFailure as error:
+        log.warning("%s was not sent to container %s: %s", lifecycle.stop_signal, run.id, error.message)
+        return False
+    return True
 
 
 async def ask(context: Context, run: ContainerState) -> None:

@@ -201,6 +201,26 @@ async def test_hooks_run_and_grace_is_kept(cluster: Cluster) -> None:
     assert (cluster.runtime.root / "hooks" / "log").read_text() == "post\npre\nterm\n"
 
 
+async def test_a_stop_signal_of_the_pods_own(cluster: Cluster) -> None:
+    log = cluster.runtime.root / "signals" / "log"
+    script = 'for s in TERM INT; do trap "echo $s >>/v/log; exit 0" $s; done; while true; do sleep 0.1; done'
+    spec = {
+        "terminationGracePeriodSeconds": 10,
+        "volumes": [{"name": "v", "hostPath": {"path": str(log.parent), "type": "DirectoryOrCreate"}}],
+        "containers": [
+            {
+                "command": sh(script),
+                "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+                "lifecycle": {"stopSignal": "SIGINT"},
+            }
+        ],
+    }
+    await cluster.create("signalled", spec)
+    await cluster.ready("signalled")
+    await cluster.delete("signalled")
+    assert log.read_text() == "INT\n"
+
+
 async def test_deletion_while_pulling_or_starting(cluster: Cluster) -> None:
     await cluster.create("slow", {"containers": [{"image": "10.231.1.250:5000/none:1"}]})
     await cluster.create("quick", {"containers": [{"command": sh("sleep 1000")}]})

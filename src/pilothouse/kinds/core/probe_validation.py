@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from pilothouse.kinds.core.stop_signals import STOP_SIGNALS
 from pilothouse.kinds.problems import Problems
 from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj
@@ -37,6 +38,8 @@ def check_lifecycle(lifecycle: Obj, path: str, problems: Problems) -> None:
     for key in ("postStart", "preStop"):
         if key in lifecycle:
             _check_action(lifecycle[key], _HOOK_ACTIONS, f"{path}.{key}", problems)
+    if "stopSignal" in lifecycle:
+        problems.one_of(f"{path}.stopSignal", lifecycle["stopSignal"], tuple(STOP_SIGNALS))
 
 
 def _check_action(handler: Obj, actions: tuple[str, ...], path: str, problems: Problems) -> None:
