@@ -61,5 +61,10 @@ class NodeConfig:
         return self.data_dir / "volumes"
 
     @property
+    def static_pods_dir(self) -> Path:
+        """Manifests of pods that this node runs of its own accord."""
+        return Path(self.settings.static_pod_path) if self.settings.static_pod_path else self.data_dir / "static-pods"
+
+    @property
     def seccomp_dir(self) -> Path:
         return self.data_dir / "seccomp"

@@ -29,6 +29,8 @@ from pilothouse.node.references import References
 from pilothouse.node.registration import Registration
 from pilothouse.node.reporting import Reporter
 from pilothouse.node.state import PodTable
+from pilothouse.node.static.mirrors import is_static
+from pilothouse.node.static.static_pods import StaticPods
 from pilothouse.node.volumes.mounter import Volumes
 from pilothouse.node.volumes.reclaim import Reclaimer
 
@@ -93,6 +95,7 @@ class Node:
             pressure=set(),
         )
         self._pods = Pods(self._context, self._reporter)
+        self._static = StaticPods(client, self._pods, self.pods, self._informer, config.static_pods_dir, config.name)
         self._sweeper = Sweeper(self._context)
         self._reclaimer = Reclaimer(client, config.volumes_dir, config.name)
         self.registration = Registration(
@@ -128,8 +131,11 @@ class Node:
             directory.chmod(0o750)
         self._context.allocatable.update(capacity.allocatable(config.data_dir, config.settings))
         self._context.cgroups.create(config.cgroup_root, capacity.pods_limits(config.settings))
-        for pod in await adopt.kept_pods(self._context):
-            self._pods.desire(pod)
+        kept = await adopt.kept_pods(self._context)
+        for pod in kept:
+            if not is_static(pod):
+                self._pods.desire(pod)
+        await self._static.load(pod for pod in kept if is_static(pod))
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self.registration.run())
@@ -139,6 +145,7 @@ class Node:
                 group.create_task(self._sweeper.run())
                 group.create_task(self._evict())
                 group.create_task(self._reclaimer.run())
+                group.create_task(self._static.run())
                 if self._own_services:
                     group.create_task(self._services.run())
         finally:

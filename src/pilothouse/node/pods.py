@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator
 
 from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.static_pod import MIRROR
 from pilothouse.machinery.objects import parse_timestamp
 from pilothouse.node import adopt, ending, exits, pulling, resizing, sandbox, shutdown, starting, stopping
 from pilothouse.node.context import Context
@@ -38,6 +39,7 @@ from pilothouse.reconcile.queue import Backoff, KeyedQueue, work
 
 log = logging.getLogger(__name__)
 
+_NOBODY = Pod()
 _STEPS = 200
 """Plans in one pass; more means that an action does not change what it was planned for."""
 _RESUBSCRIBE = 0.2
@@ -75,7 +77,9 @@ class Pods:
         )
 
     def seen(self, _key: str, old: Pod | None, new: Pod | None) -> None:
-        """The informer's subscriber: what the API server says of a pod of this node."""
+        """The informer's subscriber: what the API server says of a pod of this node. Mirrors are nothing to run."""
+        if MIRROR in (new or old or _NOBODY).metadata.annotations:
+            return
         if old is not None and (new is None or old.metadata.uid != new.metadata.uid):
             gone = self._context.pods.by_uid(old.metadata.uid)
             if gone is not None:
@@ -84,12 +88,12 @@ class Pods:
         if new is not None:
             self.desire(new, old)
 
-    def desire(self, pod: Pod, old: Pod | None = None) -> None:
+    def desire(self, pod: Pod, old: Pod | None = None, *, static: bool = False) -> None:
         """Takes a pod as it should be; only what concerns the node has it looked at."""
         pods = self._context.pods
         state = pods.by_uid(pod.metadata.uid)
         if state is None:
-            state = PodState(pod.metadata.uid, pod.namespace, pod.name)
+            state = PodState(pod.metadata.uid, pod.namespace, pod.name, static=static)
             pods.add(state)
         pods.claim_name(state)
         before, state.pod, state.deleted = state.pod, pod, False
@@ -99,6 +103,12 @@ class Pods:
             self.queue.add(state.uid)
         elif old is not None and _conditions(old) != _conditions(pod):
             self._reporter.report(state.uid)
+
+    def show_as(self, state: PodState, mirror_uid: str) -> None:
+        """The object that shows a static pod is another one now, to which its whole status is new."""
+        state.mirror_uid = mirror_uid
+        self._reporter.forget(state.uid)
+        self._reporter.report(state.uid)
 
     def reference_changed(self, uid: str) -> None:
         """A ConfigMap or Secret the pod names changed."""
@@ -276,7 +286,7 @@ class Pods:
         """The API server's first list is in: pods it does not name are taken apart."""
         self.synced.set()
         for state in self._context.pods:
-            if state.uid not in known:
+            if state.uid not in known and not state.static:
                 state.deleted = True
                 self.queue.add(state.uid)
 

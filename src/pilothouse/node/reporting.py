@@ -57,9 +57,9 @@ class Reporter:
 
     async def _report(self, uid: str) -> None:
         state = self._pods.by_uid(uid)
-        if state is None or state.pod is None or state.deleted:
+        if state is None or state.pod is None or state.deleted or not state.api_uid:
             return
-        if state.cleaned and state.pod.metadata.deletion_timestamp is not None:
+        if state.cleaned and not state.static and state.pod.metadata.deletion_timestamp is not None:
             await self._delete(state)
             return
         if state.ended:
@@ -71,7 +71,7 @@ class Reporter:
         patch = difference(sent, status)
         if not patch:
             return
-        body = {"metadata": {"uid": uid}, "status": patch}
+        body = {"metadata": {"uid": state.api_uid}, "status": patch}
         try:
             await self._client.patch(Pod, state.name, state.namespace, body, type="strategic", subresource="status")
         except (NotFound, Conflict):

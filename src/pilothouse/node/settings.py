@@ -38,6 +38,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     image_gc_low_threshold_percent: int = 80
     image_minimum_gc_age: float = 120.0
     max_parallel_image_pulls: int = 4
+    static_pod_path: str = ""
+    """The folder with the manifests of static pods; D/static-pods when it is not set."""
     container_log_max_size: str = "10Mi"
     container_log_max_files: int = 5
     kept_logs_seconds: float = 24 * 3600.0

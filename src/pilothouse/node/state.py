@@ -156,6 +156,10 @@ class PodState:
     """The pod as last seen from the API server (or kept on disk); None for one found only in the runtime."""
     deleted: bool = False
     """The API object is gone, or replaced by another of the same name."""
+    static: bool = False
+    """It comes from a file of this node."""
+    mirror_uid: str = ""
+    """The UID of the API object that shows a static pod, while there is one."""
     sandbox: SandboxState | None = None
     old_sandboxes: list[str] = field(default_factory=list)
     """Ids of sandboxes of earlier attempts that are still to be stopped and removed."""
@@ -205,6 +209,11 @@ class PodState:
     @property
     def key(self) -> str:
         return f"{self.namespace}/{self.name}"
+
+    @property
+    def api_uid(self) -> str:
+        """The UID of the pod's object at the API; empty for a static pod that it does not show."""
+        return self.mirror_uid if self.static else self.uid
 
     @property
     def sandbox_id(self) -> str:

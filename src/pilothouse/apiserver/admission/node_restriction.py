@@ -10,6 +10,7 @@ from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service_account import ServiceAccount
+from pilothouse.kinds.core.static_pod import MIRROR, api_references
 from pilothouse.machinery.objects import Obj
 
 _OWN_LABELS = frozenset(
@@ -53,7 +54,8 @@ class NodeRestriction:
 
     def _check_pod(self, request: AdmissionRequest, node: str) -> None:
         if request.operation == "CREATE" and not request.subresource:
-            raise forbidden(request, f"node '{node}' may not create pods")
+            self._check_mirror(request, request.object or {}, node)
+            return
         current = request.old_object or self._objects.get(Pod.resource, request.namespace, request.name) or {}
         if (current.get("spec") or {}).get("nodeName") != node:
             raise forbidden(request, f"node '{node}' can only change pods with spec.nodeName set to itself")
@@ -61,6 +63,23 @@ class NodeRestriction:
             new, old = request.object["metadata"], current["metadata"]
             if (new.get("labels") or {}) != (old.get("labels") or {}):
                 raise forbidden(request, f"node '{node}' cannot update labels through pod status")
+
+    def _check_mirror(self, request: AdmissionRequest, pod: Obj, node: str) -> None:
+        """A node shows its own static pods, and names nothing by them that it could not read otherwise."""
+        meta, spec = pod.get("metadata") or {}, pod.get("spec") or {}
+        if MIRROR not in (meta.get("annotations") or {}):
+            raise forbidden(
+                request, f"pod does not have \"{MIRROR}\" annotation, node '{node}' can only create mirror pods"
+            )
+        if spec.get("nodeName") != node:
+            raise forbidden(request, f"node '{node}' can only create pods with spec.nodeName set to itself")
+        owners = meta.get("ownerReferences") or []
+        own = self._objects.get(Node.resource, "", node) or {"metadata": {}}
+        mine = {"apiVersion": "v1", "kind": "Node", "name": node, "uid": own["metadata"].get("uid")}
+        if len(owners) != 1 or any(owners[0].get(key) != value for key, value in mine.items()):
+            raise forbidden(request, f"node '{node}' can only create pods with an owner reference set to itself")
+        if references := api_references(spec):
+            raise forbidden(request, f"node '{node}' can not create pods that reference {', '.join(references)}")
 
     def _check_token(self, request: AdmissionRequest, node: str) -> None:
         reference = ((request.object or {}).get("spec") or {}).get("boundObjectRef") or {}

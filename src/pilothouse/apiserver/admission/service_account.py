@@ -11,13 +11,13 @@ from pilothouse.apiserver.admission.refuse import forbidden
 from pilothouse.apiserver.chain import AdmissionRequest, ObjectReader
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service_account import ServiceAccount
+from pilothouse.kinds.core.static_pod import MIRROR
 from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj
 
 MOUNT_PATH = "/var/run/secrets/kubernetes.io/serviceaccount"
 _VOLUME_PREFIX = "kube-api-access-"
 _DEFAULT = "default"
-_MIRROR = "kubernetes.io/config.mirror"
 _TOKEN_SECONDS = 3607
 _LOOKS, _LOOK_SECONDS = 50, 0.02
 """A pod waits up to a second for its account, which a controller makes just after a new namespace."""
@@ -31,7 +31,7 @@ class ServiceAccountStep:
         pod = request.object
         if request.resource != Pod.resource or request.operation != "CREATE" or request.subresource or pod is None:
             return
-        if _MIRROR in (pod["metadata"].get("annotations") or {}):
+        if MIRROR in (pod["metadata"].get("annotations") or {}):
             return
         spec = pod.setdefault("spec", {})
         name = spec.get("serviceAccountName") or spec.get("serviceAccount") or _DEFAULT

@@ -27,7 +27,7 @@ _ALWAYS: dict[tuple[str, str, str], frozenset[str]] = {
     ("node.k8s.io", "runtimeclasses", ""): _READ,
     ("", "namespaces", ""): _READ,
     ("", "nodes", ""): _READ,
-    ("", "pods", ""): _READ,
+    ("", "pods", ""): _READ | {"create"},
     ("", "persistentvolumes", ""): frozenset({"list", "watch"}),
     ("", "events", ""): frozenset({"create", "patch", "update"}),
     ("events.k8s.io", "events", ""): frozenset({"create", "patch", "update"}),
@@ -35,7 +35,7 @@ _ALWAYS: dict[tuple[str, str, str], frozenset[str]] = {
     ("authentication.k8s.io", "tokenreviews", ""): frozenset({"create"}),
     ("authorization.k8s.io", "subjectaccessreviews", ""): frozenset({"create"}),
 }
-"""By group, resource and subresource. Nodes have no pods of their own making, so they may not create any."""
+"""By group, resource and subresource. Which pods a node may create (mirrors of its own) is for admission to say."""
 _DENIED = Decision(False)
 _ALLOWED = Decision(True, "the node authoriser")
 

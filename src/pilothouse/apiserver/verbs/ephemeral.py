@@ -6,11 +6,10 @@ import copy
 
 from pilothouse.apiserver.change import Aspect
 from pilothouse.kinds.core.ephemeral_validation import check_ephemeral_update
+from pilothouse.kinds.core.static_pod import MIRROR
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import Problems, invalid_error
 from pilothouse.machinery.objects import Obj
-
-MIRROR = "kubernetes.io/config.mirror"
 
 
 def _keep_all_but_them(kind: Kind, new: Obj, old: Obj) -> None:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import copy
 
 from pilothouse.apiserver.change import Aspect
-from pilothouse.apiserver.verbs.ephemeral import MIRROR
 from pilothouse.kinds.core.pod_resize import check_resize, take_resources
+from pilothouse.kinds.core.static_pod import MIRROR
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import Problems, invalid_error
 from pilothouse.machinery.objects import Obj

@@ -24,6 +24,7 @@ from pilothouse.node.eviction.signals import (
 from pilothouse.node.resources import cgroup_parent, pod_requests
 from pilothouse.node.runtime_config import log_directory
 from pilothouse.node.state import PodState
+from pilothouse.node.static.mirrors import is_static
 from pilothouse.node.stats.groups import GroupReader, host_usage
 from pilothouse.node.volumes.layout import Layout
 
@@ -99,6 +100,7 @@ class Observer:
             uid=subject.uid,
             name=pod.key,
             priority=pod.spec.priority or 0,
+            mirror=is_static(pod),
             memory=usage.working_set_bytes if usage is not None else 0,
             processes=self._groups.processes(group),
             volumes=volumes,

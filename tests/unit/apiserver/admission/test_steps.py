@@ -16,6 +16,7 @@ from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.core.service_account import ServiceAccount
+from pilothouse.kinds.core.static_pod import MIRROR
 from pilothouse.kinds.scheduling.priority_class import PriorityClass
 from pilothouse.machinery.errors import ApiError, Forbidden, Invalid, NotFound
 from pilothouse.machinery.objects import Obj, Resource
@@ -222,6 +223,33 @@ async def test_a_node_writes_only_itself(world: Objects) -> None:
         await admit(world, Node.resource, node_object(), user=NODE, operation="UPDATE", old=tainted)
     with pytest.raises(Forbidden, match="lease"):
         await admit(world, Lease.resource, {"metadata": {"name": "n2"}}, user=NODE, namespace="shop")
+
+
+def mirror(**spec: Any) -> Obj:
+    owner = {"apiVersion": "v1", "kind": "Node", "name": "n1", "uid": "uid-n1", "controller": True}
+    return {
+        "metadata": {"name": "web-n1", "annotations": {MIRROR: "abc"}, "ownerReferences": [owner]},
+        "spec": {"nodeName": "n1", "containers": [{"name": "c", "image": "i"}], **spec},
+    }
+
+
+async def test_a_node_creates_mirrors_of_its_own_pods_only(world: Objects) -> None:
+    world.put("nodes", "", "n1")
+    admitted = await admit(world, Pod.resource, mirror(), user=NODE)
+    assert admitted.object is not None
+    assert "serviceAccountName" not in admitted.object["spec"]
+    plain, foreign = mirror(), mirror()
+    del plain["metadata"]["annotations"]
+    foreign["metadata"]["ownerReferences"][0]["uid"] = "uid-n2"
+    for refused, sign in (
+        (plain, "can only create mirror pods"),
+        (foreign, "owner reference set to itself"),
+        (mirror(nodeName="n2"), "spec.nodeName set to itself"),
+        (mirror(serviceAccountName="admin"), "reference serviceAccountName"),
+        (mirror(volumes=[{"name": "v", "secret": {"secretName": "s"}}]), r"volumes\[0\].secret"),
+    ):
+        with pytest.raises(Forbidden, match=sign):
+            await admit(world, Pod.resource, refused, user=NODE)
 
 
 async def test_a_node_asks_for_tokens_of_its_pods_only(world: Objects) -> None:

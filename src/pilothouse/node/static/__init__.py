@@ -1,0 +1,1 @@
+"""Static pods: those whose manifests lie in a folder of the node."""
