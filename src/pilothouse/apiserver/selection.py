@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Sequence
 from typing import Any
 
 import msgspec
@@ -10,7 +12,10 @@ from pilothouse.apiserver import codec
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import BadRequest
 from pilothouse.machinery.selectors import FieldSelector, Selector, parse_field_selector, parse_label_selector
-from pilothouse.store.store import Event
+from pilothouse.store.store import Event, Narrowable, Record
+
+SLICE = 200
+"""Objects decoded before other work gets its turn."""
 
 
 class _Meta(msgspec.Struct):
@@ -91,6 +96,20 @@ class Selection:
     def exact(self, field: str) -> str | None:
         """The value a field must have, if the field selector says so."""
         return self._fields.exact(field) if self._fields is not None else None
+
+    async def chosen(self, records: Sequence[Record], most: int = 0) -> Sequence[Record]:
+        """The first `most` (0: all) of the records that are selected; other work gets its turn meanwhile."""
+        if isinstance(records, Narrowable):
+            return await records.narrowed(self._labels, self._fields, most)
+        found: list[Record] = []
+        for index, record in enumerate(records):
+            if index % SLICE == SLICE - 1:
+                await asyncio.sleep(0)
+            if self.matches(record.value):
+                found.append(record)
+                if len(found) == most:
+                    break
+        return found
 
     def matches(self, value: bytes) -> bool:
         """Whether a stored object is selected."""

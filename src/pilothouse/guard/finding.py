@@ -22,7 +22,7 @@ class Severity(IntEnum):
     CRITICAL = 4
 
     def __str__(self) -> str:
-        return self.name.lower()
+        return _NAMES[self]
 
     @classmethod
     def parse(cls, text: str) -> Severity:
@@ -33,6 +33,7 @@ class Severity(IntEnum):
             raise ValueError(f"{text!r} is no severity; there are critical, high, medium and low") from error
 
 
+_NAMES = {severity: severity.name.lower() for severity in Severity}
 CATEGORIES = ("security", "reliability", "efficiency", "hygiene")
 
 

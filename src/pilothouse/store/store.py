@@ -12,9 +12,10 @@ watching that engine, and writes by its transactions.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, runtime_checkable
 
 from pilothouse.machinery.errors import ApiError
+from pilothouse.machinery.selectors import FieldSelector, Selector
 
 _ANCHOR = b'"metadata":{'
 
@@ -78,6 +79,14 @@ class Watcher(Protocol):
 
 class WatchEnded(Exception):
     """No more events will come: closed, or cut because more were pending than are kept for a slow reader."""
+
+
+@runtime_checkable
+class Narrowable(Protocol):
+    """A list that knows what selectors ask of its records without reading their values."""
+
+    async def narrowed(self, labels: Selector | None, fields: FieldSelector | None, most: int = 0) -> Sequence[Record]:
+        """The first `most` (0: all) records that are selected, in order; other work gets its turn meanwhile."""
 
 
 class Store(Protocol):

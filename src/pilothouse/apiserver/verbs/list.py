@@ -11,15 +11,13 @@ from pilothouse.apiserver import codec, pages, refusals
 from pilothouse.apiserver.accept import object_form
 from pilothouse.apiserver.call import JSON_HEADERS, Backend, Call
 from pilothouse.apiserver.forms import Renderer
-from pilothouse.apiserver.selection import Selection
+from pilothouse.apiserver.selection import SLICE, Selection
 from pilothouse.client.wire import Response
 from pilothouse.machinery.objects import Obj
 from pilothouse.store.store import Compacted, Record, Store
 
 PIECE = 256 * 1024
 """Bytes written at a time: longer writes hold up the event loop."""
-SLICE = 200
-"""Objects decoded before other work gets its turn."""
 
 _TOO_OLD = (
     "The provided continue parameter is too old to display a consistent list result."
@@ -72,19 +70,14 @@ async def _page(records: Sequence[Record], selection: Selection, limit: int) -> 
         if not limit or len(records) <= limit:
             return records, None
         return records[:limit], len(records) - limit
-    page: list[Record] = []
-    for index, record in enumerate(records):
-        if index % SLICE == SLICE - 1:
-            await asyncio.sleep(0)
-        if selection.matches(record.value):
-            if limit and len(page) == limit:
-                return page, 1
-            page.append(record)
-    return page, None
+    found = await selection.chosen(records, limit + 1 if limit else 0)
+    return (found[:limit], 1) if limit and len(found) > limit else (found, None)
 
 
 async def _respond(renderer: Renderer, meta: Obj, page: Sequence[Record]) -> Response:
     head = renderer.list_head(meta)
+    if len(page) <= SLICE:
+        page = list(page)  # made once, where records are made as they are read
     if renderer.whole:
         if len(page) <= SLICE and sum(len(record.value) + 1 for record in page) <= PIECE:
             body = head + b",".join([record.value for record in page]) + b"]}"
@@ -106,7 +99,7 @@ async def _pieces(renderer: Renderer, head: bytes, page: Sequence[Record]) -> As
         if size >= PIECE:
             yield b"".join(parts)
             parts, size = [], 0
-        if not renderer.whole and index % SLICE == SLICE - 1:
+        if index % SLICE == SLICE - 1:
             await asyncio.sleep(0)
     parts.append(b"]}")
     yield b"".join(parts)

@@ -17,8 +17,8 @@ from pilothouse.apiserver import codec, pages, refusals
 from pilothouse.apiserver.accept import object_form
 from pilothouse.apiserver.call import JSON_HEADERS, Backend, Call
 from pilothouse.apiserver.forms import Renderer
-from pilothouse.apiserver.selection import Selection, facts_of
-from pilothouse.apiserver.verbs.list import PIECE, SLICE, candidates
+from pilothouse.apiserver.selection import SLICE, Selection, facts_of
+from pilothouse.apiserver.verbs.list import PIECE, candidates
 from pilothouse.client.wire import Response
 from pilothouse.machinery.errors import ApiError, BadRequest
 from pilothouse.machinery.objects import Obj
@@ -121,14 +121,16 @@ class _Stream:
 
     async def _initial(self) -> AsyncIterator[bytes]:
         plan = self._plan
+        records = plan.initial or ()
+        if not self._selection.everything:
+            records = await self._selection.chosen(records)
         parts: list[bytes] = []
         size = 0
-        for index, record in enumerate(plan.initial or ()):
+        for index, record in enumerate(records):
             if index % SLICE == SLICE - 1:
                 await asyncio.sleep(0)
-            if self._selection.everything or self._selection.matches(record.value):
-                parts.append(self._frame("ADDED", record.value))
-                size += len(record.value)
+            parts.append(self._frame("ADDED", record.value))
+            size += len(record.value)
             if size > PIECE:
                 yield b"".join(parts)
                 parts, size = [], 0

@@ -7,7 +7,7 @@ import datetime as dt
 import logging
 import sqlite3
 from collections import Counter
-from collections.abc import Callable, Collection, Coroutine, Iterable, Sequence
+from collections.abc import Callable, Collection, Coroutine, Iterable, Iterator, Sequence
 from dataclasses import replace
 from itertools import count
 from pathlib import Path
@@ -30,7 +30,8 @@ _SEEN_ANEW = dt.timedelta(hours=1)
 _BRIEF = dt.timedelta(seconds=60)
 """What is gone sooner, such as a Service applied before its Deployment, leaves nothing behind."""
 _SWEEP_SECONDS = 600.0
-_SLICE = 500
+_SLICE = 250
+"""Findings taken, or looked at again, before other work gets its turn."""
 OVERFLOW = Check(
     "findings-left-out",
     "More findings than are kept",
@@ -73,17 +74,18 @@ class Findings:
     async def report(self, reports: Iterable[Report]) -> None:
         """Takes what sources found: returns once it is durable and readers see it. Raises ServiceUnavailable."""
         async with self._lock:
-            entries = list(reports)
-            for start in range(0, len(entries), _SLICE):
-                await self._take(entries[start : start + _SLICE])
+            for some in _sliced(reports):
+                await self._take(some)
+                await asyncio.sleep(0)  # what changes nothing waits for nothing
 
     async def retain(self, source: str, subjects: Collection[str]) -> None:
         """Resolves what a source reported of subjects that are not among these."""
         async with self._lock:
             known = {subject for kept, subject in (*self._subjects, *self._bases) if kept == source}
             gone = [Report(source, subject, ()) for subject in sorted(known - set(subjects))]
-            for start in range(0, len(gone), _SLICE):
-                await self._take(gone[start : start + _SLICE])
+            for some in _sliced(gone):
+                await self._take(some)
+                await asyncio.sleep(0)
 
     def basis(self, source: str, subject: str) -> Basis | None:
         """What the last report on a subject rested on, None when there was none."""
@@ -106,7 +108,7 @@ class Findings:
         """Forgets what was resolved long ago, and notes today's counts."""
         async with self._lock:
             before = timestamp(self._now() - KEPT_RESOLVED)
-            old = [row for row in self.state.rows.values() if row.state == RESOLVED and row.resolved_at < before]
+            old = await asyncio.to_thread(_resolved, self.state.select(), before)
             for start in range(0, len(old), _SLICE):
                 await self._apply((), old[start : start + _SLICE])
             await self._take([self._overflow()])
@@ -241,6 +243,24 @@ class Findings:
             return None
         now = timestamp(self._now())
         return Change(now, row.key, row.check.id, str(row.check.severity), row.owner, row.state, row.because)
+
+
+def _resolved(rows: Sequence[Row], before: str) -> list[Row]:
+    return [row for row in rows if row.state == RESOLVED and row.resolved_at < before]
+
+
+def _sliced(reports: Iterable[Report]) -> Iterator[list[Report]]:
+    """Reports by as many as are taken in one go."""
+    some: list[Report] = []
+    size = 0
+    for report in reports:
+        some.append(report)
+        size += 1 + len(report.found)
+        if size >= _SLICE:
+            yield some
+            some, size = [], 0
+    if some:
+        yield some
 
 
 async def _finished(work: Coroutine[None, None, None]) -> None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import re
 import uuid
 
 import orjson
 
+from pilothouse.guard.findings.facts import labels_of
 from pilothouse.guard.findings.model import Row
 from pilothouse.guard.findings.risk import risk
 from pilothouse.kinds.guard.finding import FINDINGS
@@ -25,21 +25,13 @@ def record_of(row: Row) -> Record:
 def tree_of(row: Row) -> Obj:
     """The object; metadata first, as the store's documents are."""
     check, evidence = row.check, dict(row.evidence)
-    labels = {
-        "pilothouse.io/rule": check.id,
-        "pilothouse.io/severity": str(check.severity),
-        "pilothouse.io/category": check.category,
-        "pilothouse.io/source": row.source,
-        "pilothouse.io/state": row.state,
-        "pilothouse.io/owner": row.owner,
-    }
     meta = {
         "resourceVersion": str(row.revision),
         "name": row.name,
         "namespace": row.namespace,
         "uid": str(uuid.uuid5(_SPACE, row.key + row.first_seen)),
         "creationTimestamp": row.first_seen,
-        "labels": {key: label_value(value) for key, value in labels.items() if value},
+        "labels": labels_of(row),
     }
     subject = {
         "apiVersion": row.ref.api_version,
@@ -77,8 +69,3 @@ def tree_of(row: Row) -> Obj:
 
 def _given(tree: Obj) -> Obj:
     return {key: value for key, value in tree.items() if value}
-
-
-def label_value(text: str) -> str:
-    """The text as a label's value: other characters become `-`, and 63 of them are kept."""
-    return re.sub(r"[^A-Za-z0-9._-]+", "-", text)[:63].strip("-._")

@@ -1,24 +1,32 @@
 """Findings in memory, read as a store is: rows, a window of recent changes, watchers.
 
 Rows are kept in place of documents, which are four times as large; a document is made when it is read. What a list
-returns holds on to the rows as they were, so it is consistent however long it is read.
+returns is of one moment, however long it is read.
 """
 
 from __future__ import annotations
 
-from bisect import bisect_left, insort
+import asyncio
 from collections.abc import Iterable, Iterator, Sequence
-from typing import overload
+from typing import Final, overload
 
+from pilothouse.guard.findings.changes import Change, Changes
+from pilothouse.guard.findings.facts import Choice
 from pilothouse.guard.findings.model import PREFIX, Row
+from pilothouse.guard.findings.ordered import OrderedRows, Rows
 from pilothouse.guard.findings.render import record_of
 from pilothouse.machinery.errors import MethodNotAllowed
-from pilothouse.store.state import State
-from pilothouse.store.store import Compacted, Event, Record, Watcher
+from pilothouse.machinery.selectors import FieldSelector, Selector
+from pilothouse.store.store import Record, Watcher
+
+_SLICE: Final = 5_000
+"""Rows judged before other work gets its turn: about two milliseconds."""
+_MOMENTS: Final = 4
+"""Past moments that are kept for whoever reads the next page of one."""
 
 
 class Rendered(Sequence[Record]):
-    """Records of rows, made as they are asked for."""
+    """Records of rows, made as they are asked for; a list that is `Narrowable`."""
 
     def __init__(self, rows: Sequence[Row]) -> None:
         self._rows = rows
@@ -38,23 +46,15 @@ class Rendered(Sequence[Record]):
     def __iter__(self) -> Iterator[Record]:
         return map(record_of, self._rows)
 
-
-class _Changes(State):
-    """The window and the watchers alone, without records."""
-
-    @property
-    def recent(self) -> Iterable[Event]:
-        """The changes that are known, newest first."""
-        return reversed(self._window)
-
-    def tell(self, event: Event) -> None:
-        self.revision = event.revision
-        self._window.append(event)
-        self._window_bytes += len(event.value)
-        for watcher in list(self._collection(PREFIX).watchers):
-            if event.key.startswith(watcher.prefix):
-                watcher.feed(event)
-        self._trim()
+    async def narrowed(self, labels: Selector | None, fields: FieldSelector | None, most: int = 0) -> Sequence[Record]:
+        chosen = Choice(labels, fields)
+        found: list[Row] = []
+        for start in range(0, len(self._rows), _SLICE):
+            found += filter(chosen, self._rows[start : start + _SLICE])
+            if most and len(found) >= most:
+                return Rendered(found[:most])
+            await asyncio.sleep(0)
+        return Rendered(found)
 
 
 class FindingState:
@@ -62,8 +62,9 @@ class FindingState:
 
     def __init__(self) -> None:
         self.rows: dict[str, Row] = {}
-        self._keys: list[str] = []
-        self._changes = _Changes()
+        self._ordered = OrderedRows()
+        self._moments: dict[int, Rows] = {}
+        self._changes = Changes()
 
     @property
     def revision(self) -> int:
@@ -80,17 +81,16 @@ class FindingState:
     def start(self, rows: Iterable[Row], revision: int) -> None:
         """Takes what a database held; changes from before are not known."""
         self.rows = {row.key: row for row in rows}
-        self._keys = sorted(self.rows)
-        self._changes.revision = self._changes.compacted = revision
+        self._ordered = OrderedRows(self.rows.values())
+        self._changes.start(revision)
 
     def get(self, key: str) -> Record | None:
         row = self.rows.get(key)
         return record_of(row) if row is not None else None
 
-    def select(self, prefix: str = PREFIX) -> Sequence[Row]:
-        """The rows of a prefix, by key."""
-        low, high = bisect_left(self._keys, prefix), bisect_left(self._keys, prefix + "\U0010ffff")
-        return [self.rows[key] for key in self._keys[low:high]]
+    def select(self, prefix: str = PREFIX) -> Rows:
+        """The rows of a prefix, by key, as they are now and stay."""
+        return self._ordered.now.under(prefix)
 
     def list(self, prefix: str) -> Sequence[Record]:
         return Rendered(self.select(prefix))
@@ -98,18 +98,22 @@ class FindingState:
     def list_at(self, prefix: str, revision: int) -> Sequence[Record]:
         if revision >= self.revision:
             return self.list(prefix)
-        if revision < self.compacted:
-            raise Compacted(revision, self.compacted)
-        records = {record.key: record for record in self.list(prefix)}
-        for event in self._changes.recent:
-            if event.revision <= revision:
-                break
-            if event.key.startswith(prefix):
-                if event.previous is None:
-                    records.pop(event.key, None)
+        return Rendered(self._moment(revision).under(prefix))
+
+    def _moment(self, revision: int) -> Rows:
+        """The rows as they were: those of now, with the changes since undone."""
+        known = self._moments.get(revision)
+        if known is None:
+            past = OrderedRows.of(self._ordered.now)
+            for change in self._changes.since(revision):
+                if change.old is None:
+                    past.remove(change.new.key)
                 else:
-                    records[event.key] = event.previous
-        return [records[key] for key in sorted(records)]
+                    past.put(change.old)
+            known = self._moments[revision] = past.now
+            if len(self._moments) > _MOMENTS:
+                del self._moments[next(iter(self._moments))]
+        return known
 
     def changed(self, collection: str) -> int:
         return self.revision
@@ -118,18 +122,16 @@ class FindingState:
         """Makes rows current, each under its own revision, and tells the watchers."""
         for row in rows:
             old = self.rows.get(row.key)
-            if old is None:
-                insort(self._keys, row.key)
             self.rows[row.key] = row
-            previous = record_of(old) if old is not None else None
-            self._changes.tell(Event(row.revision, row.key, record_of(row).value, previous, False))
+            self._ordered.put(row)
+            self._changes.tell(Change(old, row))
 
     def remove(self, rows: Iterable[Row]) -> None:
         """Takes rows away; each carries the revision of its end."""
         for row in rows:
             old = self.rows.pop(row.key)
-            del self._keys[bisect_left(self._keys, row.key)]
-            self._changes.tell(Event(row.revision, row.key, record_of(row).value, record_of(old), True))
+            self._ordered.remove(row.key)
+            self._changes.tell(Change(old, row, deleted=True))
 
     def watch(self, prefix: str, after: int) -> Watcher:
         return self._changes.watch(prefix, after)
