@@ -23,8 +23,7 @@ class Authenticator(Protocol):
         impersonation is decided after authorisation, elsewhere). Raises `Unauthorized`."""
 
 
-@dataclass(frozen=True, slots=True)
-class Attributes:
+class Attributes(NamedTuple):
     """What a request wants to do, as authorisation sees it.
 
     For resources `verb` is get, list, watch, create, update, patch, delete, deletecollection (or impersonate, bind, …);

@@ -19,6 +19,7 @@ import orjson
 from aiohttp import WSMsgType, web
 
 from pilothouse.apiserver.upgrade import Message, MessageType, Upgrade
+from pilothouse.apiserver.whole_reply import WholeReply
 from pilothouse.client.wire import Handler, Request, Response, User
 from pilothouse.machinery.errors import BadRequest, TooLarge
 
@@ -90,10 +91,10 @@ class HttpsEdge:
         try:
             request = await self._read(raw)
         except (TooLarge, BadRequest) as error:
-            return web.Response(status=error.code, body=orjson.dumps(error.status()), content_type="application/json")
+            return WholeReply(error.code, {"content-type": "application/json"}, orjson.dumps(error.status()))
         response = await self._handler(request)
         if response.stream is None and not isinstance(response, Upgrade):
-            return await _whole(raw, response)
+            return _whole(raw, response)
         task = asyncio.current_task()
         assert task is not None
         self._streams.add(task)
@@ -154,14 +155,14 @@ def _decompressed(body: bytes, encoding: str) -> bytes:
     raise BadRequest(f"the body is encoded as {encoding}; send it plain or as gzip")
 
 
-async def _whole(raw: web.BaseRequest, response: Response) -> web.StreamResponse:
+def _whole(raw: web.BaseRequest, response: Response) -> web.StreamResponse:
     headers, body = response.headers, response.body
     if len(body) >= _GZIP_FROM and "content-encoding" not in headers and _accepts_gzip(raw):
         # Fast, and in one go: bodies this server sends whole are at most a few hundred kilobytes.
         packer = zlib.compressobj(1, zlib.DEFLATED, 31)
         body = packer.compress(body) + packer.flush()
         headers = {**headers, "content-encoding": "gzip", "vary": "Accept-Encoding"}
-    return web.Response(status=response.status, headers=headers, body=body)
+    return WholeReply(response.status, headers, body)
 
 
 def _accepts_gzip(raw: web.BaseRequest) -> bool:

@@ -5,7 +5,8 @@ Source: Kubernetes API concepts, "Resource URIs", and the request attributes of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import unquote
 
 from pilothouse.machinery.errors import ApiError
@@ -23,10 +24,11 @@ _VERBS_ON_COLLECTION = {"GET": "list", "HEAD": "list", "POST": "create", "DELETE
 _CONNECT = frozenset({"exec", "attach", "portforward"})
 _PROXIED = frozenset({"nodes", "pods", "services"})
 _NAMESPACE_SUBRESOURCES = frozenset({"status", "finalize"})
+_REMEMBERED_LENGTH = 256
+"""Characters of the longest path whose route is remembered."""
 
 
-@dataclass(frozen=True, slots=True)
-class Route:
+class Route(NamedTuple):
     """What a request addresses. For paths outside resources only `verb` (the method) and `path` are set.
 
     `verb` is "" when the method does not exist for what is addressed.
@@ -45,6 +47,17 @@ class Route:
 
 def parse(method: str, path: str, query: list[tuple[str, str]]) -> Route:
     """The route of a request; `path` may be percent-encoded and end with a slash."""
+    if not query and len(path) <= _REMEMBERED_LENGTH:
+        return _of_path(method, path)
+    return _parse(method, path, query)
+
+
+@lru_cache(maxsize=2048)
+def _of_path(method: str, path: str) -> Route:
+    return _parse(method, path, [])
+
+
+def _parse(method: str, path: str, query: list[tuple[str, str]]) -> Route:
     parts = path.strip("/").split("/")
     if "%" in path:
         parts = [unquote(part) for part in parts]

@@ -129,7 +129,8 @@ class State:
         return [records[key] for key in sorted(records)]
 
     def changed(self, collection: str) -> int:
-        return self._collection(collection).changed
+        found = self._collections.get(collection)
+        return found.changed if found is not None else 0
 
     def watch(self, prefix: str, after: int) -> Subscription:
         if after < self.compacted:

@@ -12,6 +12,7 @@ import pytest
 from edge_certificates import Certificates
 
 from pilothouse.apiserver.http import HttpsEdge
+from pilothouse.apiserver.whole_reply import WholeReply
 from pilothouse.client.client import Client
 from pilothouse.client.https import HttpsTransport
 from pilothouse.client.wire import User
@@ -128,6 +129,54 @@ async def test_closing_the_edge_ends_streams_at_once(
             await edge.close()
         with contextlib.suppress(aiohttp.ClientError):
             assert await reply.content.read() == b""
+
+
+async def _talk(url: str, certificates: Certificates, *requests: str) -> list[bytes]:
+    """The answers to requests sent one after the other on one connection; the last one's until the server closes."""
+    host, port = url.removeprefix("https://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=certificates.client_context("ann"))
+    answers = []
+    for request in requests[:-1]:
+        writer.write(request.encode())
+        answers.append(await reader.readuntil(b"\r\n\r\n"))
+    writer.write(requests[-1].encode())
+    async with asyncio.timeout(5):
+        answers.append(await reader.read())
+    writer.close()
+    return answers
+
+
+async def test_answers_have_the_form_that_http_wants(url: str, certificates: Certificates) -> None:
+    head, old, last = await _talk(
+        url,
+        certificates,
+        "HEAD /version HTTP/1.1\r\nHost: a\r\n\r\n",
+        "HEAD /nothing/here HTTP/1.0\r\nHost: a\r\nConnection: keep-alive\r\n\r\n",
+        "GET /version HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n",
+    )
+    length = int(head.partition(b"content-length: ")[2].partition(b"\r\n")[0])
+    assert head.startswith(b"HTTP/1.1 200 OK\r\n")
+    assert old.startswith(b"HTTP/1.1 404 Not Found\r\n")
+    assert b"connection: keep-alive\r\n" in old
+    header, _, body = last.partition(b"\r\n\r\n")
+    assert b"connection: close\r\n" in header + b"\r\n"
+    assert len(body) == length
+    assert orjson.loads(body)["major"] == "1"
+
+
+async def test_what_has_not_changed_is_answered_without_a_body(url: str, certificates: Certificates) -> None:
+    ask = "GET /apis HTTP/1.1\r\nHost: a\r\n"
+    (first,) = await _talk(url, certificates, f"{ask}Connection: close\r\n\r\n")
+    tag = first.partition(b"etag: ")[2].partition(b"\r\n")[0].decode()
+    (answer,) = await _talk(url, certificates, f"{ask}If-None-Match: {tag}\r\nConnection: close\r\n\r\n")
+    assert answer.startswith(b"HTTP/1.1 304 Not Modified\r\n")
+    assert answer.endswith(b"\r\n\r\n")
+    assert b"content-length" not in answer
+
+
+def test_a_header_cannot_smuggle_in_another() -> None:
+    with pytest.raises(ValueError, match="line break"):
+        WholeReply(200, {"warning": "a\r\nset-cookie: b"}, b"")
 
 
 async def test_what_is_not_http_harms_nothing(url: str, client: Client) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from enum import IntEnum
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -100,12 +101,15 @@ class _Matcher:
         ]
         self._urls = tuple(rule.non_resource_urls)
 
-    def matches(self, user: User, route: Route) -> bool:
+    def concerns(self, name: str, groups: tuple[str, ...]) -> bool:
+        """Whether the rule is about that user."""
+        if self._users and name not in self._users:
+            return False
+        return not self._groups or not self._groups.isdisjoint(groups)
+
+    def matches(self, route: Route) -> bool:
+        """Whether the rule is about that request, when it is about its user."""
         if self._verbs and route.verb not in self._verbs:
-            return False
-        if self._users and user.name not in self._users:
-            return False
-        if self._groups and self._groups.isdisjoint(user.groups):
             return False
         if self._namespaces or self._resources:
             return route.is_resource and self._matches_resource(route)
@@ -144,12 +148,18 @@ class Policy:
         except msgspec.ValidationError as error:
             raise InvalidPolicy(str(error)) from error
         _check(found)
-        self._rules = [_Matcher(rule, found.omit_stages, found.omit_managed_fields) for rule in found.rules]
+        rules = [_Matcher(rule, found.omit_stages, found.omit_managed_fields) for rule in found.rules]
+
+        @lru_cache(maxsize=512)
+        def rules_about(name: str, groups: tuple[str, ...]) -> tuple[_Matcher, ...]:
+            return tuple(rule for rule in rules if rule.concerns(name, groups))
+
+        self._rules_about = rules_about
 
     def verdict(self, user: User, route: Route) -> Verdict:
         """What is recorded of a request."""
-        for rule in self._rules:
-            if rule.matches(user, route):
+        for rule in self._rules_about(user.name, user.groups):
+            if rule.matches(route):
                 found = rule.verdict
                 return (
                     found._replace(level=Level.METADATA) if found.level > Level.METADATA and _secret(route) else found

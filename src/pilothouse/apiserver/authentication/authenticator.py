@@ -5,14 +5,9 @@ from __future__ import annotations
 import logging
 
 from pilothouse.apiserver.authentication.bootstrap_tokens import BootstrapTokens, is_bootstrap_token
-from pilothouse.apiserver.authentication.impersonation import (
-    ANONYMOUS,
-    AUTHENTICATED,
-    UNAUTHENTICATED,
-    impersonate,
-    wish,
-)
+from pilothouse.apiserver.authentication.impersonation import impersonate, wish
 from pilothouse.apiserver.authentication.jose import BadToken
+from pilothouse.apiserver.authentication.names import ANONYMOUS, UNAUTHENTICATED, authenticated
 from pilothouse.apiserver.authentication.service_accounts import ServiceAccountTokens
 from pilothouse.apiserver.chain import Authorizer
 from pilothouse.client.wire import Request, User
@@ -50,7 +45,7 @@ class TokenAuthenticator:
         if scheme.lower() != "bearer":
             raise Unauthorized("Unauthorized")
         try:
-            return authenticated(self.token_user(token.strip()))
+            return self.token_user(token.strip())
         except BadToken as error:
             log.info("refused a bearer token: %s", error)
             raise Unauthorized("Unauthorized") from error
@@ -58,12 +53,5 @@ class TokenAuthenticator:
     def token_user(self, token: str) -> User:
         """The user of a bearer token. Raises BadToken."""
         if is_bootstrap_token(token):
-            return self._bootstrap.verify(token)
+            return authenticated(self._bootstrap.verify(token))
         return self._service_accounts.verify(token)[0]
-
-
-def authenticated(user: User) -> User:
-    """The user with the group that everyone known is in."""
-    if AUTHENTICATED in user.groups or user.name == ANONYMOUS:
-        return user
-    return User(user.name, (*user.groups, AUTHENTICATED), user.uid, user.extra)

@@ -9,14 +9,12 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from urllib.parse import unquote
 
+from pilothouse.apiserver.authentication.names import ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED
 from pilothouse.apiserver.authentication.service_accounts import PREFIX, account_groups
 from pilothouse.apiserver.chain import Attributes, Authorizer
 from pilothouse.client.wire import User
 from pilothouse.machinery.errors import BadRequest, Forbidden
 
-AUTHENTICATED = "system:authenticated"
-UNAUTHENTICATED = "system:unauthenticated"
-ANONYMOUS = "system:anonymous"
 _HEADER = "impersonate-"
 _EXTRA = "impersonate-extra-"
 _GROUP = "authentication.k8s.io"

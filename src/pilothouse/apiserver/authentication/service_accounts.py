@@ -6,13 +6,15 @@ Source of claims and messages: KEP-1205 (bound service account tokens) and KEP-4
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from pilothouse.apiserver import refusals
 from pilothouse.apiserver.authentication.jose import BadToken, SigningKey
+from pilothouse.apiserver.authentication.names import authenticated
 from pilothouse.apiserver.chain import ObjectReader
 from pilothouse.client.wire import User
 from pilothouse.kinds.core.node import Node
@@ -31,6 +33,17 @@ _AFTER_DELETION = dt.timedelta(seconds=60)
 _BINDABLE = {"Pod": Pod.resource, "Secret": Secret.resource, "Node": Node.resource}
 _CLAIM = "kubernetes.io"
 _EXTRA = "authentication.kubernetes.io/"
+_REMEMBERED = 4096
+"""Tokens whose user is not found out again while nothing it depends on has changed."""
+
+
+class _Known(NamedTuple):
+    """Whom a token was found to be, until when, and the revisions of the kinds that this was seen in."""
+
+    user: User
+    shared: list[str]
+    until: float
+    seen: tuple[tuple[Resource, int], ...]
 
 
 def account_groups(namespace: str) -> tuple[str, ...]:
@@ -54,6 +67,8 @@ class ServiceAccountTokens:
         self.issuer = issuer
         self.audiences = tuple(audiences) or (issuer,)
         self._now = now
+        self._known: dict[bytes, _Known] = {}
+        """By the hash of the token, for the API's own audiences."""
 
     async def issue(self, service_account: Obj, token_request: Obj, user: User) -> Obj:
         """The TokenRequest with its token. Raises Invalid, NotFound, Conflict, BadRequest."""
@@ -126,6 +141,26 @@ class ServiceAccountTokens:
 
         Raises BadToken when signature, issuer, time, audience, the account or the bound object do not hold.
         """
+        if audiences:
+            user, shared, *_ = self._recognise(token, audiences)
+            return user, shared
+        digest = hashlib.sha256(token.encode("utf-8", "surrogatepass")).digest()
+        known = self._known.get(digest)
+        if known is None or not self._holds(known):
+            self._known.pop(digest, None)
+            known = self._recognise(token, self.audiences)
+            if known.until:
+                if len(self._known) >= _REMEMBERED:
+                    self._known.clear()
+                self._known[digest] = known
+        return known.user, known.shared
+
+    def _holds(self, known: _Known) -> bool:
+        revision = self._objects.revision
+        return self._now() < known.until and all(revision(resource) == seen for resource, seen in known.seen)
+
+    def _recognise(self, token: str, audiences: Sequence[str]) -> _Known:
+        """`until` is 0 for what must be found out anew each time."""
         claims = self._key.verify(token)
         now = self._now()
         if claims.get("iss") != self.issuer:
@@ -135,16 +170,21 @@ class ServiceAccountTokens:
         if claims.get("nbf", 0) > now + 1:
             raise BadToken("the token is not valid yet")
         given = claims.get("aud") or []
-        shared = [audience for audience in audiences or self.audiences if audience in given]
+        shared = [audience for audience in audiences if audience in given]
         if not shared:
             raise BadToken(f"the token is for other audiences: {given}")
-        return self._user(claims), shared
+        revision = self._objects.revision
+        checked = [ServiceAccount.resource, *_bound(claims)]
+        seen = tuple((resource, revision(resource)) for resource in checked)
+        user, ending = self._user(claims)
+        return _Known(authenticated(user), shared, 0.0 if ending else claims["exp"], seen)
 
-    def _user(self, claims: dict[str, Any]) -> User:
+    def _user(self, claims: dict[str, Any]) -> tuple[User, bool]:
+        """The user, and whether something the token depends on is being deleted. Raises BadToken."""
         private = claims.get(_CLAIM) or {}
         namespace = private.get("namespace", "")
         account = private.get("serviceaccount") or {}
-        self._check_alive(ServiceAccount.resource, namespace, account)
+        ending = self._check_alive(ServiceAccount.resource, namespace, account)
         extra = {_EXTRA + "credential-id": (f"JTI={claims.get('jti', '')}",)}
         for claim in ("pod", "secret", "node"):
             bound = private.get(claim)
@@ -152,20 +192,29 @@ class ServiceAccountTokens:
                 continue
             if claim != "node" or "pod" not in private:
                 resource = _BINDABLE[claim.capitalize()]
-                self._check_alive(resource, namespace if resource.namespaced else "", bound)
+                ending |= self._check_alive(resource, namespace if resource.namespaced else "", bound)
             if claim != "secret":
                 extra[f"{_EXTRA}{claim}-name"] = (bound["name"],)
                 if bound.get("uid"):
                     extra[f"{_EXTRA}{claim}-uid"] = (bound["uid"],)
-        return User(f"{PREFIX}{namespace}:{account.get('name')}", account_groups(namespace), account["uid"], extra)
+        name = f"{PREFIX}{namespace}:{account.get('name')}"
+        return User(name, account_groups(namespace), account["uid"], extra), ending
 
-    def _check_alive(self, resource: Resource, namespace: str, bound: dict[str, str]) -> None:
+    def _check_alive(self, resource: Resource, namespace: str, bound: dict[str, str]) -> bool:
+        """Whether the object is being deleted. Raises BadToken."""
         found = self._objects.get(resource, namespace, bound.get("name", ""))
         if found is None or found["metadata"].get("uid") != bound.get("uid"):
             raise BadToken(f"its {resource.kind} {namespace}/{bound.get('name')} is gone")
         deleted = found["metadata"].get("deletionTimestamp")
         if deleted and parse_timestamp(deleted) + _AFTER_DELETION < dt.datetime.fromtimestamp(self._now(), dt.UTC):
             raise BadToken(f"its {resource.kind} {namespace}/{bound.get('name')} is being deleted")
+        return bool(deleted)
+
+
+def _bound(claims: dict[str, Any]) -> list[Resource]:
+    """The kinds of the objects that a token is bound to."""
+    private = claims.get(_CLAIM) or {}
+    return [resource for kind, resource in _BINDABLE.items() if private.get(kind.lower())]
 
 
 def _check_seconds(name: str, seconds: int) -> None:

@@ -36,6 +36,10 @@ class RbacIndex:
     """What each subject is granted. Call `catch_up` before reading."""
 
     def __init__(self, store: Store) -> None:
+        self._store = store
+        self._seen = -1
+        self.version = 0
+        """Rises with every change."""
         self._roles: dict[tuple[str, str], tuple[Rule, ...]] = {}
         self._cluster_roles: dict[str, ClusterRole] = {}
         self._bound: dict[str, tuple[list[tuple[str, str]], Grant]] = {}
@@ -52,8 +56,14 @@ class RbacIndex:
         ]
 
     async def catch_up(self) -> None:
+        revision = self._store.revision
+        if revision == self._seen:
+            return
         for follower in self._followers:
-            await follower.catch_up()
+            if await follower.catch_up():
+                self.version += 1
+        # Not before: whoever asks meanwhile must not take the index for caught up.
+        self._seen = revision
 
     def grants(self, user: User) -> Iterator[Grant]:
         """Everything bound to the user or to one of the groups."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pilothouse.apiserver.authentication.authenticator import TokenAuthenticator, authenticated
+from pilothouse.apiserver.authentication.authenticator import TokenAuthenticator
 from pilothouse.apiserver.authentication.bootstrap_tokens import is_bootstrap_token
 from pilothouse.apiserver.authentication.jose import BadToken
 from pilothouse.apiserver.authentication.service_accounts import ServiceAccountTokens
@@ -101,7 +101,7 @@ class Reviews:
             user, shared = self._recognise(token, audiences)
         except BadToken as error:
             return {**request.object, "status": {"authenticated": False, "error": str(error), "user": {}}}
-        status = {"authenticated": True, "user": user_tree(authenticated(user)), "audiences": shared}
+        status = {"authenticated": True, "user": user_tree(user), "audiences": shared}
         return {**request.object, "status": status}
 
     def _recognise(self, token: str, audiences: Sequence[str]) -> tuple[User, list[str]]:

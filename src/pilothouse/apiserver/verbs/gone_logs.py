@@ -7,7 +7,6 @@ log. It needs the right to read the pod's log; with `prefix=true` (pods whose na
 from __future__ import annotations
 
 import asyncio
-import dataclasses
 import re
 
 import orjson
@@ -40,7 +39,7 @@ async def gone_logs(backend: Backend, call: Call) -> Response:
         return await _read(backend, call, backend.nodes)
     prefix = call.flag("prefix")
     if prefix:
-        any_pod = dataclasses.replace(call.route, name="")
+        any_pod = call.route._replace(name="")
         await authorise(backend.chain.authorizer, call.user, any_pod)
     nodes = [codec.decode(record.value) for record in backend.store.list(codec.prefix(_NODES, ""))]
     answers = await asyncio.gather(*(_ask(backend.nodes, node, call, prefix) for node in nodes))

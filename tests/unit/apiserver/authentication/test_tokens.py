@@ -24,10 +24,12 @@ class Objects:
 
     def __init__(self) -> None:
         self.held: dict[tuple[str, str, str], Obj] = {}
+        self.changes = 0
 
     def put(self, plural: str, namespace: str, name: str, **fields: Any) -> Obj:
         meta = {"name": name, "namespace": namespace, "uid": f"uid-{name}", **fields.pop("metadata", {})}
         obj = self.held[plural, namespace, name] = {"metadata": meta, **fields}
+        self.changes += 1
         return obj
 
     def get(self, resource: Resource, namespace: str, name: str) -> Obj | None:
@@ -37,7 +39,7 @@ class Objects:
         return [obj for key, obj in self.held.items() if key[0] == resource.plural and namespace in ("", key[1])]
 
     def revision(self, resource: Resource) -> int:
-        return 1
+        return self.changes
 
 
 class Rights:
@@ -77,10 +79,35 @@ async def test_a_bound_token_tells_account_pod_and_node(objects: Objects) -> Non
     token = await issue(objects, boundObjectRef={"kind": "Pod", "name": "web-1", "uid": "uid-web-1"})
     user, audiences = tokens(objects).verify(token)
     assert user.name == "system:serviceaccount:shop:web"
-    assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:shop")
+    assert user.groups == ("system:serviceaccounts", "system:serviceaccounts:shop", "system:authenticated")
     assert user.extra["authentication.kubernetes.io/pod-name"] == ("web-1",)
     assert user.extra["authentication.kubernetes.io/node-name"] == ("n1",)
     assert audiences == [ISSUER]
+
+
+async def test_a_token_that_was_good_ends_all_the_same(objects: Objects) -> None:
+    """One recogniser throughout: what it remembers must not outlive what it rests on."""
+    now = 1_000_000.0
+    recogniser = ServiceAccountTokens(objects, KEY, ISSUER, now=lambda: now)
+    token = await issue(objects, boundObjectRef={"kind": "Pod", "name": "web-1"})
+    assert recogniser.verify(token) == recogniser.verify(token)
+    deleted = dt.datetime.fromtimestamp(now, dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+    spec = {"serviceAccountName": "web", "nodeName": "n1"}
+    objects.put("pods", "shop", "web-1", spec=spec, metadata={"deletionTimestamp": deleted})
+    recogniser.verify(token)
+    now += 61
+    with pytest.raises(BadToken, match="being deleted"):
+        recogniser.verify(token)
+    objects.put("pods", "shop", "web-1", spec=spec)
+    recogniser.verify(token)
+    objects.put("serviceaccounts", "shop", "web", metadata={"uid": "another"})
+    with pytest.raises(BadToken, match="gone"):
+        recogniser.verify(token)
+    objects.put("serviceaccounts", "shop", "web")
+    recogniser.verify(token)
+    now += 3600
+    with pytest.raises(BadToken, match="expired"):
+        recogniser.verify(token)
 
 
 async def test_a_token_ends_with_its_time_pod_account_or_uid(objects: Objects) -> None:
