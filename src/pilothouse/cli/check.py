@@ -138,10 +138,12 @@ def _understood(options: CheckOptions, own: OwnChecks) -> tuple[Severity | None,
         version = parse_version(options.version)
     except ValueError as error:
         raise CommandError(str(error), code=2) from error
-    return threshold, Options(version, options.namespace, _params(options.params, own) if options.params else {}, own)
+    return threshold, Options(
+        version, options.namespace, read_params(options.params, own) if options.params else {}, own
+    )
 
 
-def _params(file: str, own: OwnChecks) -> Mapping[str, Obj]:
+def read_params(file: str, own: OwnChecks) -> Mapping[str, Obj]:
     """Parameters by name of policy, from ConfigMaps named as the check they are for."""
     manifests, problems = read(file)
     known = {check.id: f"{check.id}.pilothouse.io" for check in all_checks()}

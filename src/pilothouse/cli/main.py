@@ -203,12 +203,35 @@ def check(
     ] = True,
     context: Annotated[str | None, typer.Option(help="Instead of files: the live cluster of this context.")] = None,
     kubeconfig: Annotated[str | None, typer.Option(help="Instead of files: the live cluster of this file.")] = None,
+    export: Annotated[
+        str | None, typer.Option(metavar="DIR|-", help="Writes the checks as policies for any Kubernetes cluster.")
+    ] = None,
+    mode: Annotated[
+        str | None, typer.Option(help="Of what is exported: enforce, warn or audit.", show_default="enforce")
+    ] = None,
+    severity: Annotated[
+        str | None, typer.Option(help="From which exported policies refuse.", show_default="critical")
+    ] = None,
+    warn_severity: Annotated[
+        str | None, typer.Option(help="From which exported policies warn.", show_default="high")
+    ] = None,
+    exclude_namespace: Annotated[
+        list[str] | None,
+        typer.Option(metavar="NAMESPACE", help="Left out of what is exported (or none).", show_default="the system's"),
+    ] = None,
 ) -> None:
     """Checks manifests for mistakes; needs no engine. Exit codes: 0 fine, 1 findings, 2 not all could be checked."""
     from pilothouse.cli.check import CheckOptions, run_check, run_explain
 
     if explain is not None:
         raise typer.Exit(run_explain(explain, checks or ()))
+    if export is not None or mode or severity or warn_severity or exclude_namespace:
+        from pilothouse.cli.check_export import ExportOptions, run_export
+
+        exported = ExportOptions(
+            export, mode, severity, warn_severity, tuple(exclude_namespace or ()), params, tuple(checks or ())
+        )
+        raise typer.Exit(run_export(paths or [], exported))
     chosen = CheckOptions(
         output,
         fail_on,

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cache
 from importlib import resources
 
@@ -12,6 +12,7 @@ from pilothouse.guard.cross import CROSS_CHECKS
 from pilothouse.guard.exceptions.checks import EXCEPTION_CHECKS
 from pilothouse.guard.finding import CATEGORIES, Check, Severity
 from pilothouse.guard.schema import SCHEMA_CHECKS
+from pilothouse.machinery.objects import Obj
 from pilothouse.policy.load import InvalidPolicy, Policy, load_policy
 
 _PREFIX = "pilothouse.io/"
@@ -42,22 +43,26 @@ def check_of(policy: Policy) -> Check:
     )
 
 
-@cache
-def shipped_policies() -> tuple[Policy, ...]:
-    """Every policy of `checks/`, in order of file and place."""
+def shipped_trees() -> Iterator[Obj]:
+    """Every policy of `checks/` as written, in order of file and place."""
     folder = resources.files("pilothouse.guard") / "checks"
     files = sorted((entry for entry in folder.iterdir() if entry.name.endswith(".yaml")), key=lambda e: e.name)
-    return tuple(
-        load_policy(tree)
-        for file in files
-        for tree in yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader)
-        if tree is not None
-    )
+    for file in files:
+        yield from yaml.load_all(file.read_text(), Loader=yaml.CSafeLoader)
+
+
+@cache
+def shipped_policies() -> tuple[Policy, ...]:
+    """The policies of `shipped_trees`."""
+    return tuple(load_policy(tree) for tree in shipped_trees())
+
+
+def other_checks() -> list[Check]:
+    """The checks that are no policies: of form, across objects, of exceptions."""
+    return [*(cross.check for cross in CROSS_CHECKS), *SCHEMA_CHECKS, *EXCEPTION_CHECKS]
 
 
 def all_checks() -> list[Check]:
     """Every check there is, by id."""
     policies: Iterable[Check] = (check_of(policy) for policy in shipped_policies())
-    return sorted(
-        (*policies, *(c.check for c in CROSS_CHECKS), *SCHEMA_CHECKS, *EXCEPTION_CHECKS), key=lambda check: check.id
-    )
+    return sorted((*policies, *other_checks()), key=lambda check: check.id)

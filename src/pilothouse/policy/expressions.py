@@ -33,6 +33,11 @@ def variables_of(expression: str) -> set[str]:
     return {match["name"] for match in _TOKEN.finditer(expression) if match["name"]}
 
 
+def renamed(expression: str, names: Mapping[str, str]) -> str:
+    """The expression with free-standing names replaced by others."""
+    return _TOKEN.sub(lambda match: names.get(match["identifier"] or "", match[0]), expression)
+
+
 def put_in_place(expression: str, replacements: Mapping[str, str]) -> str:
     """The expression with each `variables.x` replaced. Raises InvalidPolicy (unknown, too long)."""
 

@@ -21,7 +21,7 @@ from pilothouse.apiserver.admission.targets import Targets
 from pilothouse.apiserver.chain import AdmissionRequest, Authorizer, ObjectReader
 from pilothouse.machinery.errors import ApiError, Cause, Forbidden, Invalid, TooLarge, Unauthorized
 from pilothouse.machinery.objects import Obj
-from pilothouse.policy.admission.judge import Broken, Result
+from pilothouse.policy.admission.judge import LONGEST_ANNOTATION, Broken, Result
 from pilothouse.policy.admission.target import Target, any_rule, selected
 
 _FAILURE_KEY = "validation.policy.admission.k8s.io/validation_failure"
@@ -62,8 +62,10 @@ class ValidatingPolicies:
         self._hooks = Hooks(objects)
 
     async def validate(self, request: AdmissionRequest) -> None:
+        if exempt(request):
+            return
         hooks = self._hooks.current()
-        if not hooks or exempt(request):
+        if not hooks:
             return
         turn = Turn(request.user, self._authorizer, self._worker)
         asked = _Asked(Targets(request, self._objects, self._equivalents), turn)
@@ -128,7 +130,7 @@ class ValidatingPolicies:
                     f"{broken.message}"
                 )
             if "Audit" in actions:
-                request.annotations[_FAILURE_KEY] = _failure(hook, name, actions, broken)
+                _add_failure(request.annotations, _failure(hook, name, actions, broken))
         for key, value in result.annotations:
             _add(request.annotations, f"{hook.name}/{key}", value)
 
@@ -149,7 +151,14 @@ def _failure(hook: Hook, binding: str, actions: Sequence[str], broken: Broken) -
         "expressionIndex": broken.rule,
         "validationActions": list(actions),
     }
-    return orjson.dumps([entry]).decode()
+    return orjson.dumps(entry).decode()
+
+
+def _add_failure(annotations: dict[str, str], failure: str) -> None:
+    """The annotation is a JSON list; upstream keeps one failure of a request, here are all that fit."""
+    before = annotations.get(_FAILURE_KEY, "[]")
+    if len(before) + len(failure) <= LONGEST_ANNOTATION or before == "[]":
+        annotations[_FAILURE_KEY] = f"{before[:-1]}{',' if before != '[]' else ''}{failure}]"
 
 
 def _add(annotations: dict[str, str], key: str, value: str) -> None:
