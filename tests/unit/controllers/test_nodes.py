@@ -10,15 +10,15 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilothouse.controllers.node_ipam.decide import RangeExhausted, allocate, ranges_of
+from pilothouse.controllers.node_ipam.decide import RangeExhausted, Ranges
 from pilothouse.controllers.node_lifecycle.decide import (
     evict_in,
-    eviction_rate,
     unknown_conditions,
     wanted_taints,
 )
 from pilothouse.controllers.node_lifecycle.heartbeat import Heartbeats
-from pilothouse.controllers.node_loss import lost_nodes
+from pilothouse.controllers.node_lifecycle.zones import Zones
+from pilothouse.controllers.node_loss import LostNodes
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.pod import Pod
 
@@ -82,11 +82,43 @@ def test_cordoned_nodes_are_tainted_too() -> None:
     assert (taint.key, taint.effect) == ("node.kubernetes.io/unschedulable", "NoSchedule")
 
 
+def zone(name: str, nodes: int, unhealthy: int) -> list[Node]:
+    made = []
+    for number in range(nodes):
+        one = node(f"{name}-{number}", "Unknown" if number < unhealthy else "True")
+        one.metadata.labels["topology.kubernetes.io/zone"] = name
+        made.append(one)
+    return made
+
+
+def zones(*all_of: list[Node]) -> Zones:
+    made = Zones()
+    for nodes in all_of:
+        for one in nodes:
+            made.put(one.name, one)
+    return made
+
+
 @pytest.mark.parametrize(
     ("nodes", "unhealthy", "rate"), [(1, 1, 0), (3, 1, 0.1), (10, 6, 0), (100, 60, 0.01), (100, 100, 0)]
 )
 def test_mass_failures_are_throttled(nodes: int, unhealthy: int, rate: float) -> None:
-    assert eviction_rate(nodes, unhealthy) == rate
+    assert zones(zone("a", nodes, unhealthy)).rate(("", "a")) == rate
+
+
+def test_each_zone_is_judged_by_itself() -> None:
+    both = zones(zone("a", 10, 10), zone("b", 10, 6), zone("c", 10, 1))
+    assert [both.rate(("", name)) for name in "abc"] == [0.1, 0, 0.1]
+
+
+def test_no_zone_is_given_up_when_none_answers() -> None:
+    both = zones(zone("a", 3, 3), zone("b", 2, 2))
+    assert both.rate(("", "a")) == 0
+    (back,) = zone("b", 1, 0)
+    both.put(back.name, back)
+    assert both.rate(("", "a")) == 0.1
+    both.put(back.name, None)
+    assert both.rate(("", "a")) == 0
 
 
 def test_pods_leave_after_their_toleration() -> None:
@@ -100,26 +132,52 @@ def test_pods_leave_after_their_toleration() -> None:
 
 
 def test_when_every_node_is_lost_the_judgement_is_not_trusted() -> None:
-    assert lost_nodes([node("a", "Unknown"), node("b")]) == {"a"}
-    assert lost_nodes([node("a", "Unknown"), node("b", "Unknown")]) == frozenset()
+    loss = LostNodes()
+    assert loss.put("a", node("a", "Unknown"))
+    assert loss.names() == frozenset()
+    assert not loss.is_lost(node("a", "Unknown"))
+    assert loss.put("b", node("b"))
+    assert not loss.put("b", node("b", "False"))
+    assert loss.names() == {"a"}
+    assert loss.is_lost(node("a", "Unknown"))
+    assert not loss.is_lost(node("b", "Unknown"))
+    assert loss.put("b", None)
+    assert loss.names() == frozenset()
 
 
-@given(st.integers(0, 40), st.sets(st.integers(0, 39)))
-def test_ranges_are_never_given_twice_and_freed_ones_are_given_again(count: int, gone: set[int]) -> None:
-    nodes: list[Node] = []
-    for number in range(count):
-        cidr = allocate("10.244.0.0/16", 24, ranges_of(nodes))
-        nodes.append(node(f"n{number}", podCIDR=cidr, podCIDRs=[cidr]))
-    assert len(ranges_of(nodes)) == count
-    left = [one for number, one in enumerate(nodes) if number not in gone]
-    fresh = allocate("10.244.0.0/16", 24, ranges_of(left))
-    assert fresh not in ranges_of(left)
+@given(st.lists(st.integers(0, 19), max_size=60))
+def test_ranges_are_never_given_twice_and_the_first_free_one_is_given(switched: list[int]) -> None:
+    ranges = Ranges("10.244.0.0/16", 24)
+    held: dict[int, str] = {}
+    for number in switched:
+        if number in held:
+            ranges.give_up([held.pop(number)])
+            continue
+        cidr = ranges.free()
+        candidates = (f"10.244.{third}.0/24" for third in range(256))
+        assert cidr == next(c for c in candidates if c not in held.values())
+        held[number] = cidr
+        ranges.take([cidr])
+
+
+def test_a_range_held_twice_is_free_when_both_gave_it_up() -> None:
+    ranges = Ranges("10.244.0.0/16", 24)
+    ranges.take(["10.244.0.0/24"])
+    ranges.take(["10.244.0.0/24"])
+    ranges.give_up(["10.244.0.0/24"])
+    assert ranges.free() == "10.244.1.0/24"
+    ranges.give_up(["10.244.0.0/24"])
+    assert ranges.free() == "10.244.0.0/24"
 
 
 def test_a_full_range_says_so() -> None:
+    ranges = Ranges("10.0.0.0/24", 25)
+    ranges.take(["10.0.0.0/25", "10.0.0.128/25"])
     with pytest.raises(RangeExhausted, match=r"10\.0\.0\.0/24"):
-        allocate("10.0.0.0/24", 25, ["10.0.0.0/25", "10.0.0.128/25"])
+        ranges.free()
 
 
-def test_ranges_of_another_size_are_not_overlapped() -> None:
-    assert allocate("10.244.0.0/16", 24, ["10.244.0.0/23"]) == "10.244.2.0/24"
+def test_ranges_of_another_size_or_place_are_not_overlapped() -> None:
+    ranges = Ranges("10.244.0.0/16", 24)
+    ranges.take(["10.244.0.0/23", "10.244.2.64/26", "10.9.0.0/24", "10.244.255.0/24", "fd00::/64"])
+    assert ranges.free() == "10.244.3.0/24"

@@ -6,7 +6,7 @@ from pilothouse.client.shared import NAMESPACE
 from pilothouse.controllers.context import Context
 from pilothouse.controllers.endpoint_slice.decide import New, Update, decide
 from pilothouse.controllers.names import random_suffix
-from pilothouse.controllers.node_loss import lost_nodes
+from pilothouse.controllers.node_loss import LostNodes
 from pilothouse.controllers.slices import FROM_PODS, MANAGED_BY, SERVICE_NAME
 from pilothouse.kinds.core.node import ZONE, Node
 from pilothouse.kinds.core.pod import Pod
@@ -36,6 +36,7 @@ class Controller:
         self._pods = context.informers.of(Pod)
         self._slices = context.informers.of(EndpointSlice)
         self._nodes = context.informers.of(Node)
+        self._loss = LostNodes()
         self._lost: frozenset[str] = frozenset()
         self._zones: dict[str, str] = {}
         self._made: dict[str, set[str]] = {}
@@ -71,11 +72,13 @@ class Controller:
         self.queue.add(service)
 
     def _node_changed(self, key: str, old: Node | None, new: Node | None) -> None:
-        lost = lost_nodes(self._nodes)
-        changed, self._lost = lost ^ self._lost, lost
+        changed: set[str] = set()
+        if self._loss.put(key, new):
+            lost = self._loss.names()
+            changed, self._lost = set(lost ^ self._lost), lost
         zone = (new.metadata.labels.get(ZONE) if new is not None else None) or None
         if zone != self._zones.get(key):
-            changed |= {key}
+            changed.add(key)
             self._zones.pop(key, None)
             if zone is not None:
                 self._zones[key] = zone

@@ -1,8 +1,9 @@
-"""Which part of the cluster's pod range a node gets. Pure."""
+"""Which part of the cluster's pod range a node gets. No I/O."""
 
 from __future__ import annotations
 
 import ipaddress
+from collections import Counter
 from collections.abc import Iterable
 
 from pilothouse.kinds.core.node import Node
@@ -12,23 +13,57 @@ class RangeExhausted(Exception):
     """Every part of the cluster's pod range is taken."""
 
 
-def ranges_of(nodes: Iterable[Node]) -> set[str]:
-    """The ranges nodes hold."""
-    return {cidr for node in nodes for cidr in (*node.spec.pod_cidrs, node.spec.pod_cidr) if cidr}
+def ranges_of(node: Node) -> set[str]:
+    """The ranges a node holds."""
+    return {cidr for cidr in (*node.spec.pod_cidrs, node.spec.pod_cidr) if cidr}
 
 
-def allocate(cluster_range: str, prefix: int, taken: Iterable[str]) -> str:
-    """The first free `/prefix` of the cluster's range. Raises RangeExhausted.
+class Ranges:
+    """The parts of `cluster_range`, `/prefix` each, and which of them are taken; kept up by change.
 
-    A taken range blocks whatever it overlaps, so nodes that were given other sizes before stay undisturbed.
+    A taken range blocks whatever it overlaps, so nodes that were given other sizes before stay undisturbed. A range may
+    be taken by several and is free once all have given it up. Raises ValueError for a range that is none.
     """
-    whole = ipaddress.IPv4Network(cluster_range)
-    used = [net for text in taken if (net := ipaddress.ip_network(text, strict=False)).version == 4]
-    exact = {net for net in used if net.prefixlen == prefix}
-    others = [net for net in used if net.prefixlen != prefix]
-    for candidate in whole.subnets(new_prefix=max(prefix, whole.prefixlen)):
-        if candidate not in exact and not any(candidate.overlaps(net) for net in others):
-            return str(candidate)
-    raise RangeExhausted(
-        f"no /{prefix} is free in the pod range {cluster_range}: delete nodes that are gone, or use a larger range"
-    )
+
+    def __init__(self, cluster_range: str, prefix: int) -> None:
+        whole = ipaddress.IPv4Network(cluster_range)
+        self._text = cluster_range
+        self._prefix = max(prefix, whole.prefixlen)
+        self._first = int(whole.network_address)
+        self._bits = 32 - self._prefix
+        self._count = 1 << (self._prefix - whole.prefixlen)
+        self._taken: Counter[int] = Counter()
+        """How often each part is taken, or blocked by a range of another size, by its number."""
+        self._lowest = 0
+        """No part before this one is free."""
+
+    def take(self, ranges: Iterable[str]) -> None:
+        for text in ranges:
+            self._taken.update(self._parts(text))
+
+    def give_up(self, ranges: Iterable[str]) -> None:
+        for text in ranges:
+            for part in self._parts(text):
+                self._taken[part] -= 1
+                if self._taken[part] <= 0:
+                    del self._taken[part]
+                    self._lowest = min(self._lowest, part)
+
+    def free(self) -> str:
+        """The first part that is free. Raises RangeExhausted."""
+        while self._lowest in self._taken:
+            self._lowest += 1
+        if self._lowest >= self._count:
+            raise RangeExhausted(
+                f"no /{self._prefix} is free in the pod range {self._text}: delete nodes that are gone, or use a larger"
+                " range"
+            )
+        return f"{ipaddress.IPv4Address(self._first + (self._lowest << self._bits))}/{self._prefix}"
+
+    def _parts(self, text: str) -> range:
+        """The numbers of the parts that a range overlaps."""
+        net = ipaddress.ip_network(text, strict=False)
+        if net.version != 4:
+            return range(0)
+        first, last = (int(address) - self._first >> self._bits for address in (net[0], net[-1]))
+        return range(max(first, 0), min(last + 1, self._count))

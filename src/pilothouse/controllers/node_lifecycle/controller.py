@@ -10,7 +10,6 @@ from pilothouse.controllers.context import Context
 from pilothouse.controllers.node_lifecycle.decide import (
     GRACE_SECONDS,
     evict_in,
-    eviction_rate,
     evicts,
     is_ready,
     readiness,
@@ -21,7 +20,8 @@ from pilothouse.controllers.node_lifecycle.decide import (
     wanted_taints,
 )
 from pilothouse.controllers.node_lifecycle.heartbeat import Heartbeats
-from pilothouse.controllers.node_loss import lost_nodes
+from pilothouse.controllers.node_lifecycle.zones import Zone, Zones, zone_of
+from pilothouse.controllers.node_loss import LostNodes
 from pilothouse.controllers.pods import is_terminal
 from pilothouse.kinds.coordination.lease import Lease
 from pilothouse.kinds.core.node import Node
@@ -54,7 +54,9 @@ class Controller:
         self._pods = context.informers.of(Pod)
         self._heartbeats = Heartbeats(GRACE_SECONDS, PERIOD_SECONDS)
         self._silent: set[str] = set()
-        self._next_eviction = 0.0
+        self._loss = LostNodes()
+        self._zones = Zones()
+        self._next_eviction: dict[Zone, float] = {}
         self.nodes_queue = KeyedQueue()
         self.pods_queue = KeyedQueue()
 
@@ -64,6 +66,8 @@ class Controller:
         self._pods.subscribe(self._pod_changed)
 
     def _node_changed(self, key: str, old: Node | None, new: Node | None) -> None:
+        self._loss.put(key, new)
+        self._zones.put(key, new)
         if new is None:
             self._heartbeats.forget(key)
             self._silent.discard(key)
@@ -119,7 +123,7 @@ class Controller:
         taints = wanted_taints(node, now, may_evict=wait == 0)
         if not same_taints(taints, node.spec.taints):
             if evicts(taints) and not evicts(node.spec.taints):
-                self._spend_eviction()
+                self._spend_eviction(node)
             patch = {
                 "metadata": {"uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version},
                 "spec": {"taints": [taint_tree(taint) for taint in taints] or None},
@@ -131,10 +135,8 @@ class Controller:
 
     async def _tell_pods(self, node: Node) -> None:
         """Writes what the node's loss or return means for the readiness of its pods."""
-        others = (other for other in self._nodes if other.name != node.name)
-        # All nodes are looked at only when this one is in trouble: in a large cluster that is the exception.
-        lost = frozenset[str]() if is_ready(node) else lost_nodes([node, *others])
-        for pod, status in readiness(self._pods.by_index(NODE, node.name), node, lost):
+        lost = self._loss.is_lost(node)
+        for pod, status in readiness(self._pods.by_index(NODE, node.name), node, lost=lost):
             if status == "False":
                 self._context.events.event(pod, "Warning", "NodeNotReady", "Node is not ready")
             condition = {"type": "Ready", "status": status, "lastTransitionTime": timestamp(self._context.now())}
@@ -150,22 +152,19 @@ class Controller:
             except NotFound:
                 continue
 
-    def _rate(self) -> float:
-        nodes = list(self._nodes)
-        return eviction_rate(len(nodes), sum(not is_ready(node) for node in nodes))
-
     def _eviction_wait(self, node: Node) -> float:
         """Seconds until this node's pods may be evicted; 0 now."""
         if is_ready(node) or evicts(node.spec.taints):
             return 0.0
-        if not self._rate():
+        zone = zone_of(node)
+        if not self._zones.rate(zone):
             return 30.0
-        return max(0.0, self._next_eviction - time.monotonic())
+        return max(0.0, self._next_eviction.get(zone, 0.0) - time.monotonic())
 
-    def _spend_eviction(self) -> None:
-        rate = self._rate()
-        if rate:
-            self._next_eviction = time.monotonic() + 1 / rate
+    def _spend_eviction(self, node: Node) -> None:
+        zone = zone_of(node)
+        if rate := self._zones.rate(zone):
+            self._next_eviction[zone] = time.monotonic() + 1 / rate
 
     async def reconcile_pod(self, key: str) -> float | None:
         pod = self._pods.get(key)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 
 import msgspec
 
@@ -27,10 +27,6 @@ _BY_CONDITION = {
 }
 _MANAGED = frozenset({NOT_READY, UNREACHABLE, _UNSCHEDULABLE, *_BY_CONDITION.values()})
 _REPORTED = ("Ready", "MemoryPressure", "DiskPressure", "PIDPressure")
-_LARGE_CLUSTER = 50
-_MASS_FAILURE = 0.55
-_EVICTIONS_PER_SECOND = 0.1
-_SLOW_EVICTIONS_PER_SECOND = 0.01
 
 
 def is_ready(node: Node) -> bool:
@@ -90,19 +86,6 @@ def evicts(taints: Sequence[Taint]) -> bool:
     return any(taint.key in (NOT_READY, UNREACHABLE) and taint.effect == "NoExecute" for taint in taints)
 
 
-def eviction_rate(nodes: int, unhealthy: int) -> float:
-    """Nodes a second whose pods may be evicted.
-
-    When most nodes fail at once the fault is likely the network's or ours, and evicting would only make it worse: then
-    none, or in a large cluster slowly. When all fail: none.
-    """
-    if unhealthy >= nodes:
-        return 0.0
-    if unhealthy > 2 and unhealthy / nodes >= _MASS_FAILURE:
-        return _SLOW_EVICTIONS_PER_SECOND if nodes > _LARGE_CLUSTER else 0.0
-    return _EVICTIONS_PER_SECOND
-
-
 def evict_in(pod: Pod, node: Node, now: dt.datetime) -> float | None:
     """Seconds until the pod must leave its node because of NoExecute taints; 0 at once, None never."""
     waits: list[float] = []
@@ -119,7 +102,7 @@ def evict_in(pod: Pod, node: Node, now: dt.datetime) -> float | None:
     return min(waits) if waits else None
 
 
-def readiness(pods: Iterable[Pod], node: Node, lost: Collection[str]) -> list[tuple[Pod, str]]:
+def readiness(pods: Iterable[Pod], node: Node, *, lost: bool) -> list[tuple[Pod, str]]:
     """Pods of a node whose condition Ready is to be set, and to what.
 
     A node that is lost says nothing more about its pods, so they count as not ready. Once it is back, those are ready
@@ -135,7 +118,7 @@ def readiness(pods: Iterable[Pod], node: Node, lost: Collection[str]) -> list[tu
         needed = ["ContainersReady", *(gate.condition_type for gate in pod.spec.readiness_gates)]
         if ready is None:
             continue
-        if node.name in lost and ready.status != "False":
+        if lost and ready.status != "False":
             wanted.append((pod, "False"))
         elif is_ready(node) and ready.status == "False" and all(is_true(conditions, type) for type in needed):
             wanted.append((pod, "True"))

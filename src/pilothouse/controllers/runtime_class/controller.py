@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 from pilothouse.controllers.context import Context
 from pilothouse.controllers.runtime_class.decide import MANAGER, handlers, is_surplus, wanted_class
 from pilothouse.kinds.core.node import Node
@@ -18,9 +20,11 @@ async def run(context: Context) -> None:
     classes = context.informers.of(RuntimeClass)
     await context.informers.synced(Node, RuntimeClass)
     queue = KeyedQueue()
+    queue.add("all")
+    working: Counter[str] = Counter()
+    """On how many nodes each handler works."""
 
     async def reconcile(_: str) -> float | None:
-        working = handlers(nodes)
         for handler in sorted(working):
             if classes.get(handler) is None:
                 try:
@@ -36,8 +40,14 @@ async def run(context: Context) -> None:
         return None
 
     def node_changed(key: str, old: Node | None, new: Node | None) -> None:
-        # Every heartbeat changes a Node; only its labels matter here.
-        if old is None or new is None or old.metadata.labels != new.metadata.labels:
+        # Every heartbeat changes a Node; only the handlers matter here.
+        before, after = (handlers(node) if node is not None else set() for node in (old, new))
+        if before != after:
+            working.subtract(before)
+            working.update(after)
+            for handler in before | after:
+                if not working[handler]:
+                    del working[handler]
             queue.add("all")
 
     nodes.subscribe(node_changed)

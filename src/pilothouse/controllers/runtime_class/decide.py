@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection
 
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.node.runtime_class import RuntimeClass, Scheduling
@@ -14,11 +14,10 @@ MANAGED = "pilothouse.io/managed-by"
 MANAGER = "runtime-class-controller"
 
 
-def handlers(nodes: Iterable[Node]) -> set[str]:
-    """The handlers that work on at least one node."""
+def handlers(node: Node) -> set[str]:
+    """The handlers that work on a node."""
     return {
         label.removeprefix(LABEL)
-        for node in nodes
         for label, value in node.metadata.labels.items()
         if label.startswith(LABEL) and value == "true"
     }
@@ -33,6 +32,6 @@ def wanted_class(handler: str) -> RuntimeClass:
     )
 
 
-def is_surplus(runtime_class: RuntimeClass, working: set[str]) -> bool:
+def is_surplus(runtime_class: RuntimeClass, working: Collection[str]) -> bool:
     """True for a class of ours whose handler works nowhere; a person's own classes are left alone."""
     return runtime_class.metadata.labels.get(MANAGED) == MANAGER and runtime_class.name not in working
