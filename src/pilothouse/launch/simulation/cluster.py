@@ -5,8 +5,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import datetime as dt
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
+from enum import Enum
 
 from pilothouse.apiserver.allocation import service_allocators
 from pilothouse.apiserver.bootstrap.chain import build_chain
@@ -32,6 +33,15 @@ _SERVICE_RANGE = "10.96.0.0/16"
 _DOMAIN = "cluster.local"
 
 
+class Part(Enum):
+    """What works on the cluster beside the API."""
+
+    CONTROLLERS = "controllers"
+    SCHEDULER = "scheduler"
+    NODES = "nodes"
+    """Leases and status of the virtual nodes, and the lives of their pods."""
+
+
 @dataclass(frozen=True, slots=True)
 class SimulatedCluster:
     """`admin` may do everything; `informers` hold what there is; `nodes` are the virtual ones at work."""
@@ -40,13 +50,30 @@ class SimulatedCluster:
     admin: Client
     informers: SharedInformers
     nodes: VirtualNodes
+    client_for: Callable[..., Client]
+    """A client with the identity of a component, by its name and groups."""
+    tasks: list[asyncio.Task[None]]
+
+    def start(self, part: Part) -> None:
+        """Runs a part until the cluster ends."""
+        self.tasks.append(asyncio.create_task(self._run(part)))
+
+    async def _run(self, part: Part) -> None:
+        match part:
+            case Part.CONTROLLERS:
+                await run_controllers(self.client_for, pod_range=POD_RANGE, informers=self.informers)
+            case Part.SCHEDULER:
+                await run_scheduler(self.client_for("system:kube-scheduler"), informers=self.informers)
+            case Part.NODES:
+                await self.nodes.run()
 
 
 @contextlib.asynccontextmanager
 async def simulated_cluster(
-    nodes: Sequence[VirtualNode], store: Store | None = None
+    nodes: Sequence[VirtualNode], store: Store | None = None, *, parts: Collection[Part] = tuple(Part)
 ) -> AsyncIterator[SimulatedCluster]:
-    """Runs a cluster with these nodes registered; `store` is one in memory unless given, and is closed at the end."""
+    """Runs a cluster with these nodes registered and these parts at work; `store` is one in memory unless given, and is
+    closed at the end."""
     kept = store or MemoryStore()
     issuer = f"https://kubernetes.default.svc.{_DOMAIN}"
     api = ApiServer(
@@ -66,20 +93,19 @@ async def simulated_cluster(
         nodes, admin, lambda name: client_for(f"system:node:{name}", "system:nodes", "system:authenticated"), informers
     )
     await ensure(StoreReader(kept), admin, _cluster())
-    tasks: list[asyncio.Task[None]] = []
+    cluster = SimulatedCluster(api, admin, informers, virtual, client_for, [asyncio.create_task(informers.run())])
     try:
-        tasks = [
-            asyncio.create_task(run_controllers(client_for, pod_range=POD_RANGE, informers=informers)),
-            asyncio.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers)),
-            asyncio.create_task(informers.run()),
-        ]
+        for part in (Part.CONTROLLERS, Part.SCHEDULER):
+            if part in parts:
+                cluster.start(part)
         await virtual.register()
-        tasks.append(asyncio.create_task(virtual.run()))
-        yield SimulatedCluster(api, admin, informers, virtual)
+        if Part.NODES in parts:
+            cluster.start(Part.NODES)
+        yield cluster
     finally:
-        for task in tasks:
+        for task in cluster.tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await asyncio.gather(*cluster.tasks, return_exceptions=True)
         await kept.close()
 
 

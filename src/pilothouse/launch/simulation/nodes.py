@@ -95,6 +95,7 @@ class VirtualNodes:
         self._queue = KeyedQueue()
         self.start_pods = True
         """False leaves new pods as they are bound, as if nodes took their time."""
+        self._at_work = asyncio.Event()
         self._since: dict[str, float] = {}
         self._addresses = itertools.count(1)
 
@@ -118,10 +119,15 @@ class VirtualNodes:
         """Lives until cancelled."""
         await self._pods.synced()
         self._pods.subscribe(self._pod_changed)
+        self._at_work.set()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._each(HEARTBEAT, self._renew))
             tasks.create_task(self._each(STATUS_PERIOD, self._report))
             tasks.create_task(work("virtual-nodes", self._queue, self._reconcile, workers=_TOGETHER))
+
+    async def at_work(self) -> None:
+        """Waits until they have heard of every pod there was when they began."""
+        await self._at_work.wait()
 
     async def _each(self, period: float, act: Callable[[VirtualNode], Awaitable[None]]) -> None:
         """Does `act` for every node once a period, the nodes spread over it."""
