@@ -11,6 +11,7 @@ import select
 import subprocess
 import time
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 from image_cache import Images
@@ -355,3 +356,33 @@ def test_a_node_is_scraped_as_upstreams_is(pod: Machine) -> None:
     pod.kubectl("create", "clusterrolebinding", "scraper", "--clusterrole=scraper", "--serviceaccount=shop:app")
     until(lambda: "podRef" in scraped("/stats/summary", *bearer), "the node believes it", 60)
     assert '"code":403' in scraped("/pods", *bearer)
+
+
+def test_a_static_pod_is_seen_and_outlives_its_mirror(shop: Machine, images: Images) -> None:
+    folder = shop.data_dir / "static-pods"
+    assert folder.stat().st_mode & 0o777 == 0o700
+    manifest = TOOLS.format(image=images.tools).replace("name: tools,", "name: static,")
+    (folder / "static.yaml").write_text(manifest)
+    name = f"static-{shop.name}"
+    until(lambda: shop.get("pod", name)["status"]["phase"] == "Running", "its mirror shows that it runs")
+    assert "line" in until(lambda: shop.kubectl("logs", name, "--tail=1"), "its log is read")
+    assert shop.kubectl("exec", name, "--", "busybox", "echo", "inside").strip() == "inside"
+    until(lambda: "Started" in shop.kubectl("describe", "pod", name), "its events are described")
+    before = shop.get("pod", name)
+    shop.kubectl("delete", "pod", name, "--wait=false")
+    after = until(lambda: _other(shop.get("pod", name), before), "the mirror is back")
+    assert after["status"]["containerStatuses"][0]["restartCount"] == 0
+    assert _container(after) == _container(before)
+    (folder / "static.yaml").unlink()
+    until(lambda: "NotFound" in shop.kubectl("get", "pod", name, code=None), "it is gone with its file")
+
+
+def _other(pod: dict[str, Any], before: dict[str, Any]) -> dict[str, Any] | None:
+    """The pod, if it is another object than before that shows a running container."""
+    running = (pod["status"].get("containerStatuses") or [{}])[0].get("containerID")
+    return pod if running and pod["metadata"]["uid"] != before["metadata"]["uid"] else None
+
+
+def _container(pod: dict[str, Any]) -> str:
+    found: str = pod["status"]["containerStatuses"][0]["containerID"]
+    return found

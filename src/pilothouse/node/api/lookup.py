@@ -24,8 +24,10 @@ class PodLookup(Protocol):
 
 
 def find_pod(pods: PodLookup, namespace: str, name: str, uid: str = "") -> PodState:
-    """Raises NotFound."""
-    state = pods.by_uid(uid) if uid else pods.get(namespace, name)
+    """The pod of that name; with `uid`, the one that has it at the API. Raises NotFound."""
+    state = pods.get(namespace, name)
+    if uid and (state is None or state.api_uid != uid):
+        state = pods.by_uid(uid)
     if state is None or (state.namespace, state.name) != (namespace, name):
         raise NotFound(f'pod "{name}" in namespace "{namespace}" is not on this node', kind="pods", name=name)
     return state
