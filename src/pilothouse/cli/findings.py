@@ -9,7 +9,9 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
+import orjson
 import typer
 
 from pilothouse.cli import output as formats
@@ -46,9 +48,9 @@ def run_findings(chosen: FindingFilter, output: str | None, data_dir: str, kubec
     """Prints what is asked for; the exit code."""
     formats.check(output)
     wanted = matcher(chosen, dt.datetime.now(dt.UTC))
-    every = asyncio.run(read(data_dir, kubeconfig, chosen.namespace))
     if chosen.html:
-        return write_page(every, chosen)
+        return write_page(chosen, data_dir, kubeconfig)
+    every = asyncio.run(read(data_dir, kubeconfig, chosen))
     found = [finding for finding in every if wanted(finding)]
     found.sort(key=lambda f: (-f.spec.risk, f.namespace, f.spec.subject.name, f.spec.rule))
     if chosen.summary:
@@ -64,26 +66,51 @@ def run_findings(chosen: FindingFilter, output: str | None, data_dir: str, kubec
     return 0
 
 
-def write_page(findings: Sequence[Finding], chosen: FindingFilter) -> int:
-    """Writes the page of these findings, of whatever state."""
-    from pilothouse.guard.findings.page import page  # late: rarely asked for
+def write_page(chosen: FindingFilter, data_dir: str, kubeconfig: str | None) -> int:
+    """Writes the page of the findings that are chosen, of whatever state."""
+    from pilothouse.guard.findings import page, trend  # late: rarely asked for
 
     now = dt.datetime.now(dt.UTC)
-    wanted = matcher(replace(chosen, state="all"), now)
+    every = replace(chosen, state="all")
+    wanted = matcher(every, now)
+    findings, counted = asyncio.run(_findings_and_days(data_dir, kubeconfig, every))
+    found = [finding for finding in findings if wanted(finding)]
+    least = severities(chosen.severity)
+    days = [trend.Day(str(day["day"]), {s: n for s, n in day["open"].items() if s in least}) for day in counted]
     about = f"namespace {chosen.namespace}" if chosen.namespace else "all namespaces"
+    content = page.content_of(found, days or trend.remembered(found, now), now, about)
     try:
-        Path(chosen.html or "").write_text(page([f for f in findings if wanted(f)], now, about), encoding="utf-8")
+        Path(chosen.html or "").write_text(page.page(content), encoding="utf-8")
     except OSError as error:
         raise CommandError(f"--html {chosen.html}: {error.strerror}") from error
     typer.echo(f"written: {chosen.html}")
     return 0
 
 
-async def read(data_dir: str, kubeconfig: str | None, namespace: str | None) -> list[Finding]:
-    """The findings of a namespace, or of all. Raises CommandError."""
+async def _findings_and_days(
+    data_dir: str, kubeconfig: str | None, chosen: FindingFilter
+) -> tuple[list[Finding], list[dict[str, Any]]]:
+    """The findings, and the counts that the server keeps by day: none where they cannot tell what was chosen."""
+    findings = await read(data_dir, kubeconfig, chosen)
+    if chosen.rule or chosen.newer or chosen.older:
+        return findings, []
+    query = [("namespace", chosen.namespace)] if chosen.namespace else []
+    query += [("owner", _owner(chosen.owner))] if chosen.owner is not None else []
     client = connect(data_dir, kubeconfig)
     try:
-        return (await client.list(Finding, namespace)).items
+        return findings, orjson.loads(await client.request("GET", "/console/trend", query=query))["items"]
+    except ApiError:
+        return findings, []  # another version's server, or one that does not let this user see it
+    finally:
+        await client.close()
+
+
+async def read(data_dir: str, kubeconfig: str | None, chosen: FindingFilter) -> list[Finding]:
+    """The findings that are chosen, of whatever age. Raises CommandError."""
+    client = connect(data_dir, kubeconfig)
+    labels, fields = selectors(chosen)
+    try:
+        return (await client.list(Finding, chosen.namespace, label_selector=labels, field_selector=fields)).items
     except ApiError as error:
         hint = "; this cluster keeps no findings (it is not Pilothouse's own)" if error.code == 404 else ""
         raise CommandError(f"findings cannot be read: {error.message}{hint}") from error
@@ -91,14 +118,37 @@ async def read(data_dir: str, kubeconfig: str | None, namespace: str | None) -> 
         await client.close()
 
 
+def selectors(chosen: FindingFilter) -> tuple[str, str]:
+    """What of the choice the server makes: a label selector and a field selector."""
+    fields = [] if chosen.state == "all" else [f"status.state={chosen.state}"]
+    fields += [f"spec.rule={_escaped(chosen.rule)}"] if chosen.rule is not None else []
+    fields += [f"status.owner={_escaped(_owner(chosen.owner))}"] if chosen.owner is not None else []
+    labels = f"pilothouse.io/severity in ({','.join(severities(chosen.severity))})" if chosen.severity else ""
+    return labels, ",".join(fields)
+
+
+def severities(least: str | None) -> list[str]:
+    """The severities from one on, the worst first. Raises CommandError."""
+    try:
+        floor = Severity.parse(least) if least else Severity.LOW
+    except ValueError as error:
+        raise CommandError(f"--severity: {error}", code=2) from error
+    return [str(severity) for severity in sorted(Severity, reverse=True) if severity >= floor]
+
+
+def _owner(named: str) -> str:
+    return "" if named == NOBODY else named
+
+
+def _escaped(text: str) -> str:
+    return re.sub(r"([\\,=])", r"\\\1", text)
+
+
 def matcher(chosen: FindingFilter, now: dt.datetime) -> Callable[[Finding], bool]:
     """Whether a finding is asked for. Raises CommandError for what is no severity, state or age."""
     if chosen.state not in (OPEN, ACCEPTED, RESOLVED, "all"):
         raise CommandError(f"--state {chosen.state}: there is open, accepted, resolved and all", code=2)
-    try:
-        least = Severity.parse(chosen.severity) if chosen.severity else Severity.LOW
-    except ValueError as error:
-        raise CommandError(f"--severity: {error}", code=2) from error
+    least = severities(chosen.severity)
     newer, older = seconds(chosen.newer, "--newer-than"), seconds(chosen.older, "--older-than")
 
     def wanted(finding: Finding) -> bool:
@@ -106,7 +156,7 @@ def matcher(chosen: FindingFilter, now: dt.datetime) -> Callable[[Finding], bool
         age = (now - parse_timestamp(status.first_seen)).total_seconds() if status.first_seen else 0.0
         return (
             (chosen.state == "all" or status.state == chosen.state)
-            and Severity.parse(spec.severity) >= least
+            and spec.severity in least
             and (chosen.rule is None or spec.rule == chosen.rule)
             and (chosen.owner is None or (status.owner or NOBODY) == (chosen.owner or NOBODY))
             and (newer is None or age <= newer)

@@ -40,7 +40,6 @@ from pilothouse.controllers.certificates import controller as certificates
 from pilothouse.controllers.context import Context
 from pilothouse.controllers.root_ca import controller as root_ca
 from pilothouse.controllers.start import INFORMERS, Controller, run_controllers
-from pilothouse.guard.findings.console import PATH as CONSOLE
 from pilothouse.guard.findings.console import Console
 from pilothouse.guard.findings.findings import Findings
 from pilothouse.guard.findings.sending.run import Sending
@@ -152,7 +151,7 @@ def _api(
         proxy_certificate=pki.path(FRONT_PROXY),
         audit=AuditLog(config.path("audit", "audit.log"), _audit_policy(config.path("audit-policy.yaml"))),
         beside={FINDINGS: findings.state},
-        pages={CONSOLE: Console(findings.state, functools.partial(may_list, chain.authorizer, FINDINGS))},
+        pages=Console(findings, functools.partial(may_list, chain.authorizer, FINDINGS)).pages,
         snapshots={
             "state.db": store.snapshot,
             "findings.db": functools.partial(copy_database, config.path("findings.db")),

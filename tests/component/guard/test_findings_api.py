@@ -8,13 +8,13 @@ from collections.abc import AsyncIterator
 import orjson
 import pytest
 
-from pilothouse.cli.findings import FindingFilter, lines, matcher, summary
+from pilothouse.cli.findings import FindingFilter, lines, matcher, selectors, summary
 from pilothouse.client.client import Client
 from pilothouse.guard.finding import Check, Ref, Severity
 from pilothouse.guard.finding import Finding as Wrong
 from pilothouse.guard.findings.findings import Findings
 from pilothouse.guard.findings.model import Found, Report
-from pilothouse.guard.findings.page import page
+from pilothouse.guard.findings.page import content_of, page
 from pilothouse.kinds.columns import now
 from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.guard.finding import FINDINGS, Finding
@@ -135,6 +135,28 @@ async def test_tables_show_owner_severity_and_state(plane: ControlPlane, finding
     assert table["rows"][0]["cells"][1:7] == ["high", 103, "Deployment/a", "front", "<none>", "open"]
 
 
+@pytest.mark.parametrize(
+    "chosen",
+    [
+        FindingFilter(),
+        FindingFilter(severity="high"),
+        FindingFilter(state="all", rule="tag"),
+        FindingFilter(owner="(nobody)"),
+        FindingFilter(owner="a, b=c", state="resolved"),
+    ],
+)
+async def test_the_server_chooses_what_the_command_would(
+    plane: ControlPlane, findings: Findings, chosen: FindingFilter
+) -> None:
+    await findings.report([wrong("a", HIGH, LOW), wrong("b", LOW), wrong("c", HIGH, namespace="bank")])
+    await findings.report([wrong("b")])
+    labels, fields = selectors(chosen)
+    client = plane.client()
+    found = await client.list(Finding, label_selector=labels, field_selector=fields)
+    wanted = matcher(chosen, now())
+    assert found.items == [finding for finding in (await client.list(Finding)).items if wanted(finding)]
+
+
 async def test_the_command_filters_and_counts(plane: ControlPlane, findings: Findings) -> None:
     await findings.report([wrong("a", HIGH, LOW), wrong("b", LOW)])
     found = (await plane.client().list(Finding)).items
@@ -161,6 +183,6 @@ async def test_what_is_most_pressing_comes_first(plane: ControlPlane, findings: 
         "shop/Deployment/a   owner: (nobody)",
     ]
     assert "known to be exploited, EPSS 20.0%, by Ingress front" in lines(found)[1]
-    shown = page(found, now())
+    shown = page(content_of(found, [], now(), ""))
     assert shown.index("Deployment/z") < shown.index("Deployment/a")
     assert '<td data-key="-1241">1241</td>' in shown

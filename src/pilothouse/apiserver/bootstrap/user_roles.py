@@ -81,7 +81,7 @@ CLUSTER_ROLES = (
         rule("create", "authorization.k8s.io", "selfsubjectaccessreviews selfsubjectrulesreviews"),
         rule("create", "authentication.k8s.io", "selfsubjectreviews"),
     ),
-    cluster_role("pilothouse:console", paths("get", "/console")),
+    cluster_role("pilothouse:console", paths("get", "/console /console/*")),
     cluster_role("system:public-info-viewer", paths("get", _HEALTH)),
     cluster_role("system:service-account-issuer-discovery", paths("get", _ISSUER)),
     cluster_role("system:monitoring", paths("get", "/metrics /metrics/* /healthz /healthz/* /livez /livez/* /readyz")),

@@ -18,12 +18,14 @@ import msgspec
 
 from pilothouse.guard.finding import Check, Ref, Severity
 from pilothouse.guard.findings.model import Basis, Row
+from pilothouse.guard.findings.trend import Point
 
 log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 1
 HISTORY_ROWS = 100_000
 TREND_DAYS = 400
+TREND_ROWS = 200_000
 _WAL_LIMIT = 8 << 20
 _TABLES = """
 CREATE TABLE finding (key TEXT PRIMARY KEY, revision INTEGER NOT NULL, rule INTEGER NOT NULL, body BLOB NOT NULL)
@@ -33,17 +35,24 @@ CREATE TABLE subject (source TEXT, subject TEXT, object TEXT, rules TEXT, data T
   WITHOUT ROWID;
 CREATE TABLE history (id INTEGER PRIMARY KEY, time TEXT, key TEXT, rule TEXT, severity TEXT, owner TEXT, state TEXT,
   because TEXT);
-CREATE TABLE trend (day TEXT, owner TEXT, severity TEXT, open INTEGER, PRIMARY KEY (day, owner, severity))
-  WITHOUT ROWID;
 CREATE TABLE sequence (one INTEGER PRIMARY KEY CHECK (one = 1), revision INTEGER NOT NULL);
 INSERT INTO sequence VALUES (1, 0);
 """
 
-
-_SENT = """
+_LATER_TABLES = """
 CREATE TABLE IF NOT EXISTS sent (target TEXT, key TEXT, external TEXT, open INTEGER, words TEXT,
-  PRIMARY KEY (target, key)) WITHOUT ROWID
+  PRIMARY KEY (target, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS open_by_day (day TEXT, namespace TEXT, owner TEXT, severity TEXT, open INTEGER,
+  PRIMARY KEY (day, namespace, owner, severity)) WITHOUT ROWID;
 """
+"""Tables that files of this version may lack."""
+_FIRST_TREND = """
+BEGIN;
+INSERT OR IGNORE INTO open_by_day SELECT day, '', owner, severity, open FROM trend;
+DROP TABLE trend;
+COMMIT
+"""
+"""What was counted before namespaces were counts for all of them together."""
 
 
 class Change(NamedTuple):
@@ -56,15 +65,6 @@ class Change(NamedTuple):
     owner: str
     state: str
     because: str
-
-
-class Point(NamedTuple):
-    """How many findings of a severity an owner had open on a day."""
-
-    day: str
-    owner: str
-    severity: str
-    open: int
 
 
 class Batch(NamedTuple):
@@ -111,7 +111,9 @@ class FindingDatabase:
         execute(f"PRAGMA journal_size_limit={_WAL_LIMIT}")
         (version,) = execute("PRAGMA user_version").fetchone()
         if version in (0, SCHEMA_VERSION):
-            execute(_SENT)
+            self._db.executescript(_LATER_TABLES)
+        if version == SCHEMA_VERSION and execute("SELECT 1 FROM sqlite_master WHERE name = 'trend'").fetchone():
+            self._db.executescript(_FIRST_TREND)
         if version == 0:
             self._db.executescript(f"BEGIN;{_TABLES}PRAGMA user_version={SCHEMA_VERSION};COMMIT")
         elif version != SCHEMA_VERSION:
@@ -165,16 +167,19 @@ class FindingDatabase:
         with self._transaction():
             entries = list(points)
             for day in {point.day for point in entries}:
-                self._db.execute("DELETE FROM trend WHERE day = ?", (day,))
-            self._db.executemany("INSERT INTO trend VALUES (?, ?, ?, ?)", entries)
-            self._db.execute(f"DELETE FROM trend WHERE day < date('now', '-{TREND_DAYS} days')")
+                self._db.execute("DELETE FROM open_by_day WHERE day = ?", (day,))
+            self._db.executemany("INSERT INTO open_by_day VALUES (?, ?, ?, ?, ?)", entries)
+            self._db.execute(f"DELETE FROM open_by_day WHERE day < date('now', '-{TREND_DAYS} days')")
+            # Whole days go, the oldest first.
+            beyond = "SELECT day FROM open_by_day ORDER BY day DESC LIMIT 1 OFFSET ?"
+            self._db.execute(f"DELETE FROM open_by_day WHERE day <= ({beyond})", (TREND_ROWS,))
             # Rules that no finding refers to any more.
             self._db.execute("DELETE FROM rule WHERE id NOT IN (SELECT DISTINCT rule FROM finding)")
             self._rules.clear()
         self._db.execute("PRAGMA incremental_vacuum(512)").fetchall()
 
     def trend(self) -> list[Point]:
-        return [Point(*row) for row in self._db.execute("SELECT * FROM trend ORDER BY day, owner, severity")]
+        return [Point(*row) for row in self._db.execute("SELECT * FROM open_by_day ORDER BY day, namespace")]
 
     def history(self, limit: int = 1000) -> list[Change]:
         """The latest changes, newest first."""

@@ -13,11 +13,12 @@ from itertools import count
 from pathlib import Path
 
 from pilothouse.guard.finding import Check, Finding, Ref, Severity
-from pilothouse.guard.findings.database import Batch, Change, FindingDatabase, Point
+from pilothouse.guard.findings.database import Batch, Change, FindingDatabase
 from pilothouse.guard.findings.diff import changes, reconsidered
 from pilothouse.guard.findings.model import NO_BASIS, PREFIX, Basis, Found, Report, Row, Unknown, World
 from pilothouse.guard.findings.sent import Sent
 from pilothouse.guard.findings.state import FindingState
+from pilothouse.guard.findings.trend import NOTHING, Point
 from pilothouse.kinds.guard.finding import OPEN, RESOLVED
 from pilothouse.machinery.errors import ServiceUnavailable
 from pilothouse.machinery.objects import timestamp
@@ -112,19 +113,18 @@ class Findings:
             for start in range(0, len(old), _SLICE):
                 await self._apply((), old[start : start + _SLICE])
             await self._take([self._overflow()])
-            await asyncio.to_thread(self._database.tally, self.counts())
-
-    def counts(self) -> list[Point]:
-        """How many findings are open now, by owner and severity."""
-        open_ = Counter((r.owner, str(r.check.severity)) for r in self.state.rows.values() if r.state == OPEN)
-        return [Point(timestamp(self._now())[:10], owner, severity, n) for (owner, severity), n in open_.items()]
+            await asyncio.to_thread(self._database.tally, await self._counts())
 
     async def trend(self) -> list[Point]:
-        """Open findings by day, owner and severity; today's as they are now."""
+        """Open findings by day, namespace, owner and severity; today's as they are now."""
         async with self._lock:
             points = await asyncio.to_thread(self._database.trend)
+            now = await self._counts()
         today = timestamp(self._now())[:10]
-        return [*(point for point in points if point.day != today), *self.counts()]
+        return [*(point for point in points if point.day != today), *now]
+
+    async def _counts(self) -> list[Point]:
+        return await asyncio.to_thread(open_now, self.state.select(), timestamp(self._now())[:10])
 
     async def history(self, limit: int = 1000) -> list[Change]:
         """The latest changes, newest first."""
@@ -243,6 +243,13 @@ class Findings:
             return None
         now = timestamp(self._now())
         return Change(now, row.key, row.check.id, str(row.check.severity), row.owner, row.state, row.because)
+
+
+def open_now(rows: Iterable[Row], day: str) -> list[Point]:
+    """How many of these findings are open, by namespace, owner and severity."""
+    counted = Counter((row.namespace, row.owner, row.check.severity) for row in rows if row.state == OPEN)
+    found = [Point(day, namespace, owner, str(severity), n) for (namespace, owner, severity), n in counted.items()]
+    return found or [Point(day, *NOTHING)]
 
 
 def _resolved(rows: Sequence[Row], before: str) -> list[Row]:

@@ -10,21 +10,43 @@ import base64
 import datetime as dt
 import hashlib
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from html import escape
 from importlib import resources
 
 from pilothouse.guard.finding import Severity
+from pilothouse.guard.findings.trend import SEVERITIES, Day, chart
 from pilothouse.kinds.columns import human_duration
-from pilothouse.kinds.guard.finding import OPEN, RESOLVED, Finding
+from pilothouse.kinds.guard.finding import OPEN, Finding
 from pilothouse.machinery.objects import parse_timestamp
 
 NOBODY = "(nobody)"
-DAYS = 14
 SHOWN = 5_000
 """Findings listed, the worst first; the summary counts all of them."""
-SEVERITIES = tuple(str(severity) for severity in sorted(Severity, reverse=True))
-_WIDTH, _HEIGHT, _BAR = 28, 90, 22
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """What a page shows. `owners` counts what is open, by owner and severity; `listed` are findings of whatever state,
+    the most pressing first, and `left_out` how many more there are; `about` says in words what it is about."""
+
+    now: dt.datetime
+    about: str
+    owners: Mapping[str, Counter[str]]
+    listed: Sequence[Finding]
+    left_out: int
+    days: Sequence[Day]
+
+
+def content_of(findings: Sequence[Finding], days: Sequence[Day], now: dt.datetime, about: str) -> Content:
+    """What a page of these findings shows."""
+    owners: dict[str, Counter[str]] = {}
+    for finding in findings:
+        if finding.status.state == OPEN:
+            owners.setdefault(finding.status.owner, Counter())[finding.spec.severity] += 1
+    worst = sorted(findings, key=lambda f: (f.status.state != OPEN, -f.spec.risk, f.namespace))
+    return Content(now, about, owners, worst[:SHOWN], max(len(worst) - SHOWN, 0), days)
 
 
 def policy() -> str:
@@ -36,15 +58,16 @@ def policy() -> str:
     )
 
 
-def page(findings: Sequence[Finding], now: dt.datetime, about: str = "all namespaces") -> str:
-    """The document. `about` says what it is about, in words."""
-    current = [finding for finding in findings if finding.status.state == OPEN]
+def page(content: Content) -> str:
+    """The document."""
+    counted = sum(content.owners.values(), Counter[str]())
     body = "\n".join(
         (
-            f"<header><h1>Findings</h1><p>{escape(about)}, {now:%Y-%m-%d %H:%M} UTC: {_counted(current)}</p></header>",
-            _section("By owner", _owners(current)),
-            _section(f"Open in the last {DAYS} days", _trend(findings, now)),
-            _section("What is wrong", _list(findings, now)),
+            f"<header><h1>Findings</h1><p>{escape(content.about)}, {content.now:%Y-%m-%d %H:%M} UTC:"
+            f" {_counted(counted)}</p></header>",
+            _section("By owner", _owners(content.owners)),
+            _section("Open, by day", chart(content.days)),
+            _section("What is wrong", _list(content)),
         )
     )
     # As in the answer's header, for the file; what only a header can say is left out.
@@ -61,22 +84,18 @@ def _section(title: str, body: str) -> str:
     return f"<section><h2>{escape(title)}</h2>\n{body}</section>"
 
 
-def _counted(findings: Iterable[Finding]) -> str:
-    counted = Counter(finding.spec.severity for finding in findings)
+def _counted(counted: Counter[str]) -> str:
     told = ", ".join(f"{counted[severity]} {severity}" for severity in SEVERITIES if counted[severity])
     return f"{counted.total()} open ({told})" if told else "nothing is open"
 
 
-def _owners(findings: Sequence[Finding]) -> str:
-    owners: dict[str, Counter[str]] = {}
-    for finding in findings:
-        owners.setdefault(finding.status.owner or NOBODY, Counter())[finding.spec.severity] += 1
+def _owners(owners: Mapping[str, Counter[str]]) -> str:
     if not owners:
         return "<p>Nothing is open.</p>"
     heads = "".join(f"<th>{severity}</th>" for severity in SEVERITIES)
     order = sorted(owners.items(), key=lambda item: ([-item[1][severity] for severity in SEVERITIES], item[0]))
     rows = "\n".join(
-        f'<tr><th><a href="#list" data-owner="{escape(owner)}">{escape(owner)}</a></th>'
+        f'<tr><th><a href="#list" data-owner="{escape(owner or NOBODY)}">{escape(owner or NOBODY)}</a></th>'
         + "".join(f'<td class="{s if n[s] else "none"}">{n[s]}</td>' for s in SEVERITIES)
         + f"<td>{n.total()}</td></tr>"
         for owner, n in order
@@ -84,38 +103,11 @@ def _owners(findings: Sequence[Finding]) -> str:
     return f'<table id="owners"><thead><tr><th>owner</th>{heads}<th>all</th></tr></thead><tbody>{rows}</tbody></table>'
 
 
-def _trend(findings: Sequence[Finding], now: dt.datetime) -> str:
-    """Bars of what was open at the end of each day, by severity, as far as findings remember."""
-    days = [now.date() - dt.timedelta(days=back) for back in range(DAYS - 1, -1, -1)]
-    counts = [Counter(f.spec.severity for f in findings if _was_open(f, day.isoformat())) for day in days]
-    most = max((count.total() for count in counts), default=0) or 1
-    bars = []
-    for place, (day, count) in enumerate(zip(days, counts)):
-        top = float(_HEIGHT)
-        told = ", ".join(f"{count[s]} {s}" for s in SEVERITIES if count[s]) or "none"
-        bars.append(f"<g><title>{day}: {told}</title>")
-        for severity in reversed(SEVERITIES):
-            height = _HEIGHT * count[severity] / most
-            top -= height
-            size = f'x="{place * _WIDTH}" y="{top:.1f}" width="{_BAR}" height="{height:.1f}"'
-            bars.append(f'<rect class="{severity}" {size}/>' if height else "")
-        bars.append(f'<text x="{place * _WIDTH + _BAR / 2}" y="{_HEIGHT + 14}">{day:%d}</text></g>')
-    box = f"0 0 {DAYS * _WIDTH} {_HEIGHT + 20}"
-    return f'<svg id="trend" viewBox="{box}" role="img" aria-label="open findings by day">{"".join(bars)}</svg>'
-
-
-def _was_open(finding: Finding, day: str) -> bool:
-    status = finding.status
-    ended = status.resolved_at[:10] if status.state == RESOLVED else ""
-    return status.first_seen[:10] <= day and (not ended or day < ended)
-
-
-def _list(findings: Sequence[Finding], now: dt.datetime) -> str:
-    worst = sorted(findings, key=lambda f: (f.status.state != OPEN, -f.spec.risk, f.namespace))
+def _list(content: Content) -> str:
     heads = ("risk", "severity", "namespace", "object", "what is wrong", "owner", "state", "age")
     head = "".join(f'<th><button type="button">{name}</button></th>' for name in heads)
-    rows = "\n".join(_row(finding, now) for finding in worst[:SHOWN])
-    more = f"<p>{len(worst) - SHOWN} more are not listed.</p>" if len(worst) > SHOWN else ""
+    rows = "\n".join(_row(finding, content.now) for finding in content.listed)
+    more = f"<p>{content.left_out} more are not listed.</p>" if content.left_out else ""
     return (
         '<p><label>Show <input id="filter" type="search" placeholder="owner, namespace, rule …"></label>'
         ' <label><input id="all" type="checkbox"> accepted and resolved too</label> <span id="count"></span></p>'

@@ -5,10 +5,12 @@ import datetime as dt
 import sqlite3
 from pathlib import Path
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from pilothouse.guard.finding import Check, Finding, Ref, Severity
+from pilothouse.guard.findings import database
 from pilothouse.guard.findings.findings import KEPT_RESOLVED, Findings
 from pilothouse.guard.findings.model import Basis, Found, Report, Row
 
@@ -199,6 +201,39 @@ async def test_the_trend_counts_what_is_open() -> None:
     await findings.report([report("tag")])
     points = {(point.day, point.severity): point.open for point in await findings.trend()}
     assert points == {("2026-11-01", "low"): 1, ("2026-11-01", "high"): 1, ("2026-11-02", "low"): 1}
+    await findings.close()
+
+
+async def test_a_day_of_nothing_is_counted_too() -> None:
+    findings = Findings(now=Clock())
+    (point,) = await findings.trend()
+    assert (point.day, point.open) == ("2026-11-01", 0)
+    await findings.close()
+
+
+async def test_counts_of_a_first_version_stay(tmp_path: Path) -> None:
+    await Findings(tmp_path / "findings.db").close()
+    with sqlite3.connect(tmp_path / "findings.db") as old:
+        old.execute("CREATE TABLE trend (day TEXT, owner TEXT, severity TEXT, open INTEGER)")
+        old.execute("INSERT INTO trend VALUES ('2026-10-01', 'shop-team', 'high', 7)")
+    findings = Findings(tmp_path / "findings.db", now=Clock())
+    first, _ = await findings.trend()
+    assert first == ("2026-10-01", "", "shop-team", "high", 7)
+    await findings.close()
+
+
+async def test_the_oldest_days_go_when_there_is_too_much(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(database, "TREND_ROWS", 3)
+    clock = Clock()
+    clock.time = dt.datetime.now(dt.UTC) - dt.timedelta(days=3)
+    findings = Findings(now=clock)
+    await findings.report([report("tag", "privileged")])
+    days = []
+    for _ in range(3):
+        await findings.sweep()
+        days.append(f"{clock.time:%Y-%m-%d}")
+        clock.time += dt.timedelta(days=1)
+    assert {point.day for point in await findings.trend()} == {days[-1], f"{clock.time:%Y-%m-%d}"}
     await findings.close()
 
 
