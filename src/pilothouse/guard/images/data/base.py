@@ -49,6 +49,11 @@ _LOOKUP: Final = (
     "JOIN feed ON feed.id = advisory.feed WHERE package.ecosystem = ? AND package.name = ?"
 )
 
+_RISK: Final = (
+    "SELECT score, percentile, NULL, NULL FROM epss WHERE cve = ? "
+    "UNION ALL SELECT NULL, NULL, added, ransomware FROM kev WHERE cve = ?"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Feed:
@@ -169,14 +174,13 @@ class Base:
 
     def risk(self, ids: Iterable[str]) -> Risk:
         """The highest EPSS score among the ids, and whether one is known to be exploited."""
-        cves = [ident for ident in ids if ident.startswith("CVE-")]
         found = Risk()
-        for cve in cves:
-            for score, percentile in self._all("SELECT score, percentile FROM epss WHERE cve = ?", (cve,)):
-                if found.epss is None or score > found.epss:
+        for cve in (ident for ident in ids if ident.startswith("CVE-")):
+            for score, percentile, added, ransomware in self._all(_RISK, (cve, cve)):
+                if added is not None:
+                    found = Risk(found.epss, found.percentile, added, bool(ransomware))
+                elif found.epss is None or score > found.epss:
                     found = Risk(score, percentile, found.kev, found.ransomware)
-            for added, ransomware in self._all("SELECT added, ransomware FROM kev WHERE cve = ?", (cve,)):
-                found = Risk(found.epss, found.percentile, added, bool(ransomware))
         return found
 
     def counts(self) -> dict[str, int]:

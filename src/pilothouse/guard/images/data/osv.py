@@ -172,4 +172,5 @@ def _references(references: list[_Reference]) -> tuple[str, ...]:
     def rank(reference: _Reference) -> int:
         return _WANTED_FIRST.index(reference.type) if reference.type in _WANTED_FIRST else len(_WANTED_FIRST)
 
-    return tuple(reference.url[:300] for reference in sorted(references, key=rank)[:_REFERENCES])
+    links = (reference for reference in references if reference.url.startswith(("https://", "http://")))
+    return tuple(reference.url[:300] for reference in sorted(links, key=rank)[:_REFERENCES])

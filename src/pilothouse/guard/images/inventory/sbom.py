@@ -6,6 +6,7 @@ Sources: CycloneDX 1.6 JSON reference, SPDX 2.3 JSON format, package-url specifi
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +17,9 @@ from pilothouse.guard.images.model import Inventory, NotReadable, Package, Place
 
 _LARGEST: Final = 256 * MIB
 _DEEPEST: Final = 50
+_MOST_REASONS: Final = 200
+NOT_READ: Final = "not-read"
+"""What our own SBOMs call the reasons why packages may be missing from them."""
 
 
 def is_sbom(path: Path) -> bool:
@@ -36,75 +40,108 @@ def sbom_inventory(path: Path) -> Inventory:
     if not isinstance(tree, dict):
         raise NotReadable(f"{path}: no SBOM")
     if tree.get("bomFormat") == "CycloneDX":
-        urls, system, without = _cyclonedx(tree)
+        found = _cyclonedx(tree)
     elif isinstance(tree.get("spdxVersion"), str):
         if not str(tree["spdxVersion"]).startswith("SPDX-2."):
             raise NotReadable(f"{path}: {tree['spdxVersion']} is not read; SPDX 2.2 and 2.3 are")
-        urls, system, without = _spdx(tree)
+        found = _spdx(tree)
     else:
         raise NotReadable(f"{path}: neither CycloneDX nor SPDX")
+    return _inventory(str(path), found)
+
+
+@dataclass(slots=True)
+class _Found:
+    """What an SBOM says."""
+
+    urls: dict[str, None] = field(default_factory=dict)
+    system: System | None = None
+    without: int = 0
+    """Packages that have no package URL."""
+    not_read: list[str] = field(default_factory=list)
+    """Why, by its maker's word, packages may be missing."""
+
+
+def _inventory(name: str, found: _Found) -> Inventory:
     packages = []
-    problems = []
-    for url in dict.fromkeys(urls):
+    problems = [Problem("", reason) for reason in found.not_read[:_MOST_REASONS]]
+    system = found.system
+    for url in found.urls:
         package, distribution = package_of(url)
         if package is None:
             problems.append(Problem("", f"{url[:100]!r} is no package URL"))
             continue
         system = system or distribution
         packages.append(Placed(package))
-    if without:
-        problems.append(Problem("", f"{without} packages without a package URL"))
+    if found.without:
+        problems.append(Problem("", f"{found.without} packages without a package URL"))
     if not packages:
-        raise NotReadable(f"{path}: no package with a package URL is in it")
-    return Inventory(str(path), "sbom", system=system, packages=tuple(packages), problems=tuple(problems))
+        raise NotReadable(f"{name}: no package with a package URL is in it")
+    return Inventory(name, "sbom", system=system, packages=tuple(packages), problems=tuple(problems))
 
 
-def _cyclonedx(tree: dict[str, Any]) -> tuple[list[str], System | None, int]:
-    urls: list[str] = []
-    system: System | None = None
-    without = 0
+def _cyclonedx(tree: dict[str, Any]) -> _Found:
+    found = _Found()
     for component in _components(tree.get("components"), 0):
         if component.get("type") == "operating-system":
-            name, version = str(component.get("name") or ""), str(component.get("version") or "")
-            system = System(name.lower(), version, name=f"{name} {version}")
+            found.system = _system(component.get("name"), component.get("version"), component.get("description"))
         elif isinstance(component.get("purl"), str):
-            urls.append(component["purl"])
+            found.urls[component["purl"]] = None
         elif component.get("type") in ("library", "framework"):
-            without += 1
-    return urls, system, without
+            found.without += 1
+    metadata = tree.get("metadata")
+    for entry in _objects(metadata.get("properties") if isinstance(metadata, dict) else None):
+        if entry.get("name") == f"pilothouse:{NOT_READ}":
+            found.not_read.append(str(entry.get("value")))
+    for entry in _objects(tree.get("compositions")):
+        if str(entry.get("aggregate")).startswith("incomplete") and not found.not_read:
+            found.not_read.append("the SBOM says of itself that it is incomplete")
+    return found
+
+
+def _objects(entries: object) -> Iterator[dict[str, Any]]:
+    return (entry for entry in (entries if isinstance(entries, list) else ()) if isinstance(entry, dict))
 
 
 def _components(entries: object, depth: int) -> Iterator[dict[str, Any]]:
     if depth > _DEEPEST:
         raise NotReadable(f"components nested more than {_DEEPEST} deep")
-    for entry in entries if isinstance(entries, list) else ():
-        if isinstance(entry, dict):
-            yield entry
-            yield from _components(entry.get("components"), depth + 1)
+    for entry in _objects(entries):
+        yield entry
+        yield from _components(entry.get("components"), depth + 1)
 
 
-def _spdx(tree: dict[str, Any]) -> tuple[list[str], System | None, int]:
-    urls: list[str] = []
-    system: System | None = None
-    without = 0
-    described = set(tree.get("documentDescribes") or ())
-    for package in tree.get("packages") or ():
-        if not isinstance(package, dict):
-            continue
+def _spdx(tree: dict[str, Any]) -> _Found:
+    found = _Found()
+    listed = tree.get("documentDescribes")
+    described = [str(entry) for entry in listed] if isinstance(listed, list) else []
+    for package in _objects(tree.get("packages")):
         own = [
             str(entry.get("referenceLocator"))
-            for entry in package.get("externalRefs") or ()
-            if isinstance(entry, dict) and entry.get("referenceType") == "purl"
+            for entry in _objects(package.get("externalRefs"))
+            if entry.get("referenceType") == "purl"
         ]
         purpose = package.get("primaryPackagePurpose")
         if purpose == "OPERATING-SYSTEM":
-            name, version = str(package.get("name") or ""), str(package.get("versionInfo") or "")
-            system = System(name.lower(), version, name=f"{name} {version}")
+            found.system = _system(package.get("name"), package.get("versionInfo"), package.get("comment"))
         elif own:
-            urls.append(own[0])
+            found.urls[own[0]] = None
         elif package.get("SPDXID") not in described and purpose not in ("CONTAINER", "FILE", "SOURCE", "APPLICATION"):
-            without += 1
-    return urls, system, without
+            found.without += 1
+        for entry in _objects(package.get("annotations")):
+            kind, colon, reason = str(entry.get("comment")).partition(": ")
+            if colon and kind == NOT_READ:
+                found.not_read.append(reason)
+    return found
+
+
+def _system(name: object, version: object, title: object) -> System:
+    """A system as SBOMs have it: what is no number in place of its version is a codename."""
+    ident, number = str(name or "").lower(), str(version or "")
+    shown = title if isinstance(title, str) and title else f"{name or ''} {number}".strip()
+    if number and not number[0].isdigit():
+        return System(ident, codename=number, name=shown)
+    return System(ident, number, name=shown)
 
 
 def package_of(url: str) -> tuple[Package | None, System | None]:
@@ -121,7 +158,8 @@ def package_of(url: str) -> tuple[Package | None, System | None]:
         if found.type == "rpm" and qualifiers.get("epoch") and ":" not in version:
             version = f"{qualifiers['epoch']}:{version}"
         source, _, source_version = _source(qualifiers)
-        package = Package(found.type, name, version, source, source_version, qualifiers.get("arch", ""))
+        module = qualifiers.get("rpmmod", "")
+        package = Package(found.type, name, version, source, source_version, qualifiers.get("arch", ""), module=module)
         return package, _distribution(found.namespace or "", qualifiers.get("distro", ""))
     separator = ":" if found.type == "maven" else "/"
     if found.namespace:
@@ -145,6 +183,4 @@ def _distribution(namespace: str, distro: str) -> System | None:
         name, version = namespace, distro
     if not name:
         return None
-    if version and not version[0].isdigit():
-        return System(name, codename=version, name=f"{name} {version}")
-    return System(name, version, name=f"{name} {version}".strip())
+    return _system(name, version, "")

@@ -23,6 +23,9 @@ Key: TypeAlias = tuple[System | None, Package]
 
 _SYSTEM_TYPES = ("deb", "apk", "rpm")
 _NOTHING = Judged()
+_MOST_DECODED = 512
+_LARGEST_DECODED = 2048
+"""Bytes, packed: some twenty flaws."""
 
 
 class Index:
@@ -35,6 +38,7 @@ class Index:
         self._users: dict[Key, set[str]] = {}
         self._by_name: dict[tuple[str, str], set[Key]] = {}
         self._prefixes: dict[str, int] = {}
+        self._decoded: dict[bytes, Judged] = {}
 
     def add(self, image: str, inventory: Inventory) -> None:
         """Takes an image in."""
@@ -110,9 +114,22 @@ class Index:
         flaws, problems = combined(inventory, self._judged)
         return flaws, (*self.reasons.get(image, ()), *problems)
 
+    def release(self) -> None:
+        """Gives back the memory that `flaws` takes to be quick for many images of one base."""
+        self._decoded.clear()
+
     def _judged(self, package: Package, system: System | None) -> Judged:
         data = self._answers.get(_key(package, system))
-        return _unpacked(data) if data else _NOTHING
+        if not data:
+            return _NOTHING
+        found = self._decoded.get(data)
+        if found is None:
+            found = _unpacked(data)
+            if len(data) <= _LARGEST_DECODED:
+                if len(self._decoded) >= _MOST_DECODED:
+                    self._decoded.clear()
+                self._decoded[data] = found
+        return found
 
 
 def keys_of(inventory: Inventory) -> set[Key]:

@@ -261,6 +261,7 @@ class ImageGuard:
         async with self._telling:
             subjects, self._dirty = sorted(self._dirty), set()
             await self._tell(subjects)
+            self.index.release()
 
     async def _tell(self, subjects: list[str]) -> None:
         scanned: dict[str, Scanned] = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from operator import attrgetter
 
 import msgspec
 
@@ -45,19 +46,25 @@ def scanned(base: Base, inventory: Inventory, judged: Judge | None = None) -> Re
 
 def combined(inventory: Inventory, answer: Judge) -> tuple[tuple[Flaw, ...], tuple[str, ...]]:
     """The flaws of all its packages, each with its places, worst first; and what could not be judged."""
-    found: dict[tuple[str, str, str, str], Flaw] = {}
+    found: dict[tuple[str, str, str, str], tuple[Flaw, list[Placed]]] = {}
     problems: list[str] = []
     seen: dict[Package, Judged] = {}
     for placed in inventory.packages:
         bare = bare_package(placed.package)
-        if bare not in seen:
-            seen[bare] = answer(bare, inventory.system)
-            problems += seen[bare].problems
-        for flaw in seen[bare].flaws:
+        judged = seen.get(bare)
+        if judged is None:
+            judged = seen[bare] = answer(bare, inventory.system)
+            problems += judged.problems
+        for flaw in judged.flaws:
             key = (flaw.id, flaw.type, flaw.package, flaw.version)
-            found[key] = _with_place(found.get(key), flaw, placed)
+            known = found.get(key)
+            if known is None:
+                found[key] = flaw, [placed]
+            else:
+                known[1].append(placed)
     more = [f"{len(problems) - _FEW} more advisories could not be compared"] if len(problems) > _FEW else []
-    return tuple(sorted(found.values(), key=lambda flaw: flaw.rank)), (*problems[:_FEW], *more)
+    flaws = [_with_places(flaw, places) for flaw, places in found.values()]
+    return tuple(sorted(flaws, key=attrgetter("rank"))), (*problems[:_FEW], *more)
 
 
 def bare_package(package: Package) -> Package:
@@ -65,17 +72,19 @@ def bare_package(package: Package) -> Package:
     return msgspec.structs.replace(package, path="", arch="")
 
 
-def _with_place(before: Flaw | None, flaw: Flaw, placed: Placed) -> Flaw:
-    kept = before or flaw
-    names = sorted({*kept.packages, placed.package.name})
-    paths = sorted({*kept.paths, placed.package.path} - {""})
-    layers = sorted({*kept.layers, placed.layer} - {-1})
-    return msgspec.structs.replace(
-        kept,
-        packages=tuple(names) if names != [kept.package] else (),
-        paths=tuple(paths[:_FEW]),
-        layers=tuple(layers),
-    )
+def _with_places(flaw: Flaw, places: list[Placed]) -> Flaw:
+    names: tuple[str, ...]
+    paths: tuple[str, ...]
+    layers: tuple[int, ...]
+    if len(places) == 1:  # nearly always: an engine puts a hundred thousand together after one advisory
+        name, path, layer = places[0].package.name, places[0].package.path, places[0].layer
+        names, paths, layers = (name,), (path,) if path else (), (layer,) if layer != -1 else ()
+    else:
+        names = tuple(sorted({placed.package.name for placed in places}))
+        paths = tuple(sorted({placed.package.path for placed in places} - {""})[:_FEW])
+        layers = tuple(sorted({placed.layer for placed in places} - {-1}))
+    packages = names if names != (flaw.package,) else ()
+    return msgspec.structs.replace(flaw, packages=packages, paths=paths, layers=layers)
 
 
 def reasons_against(base: Base, inventory: Inventory) -> Iterable[str]:
@@ -88,6 +97,8 @@ def reasons_against(base: Base, inventory: Inventory) -> Iterable[str]:
     system = inventory.system
     if inventory.kind == "image":
         yield from _unknown_system(system, of_system, len(inventory.packages))
+    elif system is not None and not of_system:
+        yield f"{system} is named, but no package of it: what is installed is not known"
     if of_system and system is not None:
         yield from _no_system_data(base, system, of_system)
     elif of_system and inventory.kind != "image":

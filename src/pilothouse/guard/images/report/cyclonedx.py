@@ -12,8 +12,9 @@ from typing import Any
 import msgspec
 
 from pilothouse import __version__
+from pilothouse.guard.images.inventory.sbom import NOT_READ
 from pilothouse.guard.images.match.flaw import Flaw, remedy
-from pilothouse.guard.images.report.document import ScanOutcome, Subject
+from pilothouse.guard.images.report.document import ScanOutcome, Subject, not_read
 from pilothouse.guard.images.report.purl import purl_of
 
 _METHODS = {"CVSS:4.0": "CVSSv4", "CVSS:3.1": "CVSSv31", "CVSS:3.0": "CVSSv3"}
@@ -43,15 +44,24 @@ def cyclonedx(outcome: ScanOutcome) -> str:
             "tools": {"components": [{"type": "application", "name": "pilothouse", "version": __version__}]},
             **({"component": _described(outcome.subjects[0], 0)} if len(outcome.subjects) == 1 else {}),
             "properties": [
-                {"name": "pilothouse:not-scanned", "value": f"{subject.name}: {reason}"}
+                {"name": f"pilothouse:{kind}", "value": f"{subject.name}: {reason}"}
                 for subject in outcome.subjects
-                for reason in subject.result.not_scanned
+                for kind, reasons in (("not-scanned", subject.result.not_scanned), (NOT_READ, not_read(subject)))
+                for reason in reasons
             ],
         },
         "components": components,
+        "compositions": _compositions(outcome),
         "vulnerabilities": list(vulnerabilities.values()),
     }
     return msgspec.json.format(msgspec.json.encode(tree), indent=2).decode() + "\n"
+
+
+def _compositions(outcome: ScanOutcome) -> list[dict[str, Any]]:
+    """Of one subject only: with several, none of them is the BOM's own."""
+    if len(outcome.subjects) != 1 or not not_read(outcome.subjects[0]):
+        return []
+    return [{"aggregate": "incomplete", "assemblies": ["subject-0"]}]
 
 
 def _described(subject: Subject, number: int) -> dict[str, Any]:

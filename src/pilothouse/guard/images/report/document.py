@@ -10,9 +10,11 @@ from typing import Any
 
 import msgspec
 
+from pilothouse.guard.images.data.names import package_name
 from pilothouse.guard.images.match.flaw import Flaw, remedy
 from pilothouse.guard.images.match.result import Result
 from pilothouse.guard.images.match.severity import RATINGS
+from pilothouse.guard.images.match.targets import language_ecosystem
 from pilothouse.guard.images.match.vex import Statement, without
 from pilothouse.guard.images.match.weakness import Weakness, weaknesses
 
@@ -73,9 +75,17 @@ def subject_of(result: Result, *, only_fixed: bool = False, vex: Sequence[Statem
     return Subject(result, flaws, tuple(weaknesses(inventory)), taken_away=len(result.flaws) - len(left))
 
 
+def not_read(subject: Subject) -> list[str]:
+    """Why packages may be missing from the inventory, whatever data there is."""
+    problems = subject.result.inventory.problems
+    return [f"{entry.path}: {entry.reason}" if entry.path else entry.reason for entry in problems if entry.packages]
+
+
 def fingerprint(flaw: Flaw) -> str:
-    """The same for the same flaw in the same package of another build, whatever the image's tag."""
-    return hashlib.sha256(f"{flaw.id}|{flaw.type}|{flaw.package}".encode()).hexdigest()[:16]
+    """The same for the same flaw in the same package of another build, whatever the image's tag; and in its SBOM,
+    where package URLs hold names in one form."""
+    name = package_name(language_ecosystem(flaw.type) or "", flaw.package)
+    return hashlib.sha256(f"{flaw.id}|{flaw.type}|{name}".encode()).hexdigest()[:16]
 
 
 def weakness_fingerprint(weakness: Weakness) -> str:

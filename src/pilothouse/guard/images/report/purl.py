@@ -20,6 +20,8 @@ def purl_of(package: Package, system: System | None) -> str:
         if package.source and package.source != package.name:
             version_ = package.source_version if package.source_version not in ("", package.version) else ""
             qualifiers["upstream"] = f"{package.source}@{version_}" if version_ else package.source
+        if package.module:
+            qualifiers["rpmmod"] = package.module
         if package.type == "rpm" and ":" in version:
             qualifiers["epoch"], _, version = version.partition(":")
     elif package.type == "maven":

@@ -12,7 +12,8 @@ from typing import Any
 import msgspec
 
 from pilothouse import __version__
-from pilothouse.guard.images.report.document import ScanOutcome, Subject
+from pilothouse.guard.images.inventory.sbom import NOT_READ
+from pilothouse.guard.images.report.document import ScanOutcome, Subject, not_read
 from pilothouse.guard.images.report.purl import purl_of
 
 _NONE = "NOASSERTION"
@@ -32,7 +33,7 @@ def spdx(outcome: ScanOutcome) -> str:
         "name": name,
         "documentNamespace": f"urn:uuid:{uuid.uuid4()}",
         "creationInfo": {
-            "created": dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ"),
+            "created": _now(),
             "creators": [f"Tool: pilothouse-{__version__}"],
         },
         "documentDescribes": [f"SPDXRef-Subject-{number}" for number in range(len(outcome.subjects))],
@@ -46,12 +47,17 @@ def _subject(subject: Subject, number: int, packages: list[dict[str, Any]], rela
     inventory = subject.result.inventory
     own = f"SPDXRef-Subject-{number}"
     purpose = "CONTAINER" if inventory.kind == "image" else "APPLICATION"
-    packages.append(_package(own, inventory.name, inventory.digest, purpose))
+    described: dict[str, Any] = _package(own, inventory.name, inventory.digest, purpose)
+    described["annotations"] = [_annotation(reason) for reason in not_read(subject)]
+    packages.append(described)
     relations.append(_relation("SPDXRef-DOCUMENT", "DESCRIBES", own))
     if inventory.system is not None:
         system = inventory.system
         reference = f"SPDXRef-System-{number}"
-        packages.append(_package(reference, system.id, system.version or system.codename, "OPERATING-SYSTEM"))
+        version = system.version or system.codename
+        packages.append(
+            {**_package(reference, system.id, version, "OPERATING-SYSTEM"), "comment": system.name or system.id}
+        )
         relations.append(_relation(own, "CONTAINS", reference))
     for index, placed in enumerate(inventory.packages):
         reference = f"SPDXRef-Package-{number}-{index}"
@@ -65,6 +71,19 @@ def _subject(subject: Subject, number: int, packages: list[dict[str, Any]], rela
         ]
         packages.append(package)
         relations.append(_relation(own, "CONTAINS", reference))
+
+
+def _annotation(reason: str) -> dict[str, str]:
+    return {
+        "annotationDate": _now(),
+        "annotationType": "OTHER",
+        "annotator": f"Tool: pilothouse-{__version__}",
+        "comment": f"{NOT_READ}: {reason}",
+    }
+
+
+def _now() -> str:
+    return dt.datetime.now(dt.UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
 def _package(reference: str, name: str, version: str, purpose: str) -> dict[str, Any]:
