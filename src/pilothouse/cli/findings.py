@@ -18,6 +18,7 @@ from pilothouse.cli import output as formats
 from pilothouse.cli.connect import connect
 from pilothouse.cli.errors import CommandError
 from pilothouse.guard.finding import Severity
+from pilothouse.guard.findings.model import SILENCED
 from pilothouse.guard.findings.risk import ADVISORIES, EPSS, EXPLOITED
 from pilothouse.kinds.columns import human_duration
 from pilothouse.kinds.guard.finding import ACCEPTED, OPEN, RESOLVED, Finding
@@ -205,8 +206,10 @@ def lines(findings: Sequence[Finding]) -> list[str]:
 
 
 def _pressing(finding: Finding) -> str:
-    """What makes a vulnerability more or less pressing than its severity says."""
+    """What makes a vulnerability more or less pressing than its severity says; who silenced it."""
     evidence = finding.spec.evidence
+    if SILENCED in evidence:
+        return f"; {evidence[SILENCED]}"
     if ADVISORIES not in evidence:
         return ""
     told = ["known to be exploited"] if EXPLOITED in evidence else []

@@ -19,7 +19,7 @@ from pilothouse.cli.errors import CommandError
 from pilothouse.guard.images.data.base import Base
 from pilothouse.guard.images.match.result import scanned
 from pilothouse.guard.images.match.severity import RATINGS
-from pilothouse.guard.images.match.vex import BadVex, Statement, statements_in
+from pilothouse.guard.images.match.vex import BadVex, Statement, Statements, statements_in
 from pilothouse.guard.images.model import Layer, NotReadable
 from pilothouse.guard.images.places import data_file, data_folder, layer_file
 from pilothouse.guard.images.report import FORMATS
@@ -84,17 +84,17 @@ def _baseline(file: str) -> frozenset[str]:
         raise CommandError(f"--new-only {file}: {error}", code=2) from error
 
 
-def _statements(files: tuple[str, ...]) -> list[Statement]:
+def _statements(files: tuple[str, ...]) -> Statements:
     found: list[Statement] = []
     for file in files:
         try:
-            found += statements_in(Path(file).read_bytes())
+            found += statements_in(Path(file).read_bytes(), file)
         except (OSError, BadVex) as error:
             raise CommandError(f"--vex {file}: {error}", code=2) from error
-    return found
+    return Statements(found)
 
 
-def _scanned(targets: list[str], options: ScanOptions, vex: list[Statement]) -> ScanOutcome:
+def _scanned(targets: list[str], options: ScanOptions, vex: Statements) -> ScanOutcome:
     subjects: list[Subject] = []
     unread: list[tuple[str, str]] = []
     show = _Progress(sys.stderr.isatty())

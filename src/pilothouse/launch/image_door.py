@@ -5,13 +5,20 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator
 
+import msgspec
+
 from pilothouse.apiserver.chain import AdmissionRequest, ObjectReader
 from pilothouse.guard.images.door.ask import Door
 from pilothouse.guard.images.door.policy import BadPolicy, Policy, of_facts, of_name, policy_of
+from pilothouse.guard.images.live.vex_documents import LABEL, documents
+from pilothouse.guard.images.live.vex_documents import NAMESPACE as VEX_NAMESPACE
+from pilothouse.guard.images.match.vex import NO_STATEMENTS, Statements, named
 from pilothouse.guard.images.model import NotReadable
 from pilothouse.guard.images.source.reference import parse
+from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.view import from_tree
 from pilothouse.machinery.errors import Forbidden
 from pilothouse.machinery.objects import Obj
 
@@ -24,6 +31,8 @@ class ImageDoor:
     def __init__(self, objects: ObjectReader, door: Door) -> None:
         self._objects = objects
         self._door = door
+        self._statements = NO_STATEMENTS
+        self._read_at = -1
 
     async def validate(self, request: AdmissionRequest) -> None:
         """Raises Forbidden."""
@@ -59,7 +68,19 @@ class ImageDoor:
         against = of_name(policy, reference)
         if against or not policy.scans:
             return against, []
-        return of_facts(policy, await self._door.facts(image))
+        facts = await self._door.facts(image)
+        left, _ = (await self._vex()).split(facts.flaws, named(str(reference), facts.digests))
+        return of_facts(policy, msgspec.structs.replace(facts, flaws=tuple(left)))
+
+    async def _vex(self) -> Statements:
+        """What the cluster's VEX documents say, read again when a ConfigMap is another one."""
+        revision = self._objects.revision(ConfigMap.resource)
+        if revision != self._read_at:
+            trees = self._objects.list(ConfigMap.resource, VEX_NAMESPACE)
+            maps = [from_tree(ConfigMap, tree) for tree in trees if LABEL in (tree["metadata"].get("labels") or {})]
+            self._statements, _ = await asyncio.to_thread(documents, maps)
+            self._read_at = revision
+        return self._statements
 
 
 def _policy(namespace: Obj, plural: str, name: str) -> Policy | None:

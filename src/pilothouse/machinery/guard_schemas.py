@@ -89,6 +89,12 @@ GUARD_DEFINITIONS: Final[dict[str, dict[str, Any]]] = {
             "rule": _text("The rule's id."),
             "title": _text("The rule in a few words."),
             "severity": _text("critical, high, medium or low."),
+            "risk": {
+                "type": "integer",
+                "format": "int32",
+                "description": "How pressing it is, higher is more; its digits are known to be exploited, likelihood,"
+                " exposure and severity.",
+            },
             "category": _text("security, reliability, efficiency or hygiene."),
             "source": _text("The part of the guard that found it."),
             "subject": _ref(_PREFIX + "FindingSubject", "The object it is about."),
@@ -112,7 +118,7 @@ GUARD_DEFINITIONS: Final[dict[str, dict[str, Any]]] = {
     f"{_PREFIX}FindingStatus": _object(
         "FindingStatus says who owns a finding and what became of it.",
         {
-            "state": _text("open, accepted (by an exemption) or resolved."),
+            "state": _text("open, accepted (by an exemption, or silenced by VEX) or resolved."),
             "owner": _text("Who is to mend it; empty when nobody owns the object."),
             "firstSeen": _text("When it was first seen."),
             "lastSeen": _text("When it was last seen."),

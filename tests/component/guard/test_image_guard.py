@@ -43,7 +43,7 @@ class Nodes(Client):
     """A client whose requests to nodes are answered from here."""
 
     def __init__(self, inner: Client, images: dict[str, bytes]) -> None:
-        self._inner = inner
+        super().__init__(inner._transport)
         self._images = images
         self.asked: list[str] = []
 
@@ -56,6 +56,8 @@ class Nodes(Client):
         body: Any = None,
         content_type: str = "",
     ) -> bytes:
+        if "/proxy/" not in path:
+            return await super().request(method, path, query=query, body=body, content_type=content_type)
         wanted = dict(query)
         self.asked.append(f"{path.rpartition('/')[2]} {wanted}")
         if path.endswith("/images/list"):
@@ -305,3 +307,37 @@ async def test_rights_are_those_that_the_findings_about_accounts_say(findings: F
     assert told == [{"shop/app"}, {"shop/app"}]
     task.cancel()
     await asyncio.wait([task])
+
+
+async def test_vex_documents_of_kube_system_silence_and_say_by_whom(
+    plane: ControlPlane, findings: Findings, tmp_path: Path
+) -> None:
+    client = plane.client()
+    take(tmp_path, ("CVE-1", "redis", "2.0-1"))
+    await pod(client, "one", DIGEST)
+    head = {"@context": "https://openvex.dev/ns/v0.2.0", "author": "Acme", "timestamp": "2024-05-01T00:00:00Z"}
+    product = {"@id": f"pkg:oci/redis@{DIGEST}", "subcomponents": [{"@id": "pkg:deb/debian/redis"}]}
+    said = {"vulnerability": {"name": "CVE-1"}, "products": [product], "status": "not_affected"}
+    text = json.dumps(head | {"statements": [said | {"justification": "component_not_present"}]})
+
+    async def put(namespace: str, name: str, text: str) -> None:
+        meta = {"name": name, "labels": {"images.guard.pilothouse.dev/vex": "acme"}}
+        body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": meta, "data": {"vex.json": text}}
+        await client.request("POST", f"/api/v1/namespaces/{namespace}/configmaps", body=body)
+
+    async with running(plane, findings, tmp_path):
+        await put("default", "own", text)
+        await shown(client, lambda found: "CVE-1" in found)
+        await put("kube-system", "broken", "{")
+        await shown(client, lambda found: {"CVE-1", "vex-document-broken"} <= found.keys())
+        await put("kube-system", "acme", text)
+        await shown(client, lambda found: "CVE-1" not in found)
+        (accepted,) = (await client.list(Finding, field_selector="status.state=accepted")).items
+        assert accepted.spec.evidence["silenced-by"] == (
+            "not_affected (component_not_present) says Acme, ConfigMap kube-system/acme"
+        )
+        await findings.reconsider()
+        assert (await client.get(Finding, accepted.name, "default")).status.state == "accepted"
+        for name in ("acme", "broken"):
+            await client.request("DELETE", f"/api/v1/namespaces/kube-system/configmaps/{name}")
+        await shown(client, lambda found: "CVE-1" in found and "vex-document-broken" not in found)

@@ -196,9 +196,12 @@ def test_the_commands_load_no_part_of_the_engine() -> None:
     assert done.stdout.strip() == "[]"
 
 
+VEX = {"@context": "https://openvex.dev/ns/v0.2.0", "author": "Acme", "timestamp": "2024-05-01T00:00:00Z"}
+
+
 def _vex(tmp_path: Path, *statements: dict[str, object]) -> str:
     file = tmp_path / "vex.json"
-    file.write_text(json.dumps({"@context": "https://openvex.dev/ns/v0.2.0", "statements": statements}))
+    file.write_text(json.dumps(VEX | {"statements": statements}))
     return str(file)
 
 
@@ -226,12 +229,19 @@ def test_vex_takes_away_what_it_is_about(
     status: str,
     left: set[str],
 ) -> None:
-    file = _vex(tmp_path, {"vulnerability": {"name": "CVE-2024-1"}, "products": [product], "status": status})
+    about = {"vulnerability": {"name": "CVE-2024-1"}, "products": [product]}
+    file = _vex(tmp_path, {**about, "status": status, "justification": "vulnerable_code_not_present"})
     capsys.readouterr()
     scan(image, output="json", vex=(file,))
     subject = json.loads(capsys.readouterr().out)["subjects"][0]
     assert {flaw["id"] for flaw in subject["vulnerabilities"]} == left
     assert subject["takenAwayByVex"] == 3 - len(left)
+    assert [(entry["id"], entry["by"], entry["justification"], entry["place"]) for entry in subject["silenced"]] == [
+        ("CVE-2024-1", "Acme", "vulnerable_code_not_present", file) for _ in range(3 - len(left))
+    ]
+    scan(image, vex=(file,))
+    told = f"silenced: CVE-2024-1 in openssl 3.0.11-1: {status} (vulnerable_code_not_present) says Acme, {file}"
+    assert (told in capsys.readouterr().out) == (len(left) < 3)
 
 
 def test_a_broken_vex_document_is_told(data: Path, image: str, tmp_path: Path) -> None:

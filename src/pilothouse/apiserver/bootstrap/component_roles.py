@@ -239,12 +239,15 @@ CLUSTER_ROLE_BINDINGS = (
 )
 _EXTENSION = "extension-apiserver-authentication"
 _CLEANER, _INFO = "system:controller:token-cleaner", "pilothouse:cluster-info"
+_IMAGE_GUARD = CONTROLLER_PREFIX + "image-guard"
 ROLES = (
     role("kube-system", _CLEANER, rule(f"{READ} delete", "", "secrets")),
+    role("kube-system", _IMAGE_GUARD, rule(READ, "", "configmaps")),
     role("kube-system", f"{_EXTENSION}-reader", rule(READ, "", "configmaps", [_EXTENSION])),
     role("kube-public", _INFO, rule("get", "", "configmaps", ["cluster-info"])),
 )
 ROLE_BINDINGS = (
     bind_role("kube-system", _CLEANER, user(CONTROLLER_PREFIX + "token-cleaner")),
+    bind_role("kube-system", _IMAGE_GUARD, user(_IMAGE_GUARD)),
     bind_role("kube-public", _INFO, user("system:anonymous"), group("system:bootstrappers"), group("system:nodes")),
 )

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 
 from pilothouse.guard.finding import Finding
-from pilothouse.guard.findings.model import PREFIX, Basis, Report, Row, Unknown, World, finding_of, home
+from pilothouse.guard.findings.model import PREFIX, SILENCED, Basis, Report, Row, Unknown, World, finding_of, home
 from pilothouse.kinds.guard.finding import ACCEPTED, OPEN, RESOLVED
 
 
@@ -29,7 +29,8 @@ def changes(
             row = replace(row, first_seen=old.first_seen, because=old.because)
             if isinstance(world, Unknown):
                 # Nothing is known yet, as while a process starts: what was known before holds.
-                row = replace(row, owner=old.owner, state=old.state, exemption=old.exemption)
+                state = ACCEPTED if old.exemption else row.state
+                row = replace(row, owner=old.owner, state=state, exemption=old.exemption)
             if row.same_as(old) and old.last_seen > stale:
                 continue
         changed.append(row)
@@ -53,7 +54,7 @@ def reconsidered(rows: Iterable[Row], world: World) -> Iterator[Row]:
     """Rows whose owner or exemption is another one now."""
     for row in rows:
         if row.state != RESOLVED:
-            owner, state, exemption = _belongs(finding_of(row), world)
+            owner, state, exemption = _belongs(finding_of(row), dict(row.evidence), world)
             fresh = replace(row, owner=owner, state=state, exemption=exemption)
             if not fresh.same_as(row):
                 yield fresh
@@ -66,7 +67,7 @@ def _wanted(report: Report, world: World, now: str, reason: str) -> Iterator[tup
         fingerprint = finding.fingerprint
         key = key_of(report, finding, counted[fingerprint])
         counted[fingerprint] += 1
-        owner, state, exemption = _belongs(finding, world)
+        owner, state, exemption = _belongs(finding, found.evidence, world)
         row = Row(
             key,
             0,
@@ -89,10 +90,10 @@ def _wanted(report: Report, world: World, now: str, reason: str) -> Iterator[tup
         yield key, row
 
 
-def _belongs(finding: Finding, world: World) -> tuple[str, str, str]:
+def _belongs(finding: Finding, evidence: Mapping[str, str], world: World) -> tuple[str, str, str]:
     """Owner, state and exemption."""
     exemption = world.exemption(finding)
-    return world.owner(finding.ref), ACCEPTED if exemption else OPEN, exemption
+    return world.owner(finding.ref), ACCEPTED if exemption or SILENCED in evidence else OPEN, exemption
 
 
 def key_of(report: Report, finding: Finding, ordinal: int) -> str:

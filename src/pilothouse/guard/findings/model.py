@@ -12,6 +12,10 @@ from pilothouse.kinds.guard.finding import FINDINGS, HOME
 PREFIX = f"{FINDINGS.group}/{FINDINGS.plural}/"
 
 
+SILENCED: Final = "silenced-by"
+"""Evidence that makes a finding accepted: who says that it does not matter, and why."""
+
+
 class Basis(NamedTuple):
     """What a judgement rests on, each as any text that changes when the thing does."""
 

@@ -117,3 +117,5 @@ class Inventory(msgspec.Struct, frozen=True, omit_defaults=True):
     user: str = ""
     env: tuple[str, ...] = ()
     created: str = ""
+    index: str = ""
+    """Digest of the index the image was chosen from, "" when it was not."""

@@ -19,6 +19,7 @@ from pilothouse.guard.images.door.scan import answer
 from pilothouse.guard.images.match.flaw import Flaw
 from pilothouse.guard.images.places import data_file
 from pilothouse.guard.images.source.reference import parse
+from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.launch.image_door import ImageDoor
@@ -96,16 +97,17 @@ class Objects:
     """One namespace."""
 
     def __init__(self, annotations: dict[str, str]) -> None:
+        self.maps: list[Obj] = []
         self.namespace: Obj = {"metadata": {"name": "shop", "annotations": annotations}}
 
     def get(self, resource: Resource, namespace: str, name: str) -> Obj | None:
         return self.namespace if (resource, name) == (Namespace.resource, "shop") else None
 
     def list(self, resource: Resource, namespace: str = "") -> list[Obj]:
-        return []
+        return self.maps if (resource, namespace) == (ConfigMap.resource, "kube-system") else []
 
     def revision(self, resource: Resource) -> int:
-        return 0
+        return len(self.maps)
 
 
 class Known(Door):
@@ -142,6 +144,23 @@ async def test_a_pod_with_a_vulnerable_image_is_refused_with_the_fix() -> None:
     passed = request(pod("r/good:1"))
     await step.validate(passed)
     assert passed.warnings == ['image "r/good:1": it is not scanned in full: no data for npm']
+
+
+async def test_what_the_clusters_vex_documents_silence_passes() -> None:
+    facts = Facts((flaw("CVE-1", "critical", "2.0"),), digests=("sha256:1",))
+    objects = Objects({PREFIX + "severity": "high"})
+    step = ImageDoor(objects, Known({"r.example/bad:1": facts}))
+    with pytest.raises(Forbidden):
+        await step.validate(request(pod("r.example/bad:1")))
+    statement = {"vulnerability": {"name": "CVE-1"}, "products": [{"@id": "pkg:oci/bad@sha256:1"}], "status": "fixed"}
+    head = {"@context": "https://openvex.dev/ns/v0.2.0", "author": "Acme", "timestamp": "2024-05-01T00:00:00Z"}
+    data = {"vex.json": json.dumps(head | {"statements": [statement]})}
+    objects.maps.append({"metadata": {"name": "x", "namespace": "kube-system"}, "data": data})
+    with pytest.raises(Forbidden):
+        await step.validate(request(pod("r.example/bad:1")))
+    labels = {PREFIX + "vex": "acme"}
+    objects.maps.append({"metadata": {"name": "y", "namespace": "kube-system", "labels": labels}, "data": data})
+    await step.validate(request(pod("r.example/bad:1")))
 
 
 async def test_images_that_a_pod_has_already_and_namespaces_without_a_policy_are_not_asked_about() -> None:

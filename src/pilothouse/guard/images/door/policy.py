@@ -58,6 +58,8 @@ class Facts(msgspec.Struct, frozen=True):
     flaws: tuple[Flaw, ...] = ()
     reasons: tuple[str, ...] = ()
     age_days: float = 0.0
+    digests: tuple[str, ...] = ()
+    """Of the image, and of the index it was chosen from."""
 
 
 def policy_of(annotations: Mapping[str, str]) -> Policy | None:

@@ -43,7 +43,8 @@ def answer(folder: Path, name: str) -> Facts:
     finally:
         base.close()
         cache.close()
-    return Facts(result.flaws, result.not_scanned, (time.time() - checked) / 86400)
+    digests = tuple(digest for digest in (image.digest, image.index) if digest)
+    return Facts(result.flaws, result.not_scanned, (time.time() - checked) / 86400, digests)
 
 
 def main(arguments: list[str]) -> int:

@@ -6,10 +6,11 @@ from collections.abc import Iterable, Mapping
 from typing import Final
 
 from pilothouse.guard.finding import Check, Finding, Ref, Severity
-from pilothouse.guard.findings.model import Basis, Found, Report
+from pilothouse.guard.findings.model import SILENCED, Basis, Found, Report
 from pilothouse.guard.findings.risk import ADVISORIES, EPSS, EXPLOITED, EXPOSURE
 from pilothouse.guard.images.live.uses import Use
 from pilothouse.guard.images.match.flaw import Flaw, remedy
+from pilothouse.guard.images.match.vex import NO_STATEMENTS, SILENCING, Statement, Statements, named
 from pilothouse.guard.images.match.weakness import ROOT_USER, weaknesses
 from pilothouse.guard.images.model import Inventory
 
@@ -64,24 +65,26 @@ class Scanned:
         self.reasons = reasons
 
 
-def report_of(use: Use, scanned: Mapping[str, Scanned], generation: int) -> Report:
+def report_of(use: Use, scanned: Mapping[str, Scanned], generation: int, vex: Statements = NO_STATEMENTS) -> Report:
     """All findings of one container; of images that nothing is known of yet there are none."""
     found: list[Found] = []
     for image, pods in sorted(use.pods.items()):
         about = scanned.get(image)
         if about is not None:
-            found += _of_image(use, image, sorted(pods), about)
+            found += _of_image(use, image, sorted(pods), about, vex)
     basis = Basis(" ".join(sorted(use.pods)), "", str(generation))
     return Report(SOURCE, use.subject, tuple(found), basis)
 
 
-def _of_image(use: Use, image: str, pods: list[str], about: Scanned) -> Iterable[Found]:
+def _of_image(use: Use, image: str, pods: list[str], about: Scanned, vex: Statements) -> Iterable[Found]:
     common = {"image": image, "pods": _listed(pods)}
     if use.exposure.ways:
         common |= {"exposure": ", ".join(use.exposure.ways), EXPOSURE: str(use.exposure.level)}
+    inventory = about.inventory
+    subject = named(inventory.name if inventory else image, (image, inventory.digest if inventory else ""))
     for flaw in about.flaws:
         if flaw.severity in _SEVERITIES:
-            yield _flaw(use, flaw, common, about.inventory)
+            yield _flaw(use, flaw, {**common, **_said(vex.verdict(flaw, subject))}, inventory)
     if about.inventory is not None:
         for weakness in weaknesses(about.inventory):
             if weakness.check is not ROOT_USER:  # the checks of the pod itself say so already
@@ -90,6 +93,12 @@ def _of_image(use: Use, image: str, pods: list[str], about: Scanned) -> Iterable
     if about.reasons:
         text = "; ".join(about.reasons)[:_REASON]
         yield Found(Finding(NOT_SCANNED, use.owner, f"is not scanned: {text}", use.container, "image"), common)
+
+
+def _said(statement: Statement | None) -> dict[str, str]:
+    if statement is None:
+        return {}
+    return {SILENCED if statement.status in SILENCING else "vex": str(statement)}
 
 
 def _flaw(use: Use, flaw: Flaw, common: Mapping[str, str], inventory: Inventory | None) -> Found:

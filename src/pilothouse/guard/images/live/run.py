@@ -30,14 +30,20 @@ from pilothouse.guard.images.live.matching import Matching
 from pilothouse.guard.images.live.nodes import images_of, inventory_from
 from pilothouse.guard.images.live.reports import DATA_SUBJECT, NO_DATA, SOURCE, Scanned, data_report, report_of
 from pilothouse.guard.images.live.schedule import update_on_schedule
+from pilothouse.guard.images.live.vex_documents import LABEL as VEX_LABEL
+from pilothouse.guard.images.live.vex_documents import NAMESPACE as VEX_NAMESPACE
+from pilothouse.guard.images.live.vex_documents import SUBJECT as VEX_SUBJECT
+from pilothouse.guard.images.live.vex_documents import broken_report, documents
 from pilothouse.guard.images.live.world import ImageWorld, Place
 from pilothouse.guard.images.match.matcher import Judged
+from pilothouse.guard.images.match.vex import NO_STATEMENTS
 from pilothouse.guard.images.match.worker import Changed, Changes, Judge, Reasons
 from pilothouse.guard.images.model import NotReadable
 from pilothouse.guard.images.places import LAYERS, data_file
 from pilothouse.guard.images.scan.cache import LayerCache
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.batch.job import Job
+from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
@@ -55,6 +61,7 @@ _AGAIN_SECONDS: Final = 60.0
 _RETRY_SECONDS: Final = 5.0
 _LOOK_SECONDS: Final = 3600.0
 _LIST_SECONDS: Final = 600.0
+_DOCUMENTS_SECONDS: Final = 10.0
 _LISTS_AT_ONCE: Final = 8
 _BATCH: Final = 100
 _REPORTS: Final = 16
@@ -80,6 +87,9 @@ class ImageGuard:
         """Images that nodes keep and nothing runs."""
         self._listed: dict[str, Sequence[Listed]] = {}
         self._unlisted: set[str] = set()
+        self._documents = Informer(client, ConfigMap, namespace=VEX_NAMESPACE, label_selector=VEX_LABEL)
+        self._vex = NO_STATEMENTS
+        self._vex_unread = False
         self._ready: set[str] = set()
         self._failed: dict[str, tuple[str, float]] = {}
         self._dirty: set[str] = set()
@@ -104,9 +114,12 @@ class ImageGuard:
             informers.of(Service).subscribe(self._service_changed)
             informers.of(Ingress).subscribe(self._ingress_changed)
             informers.of(Node).subscribe(self._node_changed)
+            self._documents.subscribe(self._document_changed)
         await informers.synced(*views)
         try:
             async with asyncio.TaskGroup() as group:
+                group.create_task(self._documents.run())
+                await self._first_documents()
                 group.create_task(self._watch_data())
                 group.create_task(update_on_schedule(self._folder))
                 group.create_task(self._rights.follow(self._rights_changed))
@@ -150,6 +163,18 @@ class ImageGuard:
         else:
             return
         self._woken.set()
+
+    def _document_changed(self, key: str, old: ConfigMap | None, new: ConfigMap | None) -> None:
+        self._vex_unread = True
+        self._woken.set()
+
+    async def _first_documents(self) -> None:
+        """Waits for what VEX documents say, so that a restart does not reopen what they silence; not for ever."""
+        try:
+            async with asyncio.timeout(_DOCUMENTS_SECONDS):
+                await self._documents.synced()
+        except TimeoutError:
+            log.warning("VEX documents of %s cannot be listed yet: nothing is silenced by them", VEX_NAMESPACE)
 
     async def _list_now_and_then(self) -> None:
         """A Node object shows its largest images only, so changes of the others are asked for."""
@@ -259,9 +284,18 @@ class ImageGuard:
     async def _report(self) -> None:
         """Hands in what is marked. One at a time: what was put together first must not be handed in last."""
         async with self._telling:
+            if self._vex_unread:
+                await self._read_documents()
             subjects, self._dirty = sorted(self._dirty), set()
             await self._tell(subjects)
             self.index.release()
+
+    async def _read_documents(self) -> None:
+        """What VEX documents say may be about anything that runs."""
+        self._vex_unread = False
+        self._vex, broken = await asyncio.to_thread(documents, list(self._documents))
+        self._dirty |= self._reported
+        await self._hand_in([broken_report(SOURCE, broken)])
 
     async def _tell(self, subjects: list[str]) -> None:
         scanned: dict[str, Scanned] = {}
@@ -278,7 +312,7 @@ class ImageGuard:
                     if image not in scanned:
                         scanned[image] = self._scanned(image)
                 self._reported.add(subject)
-                batch.append(report_of(use, scanned, self._data.generation))
+                batch.append(report_of(use, scanned, self._data.generation, self._vex))
             if len(batch) >= _REPORTS:
                 await self._hand_in(batch)
                 batch = []
@@ -338,7 +372,7 @@ class ImageGuard:
         if self._data.feeds:
             self._dirty |= await self.world.take_in()
             self._reported |= self.world.subjects()
-            await self._findings.retain(SOURCE, {DATA_SUBJECT, *self.world.subjects()})
+            await self._findings.retain(SOURCE, {DATA_SUBJECT, VEX_SUBJECT, *self.world.subjects()})
             await self._judge(self.index.unanswered())
             await self._report()
             await self._reconsider_reasons()

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +14,7 @@ from pilothouse.guard.images.match.flaw import Flaw, remedy
 from pilothouse.guard.images.match.result import Result
 from pilothouse.guard.images.match.severity import RATINGS
 from pilothouse.guard.images.match.targets import language_ecosystem
-from pilothouse.guard.images.match.vex import Statement, without
+from pilothouse.guard.images.match.vex import NO_STATEMENTS, Silenced, Statements, named
 from pilothouse.guard.images.match.weakness import Weakness, weaknesses
 
 KIND = "PilothouseScanReport"
@@ -33,8 +32,8 @@ class Subject:
     flaws: tuple[Flaw, ...]
     weaknesses: tuple[Weakness, ...]
     known: int = 0
-    taken_away: int = 0
-    """Flaws that a VEX document takes away."""
+    silenced: tuple[Silenced, ...] = ()
+    """Flaws that a VEX document says do not matter here."""
 
     @property
     def name(self) -> str:
@@ -67,12 +66,12 @@ class ScanOutcome:
         return any(not subject.result.complete for subject in self.subjects)
 
 
-def subject_of(result: Result, *, only_fixed: bool = False, vex: Sequence[Statement] = ()) -> Subject:
+def subject_of(result: Result, *, only_fixed: bool = False, vex: Statements = NO_STATEMENTS) -> Subject:
     """A result as it is shown."""
     inventory = result.inventory
-    left = without(result.flaws, vex, inventory.name, inventory.digest) if vex else result.flaws
+    left, silenced = vex.split(result.flaws, named(inventory.name, (inventory.digest, inventory.index)))
     flaws = tuple(flaw for flaw in left if flaw.fixed or not only_fixed)
-    return Subject(result, flaws, tuple(weaknesses(inventory)), taken_away=len(result.flaws) - len(left))
+    return Subject(result, flaws, tuple(weaknesses(inventory)), silenced=tuple(silenced))
 
 
 def not_read(subject: Subject) -> list[str]:
@@ -117,7 +116,7 @@ def _new(subject: Subject, known: frozenset[str]) -> Subject:
     flaws = tuple(flaw for flaw in subject.flaws if fingerprint(flaw) not in known)
     others = tuple(entry for entry in subject.weaknesses if weakness_fingerprint(entry) not in known)
     left_out = len(subject.flaws) + len(subject.weaknesses) - len(flaws) - len(others)
-    return Subject(subject.result, flaws, others, left_out, subject.taken_away)
+    return Subject(subject.result, flaws, others, left_out, subject.silenced)
 
 
 def document(outcome: ScanOutcome) -> dict[str, Any]:
@@ -147,7 +146,8 @@ def _subject(subject: Subject) -> dict[str, Any]:
         ],
         "notScanned": list(subject.result.not_scanned),
         "known": subject.known,
-        "takenAwayByVex": subject.taken_away,
+        "takenAwayByVex": len(subject.silenced),
+        "silenced": [_silenced(entry) for entry in subject.silenced],
         "vulnerabilities": [_flaw(flaw, subject) for flaw in subject.flaws],
         "weaknesses": [
             {
@@ -161,6 +161,21 @@ def _subject(subject: Subject) -> dict[str, Any]:
             }
             for entry in subject.weaknesses
         ],
+    }
+
+
+def _silenced(entry: Silenced) -> dict[str, Any]:
+    flaw, said = entry
+    return {
+        "id": flaw.id,
+        "package": flaw.package,
+        "version": flaw.version,
+        "status": said.status,
+        "justification": said.justification,
+        "impact": said.impact,
+        "by": said.by,
+        "document": said.document,
+        "place": said.place,
     }
 
 

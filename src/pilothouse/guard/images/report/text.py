@@ -12,6 +12,7 @@ Paint = Callable[[str, str], str]
 """Colours a text by the name of a style: a rating, `dim` or `title`."""
 
 _HEAD: Final = ("SEVERITY", "ID", "PACKAGE", "VERSION", "FIXED IN", "EPSS", "LAYER")
+_SILENCED: Final = 10
 _WIDEST: Final = (10, 22, 38, 30, 34, 6, 5)
 
 
@@ -44,6 +45,10 @@ def _subject(subject: Subject, paint: Paint) -> list[str]:
     hidden = len(subject.flaws) - len(shown)
     if hidden:
         lines.append(paint(f"  and {hidden} negligible (-o json shows them)", "dim"))
+    for flaw, said in subject.silenced[:_SILENCED]:
+        lines.append(paint(_clean(f"  silenced: {flaw.id} in {flaw.package} {flaw.version}: {said}"), "dim"))
+    if len(subject.silenced) > _SILENCED:
+        lines.append(paint(f"  and {len(subject.silenced) - _SILENCED} more silenced (-o json shows them)", "dim"))
     for entry in subject.weaknesses:
         layer = f" (layer {entry.layer})" if entry.layer >= 0 else ""
         rating = str(entry.check.severity)
@@ -93,9 +98,9 @@ def _summary(outcome: ScanOutcome) -> str:
         parts.append(f"{fixable} with a fix")
     if known:
         parts.append(f"{known} known before, not shown")
-    taken_away = sum(subject.taken_away for subject in outcome.subjects)
-    if taken_away:
-        parts.append(f"{taken_away} taken away by VEX")
+    silenced = sum(len(subject.silenced) for subject in outcome.subjects)
+    if silenced:
+        parts.append(f"{silenced} silenced by VEX")
     if outcome.not_scanned or outcome.unread:
         parts.append("not everything could be scanned")
     return "; ".join(parts) + (f". {outcome.data}" if outcome.data else ".")

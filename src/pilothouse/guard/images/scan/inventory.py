@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Protocol
 
+import msgspec
+
 from pilothouse.guard.images.inventory.merge import assemble
 from pilothouse.guard.images.model import Inventory, Layer, LayerRecord, NotReadable
 from pilothouse.guard.images.scan.reader import LayerReader
@@ -35,7 +37,8 @@ def take_inventory(
         else:
             progress(layer, -1, number)
         records.append(record)
-    return assemble(image.name, image.digest, image.config, image.layers, records)
+    found = assemble(image.name, image.digest, image.config, image.layers, records)
+    return msgspec.structs.replace(found, index=image.index)
 
 
 def _read(image: Image, layer: Layer, number: int, reader: LayerReader, progress: Progress) -> LayerRecord:

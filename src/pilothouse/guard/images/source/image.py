@@ -53,6 +53,8 @@ class Image:
     config: ImageConfig
     layers: tuple[Layer, ...]
     blob: Callable[[Layer], Iterator[bytes]]
+    index: str = ""
+    """Digest of the index it was chosen from, "" when it was not."""
 
 
 def json_document(data: bytes, what: str) -> dict[str, Any]:

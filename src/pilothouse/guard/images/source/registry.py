@@ -9,7 +9,7 @@ import base64
 import json
 import re
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
@@ -81,13 +81,14 @@ class Registry:
         name = str(self._reference)
         data, digest, media_type = self._manifest(self._reference.wanted)
         document = json_document(data, f"{name}: its manifest")
+        index = ""
         if media_type in INDEXES or "manifests" in document:
-            entry = choose(name, document, platform)
+            index, entry = digest, choose(name, document, platform)
             data, digest, _ = self._manifest(checked_digest(entry.get("digest"), name))
             document = json_document(data, f"{name}: its manifest")
         if document.get("schemaVersion") == 1:
             raise NotReadable(f"{name}: its manifest is of Docker's schema 1, which is no longer read; push it anew")
-        return image_of(name, digest, document, self._blob)
+        return replace(image_of(name, digest, document, self._blob), index=index)
 
     def _manifest(self, wanted: str) -> tuple[bytes, str, str]:
         answer = self._get(f"/manifests/{wanted}", {"Accept": ", ".join((*MANIFESTS, *INDEXES))})
