@@ -10,6 +10,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 
 import orjson
@@ -268,6 +269,7 @@ def _refusal(error: ApiError) -> Response:
     return Response(error.code, headers, orjson.dumps(error.status()))
 
 
+@lru_cache(maxsize=256)
 def _quotable(text: str) -> str:
-    """As a quoted string of a header."""
+    """As a quoted string of a header. Most writers earn the same few warnings again and again."""
     return "".join(c for c in text.replace("\\", "\\\\").replace('"', '\\"') if c.isprintable())

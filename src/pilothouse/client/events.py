@@ -17,8 +17,11 @@ from pilothouse.machinery.objects import Obj, timestamp
 
 log = logging.getLogger(__name__)
 
-QUEUE_SIZE = 1000
-"""Events waiting to be written; further ones are dropped, and how many is logged once the queue has drained."""
+QUEUE_SIZE = 10_000
+"""Events waiting to be written, half a kilobyte each; Normal ones may fill nine tenths of it. Further ones are dropped,
+which is logged when it begins, and how many when all others are written."""
+LANES = 4
+"""Events being written at once, an object's own one after another; few, so that a burst leaves the store to work."""
 _REMEMBERED = 1024
 _BURST = 25
 """Events an object may have at once; afterwards one more every `_REFILL_SECONDS` (client-go's spam filter)."""
@@ -69,8 +72,8 @@ class EventRecorder:
         self._client = client
         self._component = component
         self._host = host
-        self._waiting: dict[_Entry, int] = {}
-        self._wake = asyncio.Event()
+        self._lanes: list[dict[_Entry, int]] = [{} for _ in range(LANES)]
+        self._wakes = [asyncio.Event() for _ in self._lanes]
         self._written: collections.OrderedDict[_Entry, _Written] = collections.OrderedDict()
         self._buckets: collections.OrderedDict[_Subject, _Bucket] = collections.OrderedDict()
         self._dropped = 0
@@ -80,23 +83,36 @@ class EventRecorder:
         resource, meta = obj.resource, obj.metadata
         subject = _Subject(resource.api_version, resource.kind, meta.namespace, meta.name, meta.uid, field_path)
         entry = _Entry(subject, type, reason, message[:_MESSAGE_LIMIT])
-        if entry not in self._waiting and len(self._waiting) >= QUEUE_SIZE:
+        number = hash(subject) % len(self._lanes)
+        lane = self._lanes[number]
+        if entry not in lane and self._is_full(type):
+            if not self._dropped:
+                log.warning("%s: more events than can be written; some are dropped", self._component)
             self._dropped += 1
             return
-        self._waiting[entry] = self._waiting.get(entry, 0) + 1
-        self._wake.set()
+        lane[entry] = lane.get(entry, 0) + 1
+        self._wakes[number].set()
+
+    def _is_full(self, type: EventType) -> bool:
+        most = QUEUE_SIZE if type == "Warning" else QUEUE_SIZE * 9 // 10
+        return sum(map(len, self._lanes)) >= most
 
     async def run(self) -> None:
-        """Writes what is queued, in order, until cancelled."""
+        """Writes what is queued, an object's events in order, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for lane, wake in zip(self._lanes, self._wakes):
+                group.create_task(self._write_lane(lane, wake))
+
+    async def _write_lane(self, lane: dict[_Entry, int], wake: asyncio.Event) -> None:
         while True:
-            while not self._waiting:
-                if self._dropped:
-                    log.warning("%s: %d events dropped, the queue was full", self._component, self._dropped)
+            while not lane:
+                if self._dropped and not any(self._lanes):
+                    log.warning("%s: %d events were dropped, the queue was full", self._component, self._dropped)
                     self._dropped = 0
-                self._wake.clear()
-                await self._wake.wait()
-            entry = next(iter(self._waiting))
-            times = self._waiting.pop(entry)
+                wake.clear()
+                await wake.wait()
+            entry = next(iter(lane))
+            times = lane.pop(entry)
             if not self._allowed(entry.subject):
                 log.debug("%s: event about %s held back: too many", self._component, entry.subject.name)
                 continue

@@ -34,7 +34,7 @@ from pilothouse.scheduler.queue import Change, SchedulingQueue
 from pilothouse.scheduler.snapshot import Snapshot, Storage
 
 NAME = "default-scheduler"
-WRITES = 16
+WRITES = 64
 """Decisions being written at once: the store commits them together, and the event loop still comes round to others."""
 _VOLUME_SECONDS = 600.0
 """How long a placed pod waits for its claims to be bound before it is decided anew (upstream's bind timeout)."""
@@ -131,9 +131,11 @@ class Scheduler:
             return
         if new.spec.node_name:
             self._queue.remove(key)
-            known = self.snapshot.node_of(key)
-            fresh = known is None or self.snapshot.is_assumed(key)
-            if fresh or old is None or old.spec != new.spec or _labels(old) != _labels(new):
+            if self.snapshot.is_assumed(key):
+                if not self.snapshot.confirm(new):
+                    self.snapshot.put_pod(PodInfo.of(new), new.spec.node_name)
+                self._happened(Change.POD_PLACED)
+            elif self.snapshot.node_of(key) is None or old is None or _asks(old) != _asks(new):
                 self.snapshot.put_pod(PodInfo.of(new), new.spec.node_name)
                 self._happened(Change.POD_PLACED)
             return
@@ -150,7 +152,7 @@ class Scheduler:
             self.snapshot.forget(key)
             old = None
         # Its own status written by this scheduler is no reason to try it again.
-        if old is None or old.spec != new.spec or _labels(old) != _labels(new):
+        if old is None or _asks(old) != _asks(new):
             self._queue.add(key, new.spec.priority or 0)
             self._wake.set()
 
@@ -305,5 +307,6 @@ def _matters(node: Node) -> tuple[object, ...]:
     return node.spec, node.metadata.labels, node.metadata.annotations, node.status.allocatable
 
 
-def _labels(pod: Pod) -> dict[str, str]:
-    return pod.metadata.labels
+def _asks(pod: Pod) -> tuple[object, ...]:
+    """What of a pod a decision looks at."""
+    return pod.spec, pod.metadata.labels

@@ -11,9 +11,12 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
+import msgspec
+
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
+from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
 from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.scheduler.pod_info import Amounts, PodInfo, amounts
@@ -161,6 +164,19 @@ class Snapshot:
         """A pod about to be bound to `node`."""
         self._place(pod, node)
         self._assumed.add(pod.key)
+
+    def confirm(self, pod: Pod) -> bool:
+        """The pod was bound as assumed and is what it was then: nothing has to be counted anew. False if not so."""
+        info = self.node_of(pod.key)
+        assumed = info.pods[pod.key].pod if info is not None and pod.key in self._assumed else None
+        if assumed is None or info is None or pod.spec.node_name != info.name:
+            return False
+        same = msgspec.structs.replace(pod.spec, node_name=assumed.spec.node_name) == assumed.spec
+        if not same or pod.metadata.uid != assumed.metadata.uid or pod.metadata.labels != assumed.metadata.labels:
+            return False
+        self._assumed.discard(pod.key)
+        self.withdraw(pod.key)
+        return True
 
     def forget(self, pod_key: str) -> None:
         """Takes an assumption back; a pod that turned out bound stays."""

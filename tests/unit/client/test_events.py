@@ -78,7 +78,8 @@ async def test_what_waits_together_is_written_once() -> None:
     assert orjson.loads(api.requests[0].body)["count"] == 3
 
 
-async def test_an_object_may_not_flood() -> None:
+async def test_an_object_may_not_flood(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(events, "LANES", 1)
     api = Api()
     recorder = EventRecorder(Client(HandlerTransport(api.handle, User("x"))), "tester")
     for number in range(100):
@@ -91,14 +92,48 @@ async def test_an_object_may_not_flood() -> None:
 
 
 async def test_the_queue_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(events, "QUEUE_SIZE", 2)
+    monkeypatch.setattr(events, "QUEUE_SIZE", 10)
     api = Api()
     recorder = EventRecorder(Client(HandlerTransport(api.handle, User("x"))), "tester")
-    for number in range(5):
+    for number in range(15):
+        recorder.event(pod(f"p{number}"), "Normal", "R", "m")
+    for number in range(15, 20):
+        recorder.event(pod(f"p{number}"), "Warning", "R", "m")
+    task = asyncio.create_task(recorder.run())
+    await api.until(lambda: len(api.requests) == 10)
+    recorder.event(pod("last"), "Normal", "R", "m")
+    await api.until(lambda: any(about(request) == "last" for request in api.requests))
+    task.cancel()
+    assert {about(request) for request in api.requests} == {*(f"p{number}" for number in range(9)), "p15", "last"}
+
+
+def about(request: Request) -> str:
+    name: str = orjson.loads(request.body)["involvedObject"]["name"]
+    return name
+
+
+async def test_an_object_s_events_are_written_in_order_beside_those_of_others() -> None:
+    api = Api()
+    held = asyncio.Event()
+    first = pod("p0")
+
+    async def handle(request: Request) -> Response:
+        if about(request) == "p0" and not held.is_set():
+            await held.wait()
+        return await api.handle(request)
+
+    recorder = EventRecorder(Client(HandlerTransport(handle, User("x"))), "tester")
+    for reason in ("A", "B", "C"):
+        recorder.event(first, "Normal", reason, "m")
+    for number in range(1, 40):
         recorder.event(pod(f"p{number}"), "Normal", "R", "m")
     task = asyncio.create_task(recorder.run())
-    await api.until(lambda: len(api.requests) == 2)
+    await api.until(lambda: bool(api.requests))
+    held.set()
+    await api.until(lambda: len(api.requests) == 42)
     task.cancel()
+    own = [orjson.loads(request.body)["reason"] for request in api.requests if about(request) == "p0"]
+    assert own == ["A", "B", "C"]
 
 
 async def test_a_refused_event_is_dropped_and_the_next_written() -> None:

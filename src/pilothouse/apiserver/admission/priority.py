@@ -16,6 +16,8 @@ class Priority:
 
     def __init__(self, objects: ObjectReader) -> None:
         self._objects = objects
+        self._known: tuple[int, Obj | None] = (-1, None)
+        """The default, as of a revision of the classes."""
 
     async def mutate(self, request: AdmissionRequest) -> None:
         pod = request.object
@@ -46,8 +48,11 @@ class Priority:
 
     def _default(self) -> Obj | None:
         """Of several (made at the same moment), the one with the lowest value, as upstream."""
-        classes = [found for found in self._objects.list(PriorityClass.resource) if found.get("globalDefault")]
-        return min(classes, key=lambda found: found.get("value") or 0, default=None)
+        revision = self._objects.revision(PriorityClass.resource)
+        if self._known[0] != revision:
+            classes = [found for found in self._objects.list(PriorityClass.resource) if found.get("globalDefault")]
+            self._known = revision, min(classes, key=lambda found: found.get("value") or 0, default=None)
+        return self._known[1]
 
     async def validate(self, request: AdmissionRequest) -> None:
         written = request.object

@@ -28,10 +28,10 @@ _REPLACED: Mapping[Control, Control] = {
 """Baseline controls that the restricted ones include: naming both would say the same twice."""
 
 
-def violations(pod: Obj, level: str) -> list[Violation]:
-    """What in a pod (or pod template) breaks the level; empty when it conforms."""
+def violations(pod: Obj, level: str, *, conforms: str = PRIVILEGED) -> list[Violation]:
+    """What in a pod (or pod template) breaks the level; empty when it conforms. `conforms` is one it is known to keep."""
+    skipped = {*_CONTROLS[conforms], *(_REPLACED if level == RESTRICTED else ())}
     subject = subject_of(pod)
-    skipped = _REPLACED if level == RESTRICTED else {}
     found = (control(subject) for control in _CONTROLS[level] if control not in skipped)
     return [violation for violation in found if violation is not None]
 

@@ -73,20 +73,28 @@ class PodSecurity:
                 f"in this namespace: kubectl label namespace {request.namespace} --overwrite {PREFIX}enforce={level}",
             )
         if not _is_controlled(pod):
-            self._warn(request, pod, labels)
+            self._warn(request, pod, labels, conforms=enforced)
 
     def _warn_of_template(self, request: AdmissionRequest, path: tuple[str, ...]) -> None:
         template, old = _at(request.object, path), _at(request.old_object, path)
         if template and template != old and not _is_controlled(request.object or {}):
             self._warn(request, template, self._labels(request.namespace), template_of=True)
 
-    def _warn(self, request: AdmissionRequest, pod: Obj, labels: Obj, *, template_of: bool = False) -> None:
+    def _warn(
+        self,
+        request: AdmissionRequest,
+        pod: Obj,
+        labels: Obj,
+        *,
+        template_of: bool = False,
+        conforms: str = PRIVILEGED,
+    ) -> None:
         """Tells how the pod falls short of the level warned of; of a template, also what will be refused."""
         namespace = request.namespace
         level = level_of(labels, "warn", PRIVILEGED if namespace == _SYSTEM else RESTRICTED)
         if template_of:
             level = max(level, level_of(labels, "enforce", _enforced_by_default(namespace)), key=LEVELS.index)
-        broken = violations(pod, level)
+        broken = violations(pod, level, conforms=conforms)
         if broken:
             text = f'would violate PodSecurity "{level}:latest": {", ".join(map(str, broken))}'
             if text not in request.warnings:
