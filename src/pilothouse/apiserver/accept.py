@@ -5,6 +5,8 @@ from __future__ import annotations
 from functools import lru_cache
 from typing import NamedTuple
 
+from pilothouse.machinery.errors import NotAcceptable
+
 JSON = "application/json"
 
 
@@ -27,6 +29,9 @@ class Form(NamedTuple):
 
 WHOLE = Form()
 _TRANSFORMS = frozenset({"Table", "PartialObjectMetadata", "PartialObjectMetadataList"})
+_OFFERED = (JSON, "application/yaml", "application/vnd.kubernetes.protobuf")
+_SATISFIED = frozenset({*_OFFERED, "*/*", "application/*"})
+"""Protobuf is answered in JSON, which every client that asks for it reads as well."""
 
 
 @lru_cache(maxsize=512)
@@ -46,17 +51,21 @@ def media_types(header: str) -> tuple[Media, ...]:
 
 @lru_cache(maxsize=512)
 def object_form(header: str) -> Form:
-    """The first form of the header that can be served. Answers are JSON whatever else is asked for: clients that
-    prefer protobuf read it as well."""
-    for media in media_types(header):
+    """The first form of the header that can be served. Raises NotAcceptable when none can."""
+    asked = media_types(header)
+    for media in asked:
         as_kind = media.parameter("as")
         if not as_kind:
-            return WHOLE
+            if media.type in _SATISFIED:
+                return WHOLE
+            continue
         if as_kind in _TRANSFORMS and media.type in (JSON, "*/*", "application/*"):
             version = media.parameter("v")
             if media.parameter("g") == "meta.k8s.io" and version in ("v1", "v1beta1"):
                 return Form(as_kind.removesuffix("List"), version)
-    return WHOLE
+    if not asked:
+        return WHOLE
+    raise NotAcceptable(f"only the following media types are accepted: {', '.join(_OFFERED)}")
 
 
 @lru_cache(maxsize=64)

@@ -18,10 +18,13 @@ from pilothouse.apiserver.openapi_documents import OpenApiDocuments
 from pilothouse.apiserver.route import Route
 from pilothouse.apiserver.served_kinds import ServedKinds
 from pilothouse.apiserver.snapshots import SNAPSHOTS, Snapshot, answer_snapshot
+from pilothouse.apiserver.verbs.binding import BINDING
 from pilothouse.apiserver.version import version_document
 from pilothouse.client.wire import Request, Response
+from pilothouse.kinds.core.component_status import KIND as COMPONENT_STATUS
 from pilothouse.store.store import Store
 
+_BINDINGS = Entry(BINDING, "binding", ("create",))
 _HEALTH = frozenset({"/healthz", "/livez", "/readyz"})
 _TEXT = "text/plain; version=0.0.4; charset=utf-8"
 
@@ -80,7 +83,7 @@ class Documents:
         version = (self._kinds.version, self._registered.version)
         if version != self._version:
             self._version = version
-            found = [*entries(self._kinds.all(), self._reviews), *self._extra]
+            found = [*entries([*self._kinds.all(), COMPONENT_STATUS], self._reviews), _BINDINGS, *self._extra]
             others = self._registered.all()
             places = [(service.spec.group, service.spec.version) for service in others]
             learned = {place: self._registered.learned(*place) for place in places}

@@ -16,14 +16,17 @@ from pathlib import Path
 import orjson
 
 from pilothouse.apiserver import refusals
+from pilothouse.apiserver.accept import object_form
 from pilothouse.apiserver.aggregation.availability import Availability
 from pilothouse.apiserver.aggregation.proxy import Proxy
 from pilothouse.apiserver.aggregation.registered import Registered
 from pilothouse.apiserver.allocation.names import NameAllocator
 from pilothouse.apiserver.audit.log import AuditLog, Trail
+from pilothouse.apiserver.audit.stages import audited
 from pilothouse.apiserver.authorise import authorise
 from pilothouse.apiserver.call import JSON_HEADERS, WRITE_RETRIES, Allocator, Backend, Call, Verb
 from pilothouse.apiserver.chain import Chain, ReviewResource
+from pilothouse.apiserver.component_statuses import ComponentStatuses, Probe
 from pilothouse.apiserver.conversion.converter import Converter
 from pilothouse.apiserver.conversion.store import NotConverted, WebhookStore
 from pilothouse.apiserver.converted import ConvertedStore, TwoVersions
@@ -39,8 +42,8 @@ from pilothouse.apiserver.route import Route, parse
 from pilothouse.apiserver.served_kinds import ServedKinds
 from pilothouse.apiserver.service_link import ServiceLink
 from pilothouse.apiserver.snapshots import Snapshot
-from pilothouse.apiserver.subresources import subresource
-from pilothouse.apiserver.upgrade import Upgrade
+from pilothouse.apiserver.subresources import OPAQUE, subresource
+from pilothouse.apiserver.verbs.binding import BINDINGS, of_the_pod
 from pilothouse.apiserver.verbs.create import create
 from pilothouse.apiserver.verbs.delete import delete, delete_collection
 from pilothouse.apiserver.verbs.get import get
@@ -81,7 +84,8 @@ class ApiServer:
     """`handle` is the whole API. `nodes` is the way to the nodes' own API, None when there are no nodes.
 
     `beside` are stores of kinds that are kept apart, read only, each with a sequence of resourceVersions of its own.
-    `snapshots` are the databases that a backup takes, by name; `pages` are for people, by path.
+    `snapshots` are the databases that a backup takes, by name; `pages` are for people, by path; `components` are parts
+    beside this one that ComponentStatuses tell of.
     """
 
     def __init__(
@@ -97,6 +101,7 @@ class ApiServer:
         audit: AuditLog | None = None,
         snapshots: Mapping[str, Snapshot] | None = None,
         pages: Mapping[str, Page] | None = None,
+        components: Mapping[str, Probe] | None = None,
     ) -> None:
         served = ServedKinds(kinds, store)
         definitions = (CustomResourceDefinition.resource.group, CustomResourceDefinition.resource.plural)
@@ -134,6 +139,7 @@ class ApiServer:
             registered=self._registered,
         )
         self._network = NetworkRecords(store, nodes)
+        self._components = ComponentStatuses({"store": lambda: store.problem, **(components or {})})
 
     def renew_proxy_certificate(self) -> None:
         """Reads the front proxy's certificate anew."""
@@ -150,7 +156,7 @@ class ApiServer:
         """Answers a request; every failure is answered as a Status."""
         route = parse(request.method, request.path, request.query)
         self.measures.begin(route)
-        trail = Trail()
+        trail = Trail(request.headers.get("audit-id", ""))
         try:
             response = await self._answer(request, route, trail)
         except ApiError as error:
@@ -162,21 +168,22 @@ class ApiServer:
             response = _refusal(BadRequest(f"the body cannot be read: it is nested too deeply ({error})"))
         except Exception:
             log.exception("%s %s failed", request.method, request.path)
+            trail.panicked = True
             response = _refusal(InternalError("the server met an unexpected error; its log says more"))
-        if wanted(request):
-            response = await in_yaml(response)
+        response.headers["audit-id"] = trail.id
         self._end(request, route, trail, response)
-        return response
+        return await in_yaml(response) if wanted(request) else response
 
     def _end(self, request: Request, route: Route, trail: Trail, response: Response) -> None:
         """Counts a request, and takes note of it for the audit log."""
         self.measures.end(route, response.status)
         if self._audit is not None:
-            goes_on = route.verb == "watch" or isinstance(response, Upgrade)
-            self._audit.note(request, route, trail, response, streams=goes_on)
+            audited(self._audit, request, route, trail, response)
 
     async def _answer(self, request: Request, route: Route, trail: Trail) -> Response:
         user = trail.user = await self._chain.authenticator.authenticate(request)
+        if self._audit is not None:
+            self._audit.received(request, route, trail)
         trail.allowed = False
         await authorise(self._chain.authorizer, user, route)
         trail.allowed = True
@@ -195,12 +202,19 @@ class ApiServer:
             return await self._metrics.answer(request, route)
         if self._network.serves(route):
             return await self._network.answer(request, route)
+        if self._components.serves(route):
+            return self._components.answer(request, route)
+        if place == BINDINGS:
+            route = of_the_pod(request, route)
+            place = (route.group, route.version, route.resource)
         kind = self._backend.kinds.get(*place)
         if kind is None:
             other = self._registered.find(route.group, route.version)
             if other is not None:
                 return await self._proxy.forward(request, user, other)
             raise refusals.no_such_path()
+        if route.subresource not in OPAQUE:
+            object_form(request.headers.get("accept", ""))  # refuses what cannot be answered before anything is done
         call = Call(request, route, user, kind, dict(reversed(request.query)), annotations=trail.annotations)
         if kind.warning:
             call.warnings.append(kind.warning)

@@ -63,6 +63,9 @@ _BY_KIND: Mapping[tuple[str, str], Mapping[str, Subresource]] = {
 }
 _COMMON: Mapping[str, Subresource] = {"status": _STATUS, "scale": _SCALE}
 
+OPAQUE = frozenset({"attach", "exec", "log", "portforward", "proxy"})
+"""Whose answers are somebody else's: no form of ours is asked for."""
+
 
 def subresource(group: str, plural: str, name: str) -> Subresource | None:
     """The subresource of that name, None when this server does not know it."""

@@ -60,6 +60,7 @@ from pilothouse.launch.door import GuardDoor
 from pilothouse.launch.encryption import KeyRing
 from pilothouse.launch.image_door import ImageDoor
 from pilothouse.launch.notify import notify
+from pilothouse.launch.parts import Parts
 from pilothouse.launch.pki import API, FRONT_PROXY, NODE_CLIENT, ClusterPki, write_private
 from pilothouse.node.identity.validity import validity
 from pilothouse.scheduler.scheduler import run_scheduler
@@ -94,7 +95,8 @@ async def control(config: Config) -> None:
     door = GuardDoor(StoreReader(store))
     image_door = ImageDoor(StoreReader(store), Door(config.path(FOLDER)))
     chain = build_chain(store, pki.service_account_key, issuer, (door, image_door))
-    api = _api(config, pki, store, chain, findings, nodes)
+    parts = Parts(config.without, StoreReader(store))
+    api = _api(config, pki, store, chain, findings, nodes, parts)
     context = pki.server_context()
     edge = HttpsEdge(api.handle, context)
     sockets = listeners.inherited()["tcp"] or [listeners.listen_tcp(a, config.api_port) for a in config.listen]
@@ -113,7 +115,7 @@ async def control(config: Config) -> None:
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(door.prepare())
             tasks.create_task(keeping())
-            tasks.create_task(
+            controllers = tasks.create_task(
                 run_controllers(
                     client_for,
                     pod_range=config.pod_range,
@@ -122,8 +124,10 @@ async def control(config: Config) -> None:
                     without=replaced.controllers_left_out(config.without),
                 )
             )
+            parts.started(replaced.CONTROLLERS, controllers)
             if not replaced.without_scheduler(config.without):
-                tasks.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers))
+                scheduler = run_scheduler(client_for("system:kube-scheduler"), informers=informers)
+                parts.started(replaced.SCHEDULER, tasks.create_task(scheduler))
             tasks.create_task(informers.run())
             for work in _guard(config, findings, client_for, informers):
                 tasks.create_task(work)
@@ -139,7 +143,13 @@ async def control(config: Config) -> None:
 
 
 def _api(
-    config: Config, pki: ClusterPki, store: SqliteStore, chain: Chain, findings: Findings, nodes: NodeLink
+    config: Config,
+    pki: ClusterPki,
+    store: SqliteStore,
+    chain: Chain,
+    findings: Findings,
+    nodes: NodeLink,
+    parts: Parts,
 ) -> ApiServer:
     """The API server with all that stands beside its store."""
     return ApiServer(
@@ -151,6 +161,7 @@ def _api(
         proxy_certificate=pki.path(FRONT_PROXY),
         audit=AuditLog(config.path("audit", "audit.log"), _audit_policy(config.path("audit-policy.yaml"))),
         beside={FINDINGS: findings.state},
+        components=parts.probes(),
         pages=Console(findings, functools.partial(may_list, chain.authorizer, FINDINGS)).pages,
         snapshots={
             "state.db": store.snapshot,

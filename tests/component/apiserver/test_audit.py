@@ -21,6 +21,11 @@ from pilothouse.machinery.errors import ApiError, Forbidden, NotFound
 from pilothouse.store.memory import MemoryStore
 from pilothouse.testing.control_plane import ControlPlane
 
+EVERYTHING: dict[str, Any] = {
+    "apiVersion": "audit.k8s.io/v1",
+    "kind": "Policy",
+    "rules": [{"level": "RequestResponse"}],
+}
 SECRET = "correct-horse-battery-staple"
 
 
@@ -90,8 +95,7 @@ async def test_who_did_what_and_whether_they_might(world: Audited) -> None:
 
 
 async def test_no_secret_is_recorded_whatever_the_policy(tmp_path: Path) -> None:
-    policy = {"apiVersion": "audit.k8s.io/v1", "kind": "Policy", "rules": [{"level": "RequestResponse"}]}
-    world = audited(tmp_path, Policy(policy))
+    world = audited(tmp_path, Policy({**EVERYTHING, "omitStages": ["RequestReceived"]}))
     root = world.client("root", "system:masters")
     await call(root, "POST", "/api/v1/namespaces", {"metadata": {"name": "ns"}})
     secrets = "/api/v1/namespaces/ns/secrets"
@@ -143,3 +147,61 @@ async def test_a_watch_is_recorded_when_it_starts(world: Audited) -> None:
     assert response.stream is not None
     event = world.events()[-1]
     assert (event["verb"], event["stage"]) == ("watch", "ResponseStarted")
+
+
+async def test_every_stage_is_recorded_under_the_same_name(tmp_path: Path) -> None:
+    world = audited(tmp_path, Policy(EVERYTHING))
+    root = User("root", ("system:masters",))
+    path = "/api/v1/namespaces/default/configmaps"
+    answer = await world.plane.api.handle(Request("GET", path, headers={"audit-id": "mine"}, user=root))
+    assert answer.headers["audit-id"] == "mine"
+    watch = await world.plane.api.handle(Request("GET", path, [("watch", "1"), ("timeoutSeconds", "1")], user=root))
+    assert watch.stream is not None
+    assert [piece async for piece in watch.stream] == []
+    events = world.events()
+    assert [event["stage"] for event in events if event["auditID"] == "mine"] == ["RequestReceived", "ResponseComplete"]
+    found = [event for event in events if event["auditID"] == watch.headers["audit-id"]]
+    assert [event["stage"] for event in found] == ["RequestReceived", "ResponseStarted", "ResponseComplete"]
+    assert "responseStatus" not in found[0]
+    assert found[2]["responseStatus"]["code"] == 200
+    assert found[1]["stageTimestamp"] < found[2]["stageTimestamp"]
+
+
+async def test_nobody_hides_behind_a_part_of_the_engine(world: Audited) -> None:
+    await world.plane.api.handle(
+        Request(
+            "GET",
+            "/api/v1/namespaces/ns/secrets",
+            headers={"impersonate-user": "system:controller:x"},
+            user=User("root", ("system:masters",)),
+        )
+    )
+    hidden = world.events()[-1]
+    assert (hidden["user"]["username"], hidden["objectRef"]["resource"]) == ("root", "secrets")
+
+
+async def test_bodies_are_recorded_whatever_they_were_sent_as(tmp_path: Path) -> None:
+    omitting = {**EVERYTHING, "omitManagedFields": True}
+    world = audited(tmp_path, Policy(omitting))
+    headers = {"content-type": "application/yaml"}
+    body = b"apiVersion: v1\nkind: Namespace\nmetadata: {name: n}\n"
+    root = User("root", ("system:masters",))
+    await world.plane.api.handle(Request("POST", "/api/v1/namespaces", headers=headers, body=body, user=root))
+    await world.plane.api.handle(Request("GET", "/api/v1/namespaces", user=root))
+    created, listed = (event for event in world.events() if event["stage"] == "ResponseComplete")
+    assert created["requestObject"]["metadata"] == {"name": "n"}
+    assert "managedFields" not in created["responseObject"]["metadata"]
+    assert [item["metadata"]["name"] for item in listed["responseObject"]["items"]] == ["n"]
+    assert all("managedFields" not in item["metadata"] for item in listed["responseObject"]["items"])
+
+
+async def test_a_failure_of_the_server_is_a_panic(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    world = audited(tmp_path, Policy(EVERYTHING))
+
+    def broken(prefix: str) -> None:
+        raise LookupError("broken")
+
+    monkeypatch.setattr(world.plane.store, "list", broken)
+    answer = await world.plane.api.handle(Request("GET", "/api/v1/pods", user=User("root", ("system:masters",))))
+    assert answer.status == 500
+    assert [event["stage"] for event in world.events()] == ["RequestReceived", "Panic"]

@@ -229,3 +229,26 @@ async def test_a_limit_range_bounds_whole_pods_and_claims(client: Client) -> Non
     claim = {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "3Gi"}}}
     with pytest.raises(Forbidden, match="maximum storage usage per PersistentVolumeClaim is 2Gi, but request is 3Gi"):
         await post(client, f"{NS}/persistentvolumeclaims", {"metadata": {"name": "a"}, "spec": claim})
+
+
+async def resize(client: Client, name: str, cpu: str) -> Obj:
+    body = {"spec": {"containers": [{"name": "app", "resources": {"requests": {"cpu": cpu}, "limits": {"cpu": cpu}}}]}}
+    path, form = f"{NS}/pods/{name}/resize", "application/strategic-merge-patch+json"
+    tree: Obj = orjson.loads(await client.request("PATCH", path, body=body, content_type=form))
+    return tree
+
+
+async def test_a_resize_keeps_to_quota_and_limit_range(client: Client) -> None:
+    await quota(client, requests_cpu="1")
+    await limits(client, {"type": "Container", "max": {"cpu": "900m"}})
+    for name in ("a", "b"):
+        await post(client, f"{NS}/pods", pod(name, {"cpu": "300m"}, {"cpu": "300m"}))
+    with pytest.raises(Forbidden, match="maximum cpu usage per Container is 900m, but limit is 950m"):
+        await resize(client, "a", "950m")
+    with pytest.raises(Forbidden, match=r"exceeded quota: team, requested: requests.cpu=500m, used: requests.cpu=600m"):
+        await resize(client, "a", "800m")
+    await resize(client, "a", "700m")
+    with pytest.raises(Forbidden, match=r"requested: requests.cpu=100m, used: requests.cpu=1, limited"):
+        await resize(client, "b", "400m")
+    await resize(client, "a", "100m")
+    await resize(client, "b", "400m")

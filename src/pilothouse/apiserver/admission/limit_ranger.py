@@ -24,6 +24,11 @@ from pilothouse.machinery.quantity import Quantity
 _ANNOTATION: Final = "kubernetes.io/limit-ranger"
 
 
+def is_resize(request: AdmissionRequest) -> bool:
+    """Whether a running pod is to get other resources."""
+    return request.resource == Pod.resource and request.operation == "UPDATE" and request.subresource == "resize"
+
+
 class LimitRanger:
     """Fills in what containers leave out, then refuses what is out of bounds."""
 
@@ -46,10 +51,11 @@ class LimitRanger:
 
     async def validate(self, request: AdmissionRequest) -> None:
         obj = request.object
-        if obj is None or request.subresource:
+        resizes = is_resize(request)
+        if obj is None or (request.subresource and not resizes):
             return
         check: Callable[[LimitRangeItem], Iterator[str]]
-        if request.resource == Pod.resource and request.operation == "CREATE":
+        if resizes or (request.resource == Pod.resource and request.operation == "CREATE"):
             pod = msgspec.convert(obj, Pod)
             check = lambda item: _pod_faults(item, pod)  # noqa: E731
         elif request.resource == PersistentVolumeClaim.resource and request.operation in ("CREATE", "UPDATE"):

@@ -6,8 +6,6 @@ Source: `audit.k8s.io/v1` Event. Made into text in the writer's thread: the even
 from __future__ import annotations
 
 import datetime as dt
-import itertools
-import uuid
 from collections.abc import Mapping
 from functools import lru_cache
 from types import MappingProxyType
@@ -16,22 +14,23 @@ from typing import Any, Final, NamedTuple
 import orjson
 
 from pilothouse.apiserver.audit.policy import Level
+from pilothouse.apiserver.body import decode_body
 from pilothouse.apiserver.route import Route
 from pilothouse.client.wire import User
+from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.objects import Obj
 
 _LEVELS: Final = ("None", "Metadata", "Request", "RequestResponse")
-_PROCESS: Final = str(uuid.uuid4())[:23]
-_NUMBERS: Final = itertools.count()
-"""Together an identifier of the form of a UUID, new for each record of each process."""
 _LARGEST: Final = 256 * 1024
 """Bytes of a body that is recorded; of a larger one it is said that it was left out."""
 
 
 class Note(NamedTuple):
-    """What the event loop knows when a request has been answered. Bodies are empty when they are not to be recorded,
-    but for the status of a refusal and the beginning of what was created. Times are seconds since 1970."""
+    """What the event loop knows of a request in one of its stages. Bodies are empty when they are not to be recorded,
+    but for the status of a refusal and the beginning of what was created; `code` is 0 before there is an answer;
+    `in_pieces` says that the answer was sent in pieces, which are not kept. Times are seconds since 1970."""
 
+    id: str
     level: Level
     stage: str
     route: Route
@@ -45,7 +44,9 @@ class Note(NamedTuple):
     received: float
     ended: float
     request: bytes = b""
+    content_type: str = ""
     response: bytes = b""
+    in_pieces: bool = False
     omit_managed_fields: bool = False
     annotations: Mapping[str, str] = MappingProxyType({})
     """What admission has to say."""
@@ -63,7 +64,7 @@ def line(note: Note) -> bytes:
         "kind": "Event",
         "apiVersion": "audit.k8s.io/v1",
         "level": _LEVELS[note.level],
-        "auditID": f"{_PROCESS}-{next(_NUMBERS):012x}",
+        "auditID": note.id,
         "stage": note.stage,
         "requestURI": note.uri,
         "verb": route.verb,
@@ -77,7 +78,8 @@ def line(note: Note) -> bytes:
         event["userAgent"] = note.user_agent
     if route.is_resource:
         event["objectRef"] = _reference(note)
-    event["responseStatus"] = _status(note)
+    if note.code:
+        event["responseStatus"] = _status(note)
     truncated = _add_bodies(event, note)
     event["requestReceivedTimestamp"] = _time(note.received)
     event["stageTimestamp"] = _time(note.ended)
@@ -137,22 +139,44 @@ def _status(note: Note) -> Obj:
 
 def _add_bodies(event: Obj, note: Note) -> bool:
     """Adds what the level asks for; whether something was too large."""
-    truncated = False
-    for wanted, key, body in (
-        (Level.REQUEST, "requestObject", note.request),
-        (Level.REQUEST_RESPONSE, "responseObject", note.response),
+    truncated = note.in_pieces and note.level >= Level.REQUEST_RESPONSE
+    for wanted, key, body, content_type in (
+        (Level.REQUEST, "requestObject", note.request, note.content_type),
+        (Level.REQUEST_RESPONSE, "responseObject", note.response, ""),
     ):
         if note.level < wanted or not body or (key == "responseObject" and note.code >= 400):
             continue
         if len(body) > _LARGEST:
             truncated = True
             continue
-        tree = _tree(body, anything=True)
-        if note.omit_managed_fields and isinstance(tree, dict) and isinstance(tree.get("metadata"), dict):
-            tree["metadata"].pop("managedFields", None)
+        tree = _readable(body, content_type)
+        if note.omit_managed_fields:
+            _without_managed_fields(tree)
         if tree:
             event[key] = tree
     return truncated
+
+
+def _without_managed_fields(tree: Any) -> None:
+    """Drops them from an object, or from those of a list, in place."""
+    if not isinstance(tree, dict):
+        return
+    items = tree.get("items")
+    for obj in (tree, *(items if isinstance(items, list) else ())):
+        meta = obj.get("metadata") if isinstance(obj, dict) else None
+        if isinstance(meta, dict):
+            meta.pop("managedFields", None)
+
+
+def _readable(body: bytes, content_type: str) -> Any:
+    """What a body says, whatever it was sent as; nothing when it cannot be read."""
+    kind = content_type.partition(";")[0].strip()
+    if kind in ("application/vnd.kubernetes.protobuf", "application/yaml", "application/apply-patch+yaml"):
+        try:
+            return decode_body(body, kind.replace("apply-patch+", ""), duplicates=False).value
+        except ApiError:
+            return {}
+    return _tree(body, anything=True)
 
 
 def _tree(body: bytes, *, anything: bool = False) -> Any:

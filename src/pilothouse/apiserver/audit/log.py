@@ -7,17 +7,19 @@ counted in `/metrics` and told of in the engine's log: an API that stops because
 from __future__ import annotations
 
 import contextlib
+import itertools
 import logging
 import os
 import threading
 import time
+import uuid
 from collections import deque
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
 from pilothouse.apiserver.audit.event import Note, line
-from pilothouse.apiserver.audit.policy import Level, Policy, Verdict
+from pilothouse.apiserver.audit.policy import COMPLETE, NOTHING, RECEIVED, Level, Policy, Verdict
 from pilothouse.apiserver.route import Route
 from pilothouse.client.wire import Request, Response, User
 
@@ -34,20 +36,35 @@ _HEAD: Final = 4096
 log = logging.getLogger(__name__)
 
 
+_PROCESS: Final = str(uuid.uuid4())[:23]
+_NUMBERS: Final = itertools.count()
+_LONGEST_ID: Final = 64
+
+
+def new_id() -> str:
+    """An identifier of the form of a UUID, new for each request of each process."""
+    return f"{_PROCESS}-{next(_NUMBERS):012x}"
+
+
 class Trail:
     """What of a request is known only while it is answered."""
 
-    __slots__ = ("allowed", "annotations", "received", "user")
+    __slots__ = ("allowed", "annotations", "id", "panicked", "received", "user", "verdict")
 
-    def __init__(self) -> None:
+    def __init__(self, id: str = "") -> None:
+        self.id = id[:_LONGEST_ID] or new_id()
+        """The same in all records of a request and in its answer; a client may bring one along."""
         self.user: User | None = None
         self.allowed: bool | None = None
         self.annotations: dict[str, str] = {}
         self.received = time.time()
+        self.verdict: Verdict | None = None
+        self.panicked = False
 
 
 class AuditLog:
-    """`note` takes note of an answered request, from the event loop. The file is made for its owner only."""
+    """`received` and `note` take note of a request's stages, from the event loop. The file is made for its owner
+    only."""
 
     def __init__(self, file: Path, policy: Policy, *, file_bytes: int = FILE_BYTES, files: int = FILES) -> None:
         self._file = file
@@ -65,17 +82,39 @@ class AuditLog:
         self._thread = threading.Thread(target=self._run, name="audit", daemon=True)
         self._thread.start()
 
-    def note(self, request: Request, route: Route, trail: Trail, response: Response, *, streams: bool) -> None:
-        """Records a request if the policy wants it; `streams` is for those that go on after they were answered."""
+    def received(self, request: Request, route: Route, trail: Trail) -> None:
+        """Records that a request came, if the policy wants that."""
+        verdict = self._verdict(request, route, trail)
+        if verdict.level is not Level.NONE and RECEIVED not in verdict.omitted:
+            self._put(self._note(request, route, trail, RECEIVED, None, verdict))
+
+    def note(self, request: Request, route: Route, trail: Trail, response: Response, stage: str) -> None:
+        """Records a stage of an answered request, if the policy wants it."""
+        verdict = self._verdict(request, route, trail)
+        if verdict.level is not Level.NONE and stage not in verdict.omitted:
+            self._put(self._note(request, route, trail, stage, response, verdict))
+
+    def wants(self, trail: Trail, stage: str) -> bool:
+        """Whether a stage that is still to come is to be recorded, of a request that has been noted."""
+        verdict = trail.verdict or NOTHING
+        return verdict.level is not Level.NONE and stage not in verdict.omitted
+
+    def _verdict(self, request: Request, route: Route, trail: Trail) -> Verdict:
+        """By who asked, not by whom they impersonate: nobody hides behind a part of the engine."""
+        if trail.verdict is None:
+            user = request.asker or trail.user or request.user
+            trail.verdict = self._policy.verdict(user or _NOBODY, route)
+        return trail.verdict
+
+    def _note(
+        self, request: Request, route: Route, trail: Trail, stage: str, response: Response | None, verdict: Verdict
+    ) -> Note:
         user = request.asker or trail.user or request.user
-        verdict = self._policy.verdict(trail.user or user or _NOBODY, route)
-        stage = "ResponseStarted" if streams else "ResponseComplete"
-        if verdict.level is Level.NONE or stage in verdict.omitted:
-            return
         impersonated = (
             trail.user if trail.user is not None and user is not None and trail.user.name != user.name else None
         )
-        note = Note(
+        return Note(
+            trail.id,
             verdict.level,
             stage,
             route,
@@ -84,15 +123,19 @@ class AuditLog:
             impersonated,
             request.remote,
             request.headers.get("user-agent", ""),
-            response.status,
+            0 if response is None else response.status,
             trail.allowed,
             trail.received,
             time.time(),
             request.body if verdict.level >= Level.REQUEST else b"",
-            _kept(response, route, verdict),
+            request.headers.get("content-type", ""),
+            b"" if response is None else _kept(response, route, verdict),
+            response is not None and response.stream is not None and stage == COMPLETE,
             verdict.omit_managed_fields,
             trail.annotations,
         )
+
+    def _put(self, note: Note) -> None:
         with self._lock:
             if len(self._pending) >= PENDING or self._bytes + note.size > PENDING_BYTES:
                 self.dropped += 1

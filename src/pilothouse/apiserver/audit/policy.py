@@ -34,7 +34,11 @@ _LEVELS: Final = {
     "Request": Level.REQUEST,
     "RequestResponse": Level.REQUEST_RESPONSE,
 }
-STAGES: Final = ("RequestReceived", "ResponseStarted", "ResponseComplete", "Panic")
+RECEIVED: Final = "RequestReceived"
+STARTED: Final = "ResponseStarted"
+COMPLETE: Final = "ResponseComplete"
+PANIC: Final = "Panic"
+STAGES: Final = (RECEIVED, STARTED, COMPLETE, PANIC)
 _SECRET: Final = frozenset(
     {
         ("", "secrets"),

@@ -1,19 +1,35 @@
-"""pods/binding: gives a pod its node, once."""
+"""pods/binding: gives a pod its node, once. `bindings` is the same, with the pod's name in the body alone."""
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from pilothouse.apiserver import refusals
-from pilothouse.apiserver.body import read_object
+from pilothouse.apiserver.body import check_type, read_object, read_shape
 from pilothouse.apiserver.call import Backend, Call
 from pilothouse.apiserver.change import Aspect, change
 from pilothouse.apiserver.ownership import updating
+from pilothouse.apiserver.route import Route
 from pilothouse.apiserver.verbs.reply import success
-from pilothouse.client.wire import Response
+from pilothouse.client.wire import Request, Response
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import BadRequest
 from pilothouse.machinery.objects import Obj, Resource, timestamp
 
 BINDING = Resource("", "v1", "Binding", "bindings", True)
+BINDINGS = (BINDING.group, BINDING.version, BINDING.plural)
+
+
+def of_the_pod(request: Request, route: Route) -> Route:
+    """Where a post to `bindings` leads. Raises MethodNotAllowed, BadRequest."""
+    if route.verb != "create" or route.name or not route.namespace:
+        raise refusals.method_not_allowed() if not route.name else refusals.no_such_path()
+    binding = read_shape(request, BINDING)
+    check_type(binding, BINDING)
+    name = (binding.get("metadata") or {}).get("name")
+    if not name:
+        raise BadRequest("name must be provided: set metadata.name to the pod's name")
+    return replace(route, resource="pods", name=name, subresource="binding")
 
 
 def _keep_all(kind: Kind, new: Obj, old: Obj) -> None:

@@ -15,6 +15,7 @@ from typing import Final
 
 import msgspec
 
+from pilothouse.apiserver.admission.limit_ranger import is_resize
 from pilothouse.apiserver.admission.refuse import forbidden
 from pilothouse.apiserver.admission.resource_quota.ledger import Ledger, item_of_tree
 from pilothouse.apiserver.chain import AdmissionRequest
@@ -108,6 +109,8 @@ class ResourceQuotaStep:
 
 def _counts(request: AdmissionRequest) -> bool:
     """Whether a write can use more of anything."""
+    if is_resize(request):
+        return True
     if not request.namespace or request.subresource or request.resource.plural == "namespaces":
         return False
     return request.operation == "CREATE" or (
