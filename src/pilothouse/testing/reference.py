@@ -26,7 +26,7 @@ _TAIL = """
 ## Not from the store
 
 {metrics} are measured when asked for (`get`, `list`).
-`ComponentStatus` (`get`, `list`) is made when it is asked for, a `Binding` (`create`) is a pod's `binding` by another path.
+`ComponentStatus` (`get`, `list`) is made when it is asked for, a `Binding` (`create`) is a pod's by another path.
 The reviews of `authentication.k8s.io` and `authorization.k8s.io` are answered when posted (`create`), and not kept.
 """
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from pilothouse.apiserver import refusals
 from pilothouse.apiserver.body import check_type, read_object, read_shape
 from pilothouse.apiserver.call import Backend, Call
@@ -29,7 +27,7 @@ def of_the_pod(request: Request, route: Route) -> Route:
     name = (binding.get("metadata") or {}).get("name")
     if not name:
         raise BadRequest("name must be provided: set metadata.name to the pod's name")
-    return replace(route, resource="pods", name=name, subresource="binding")
+    return route._replace(resource="pods", name=name, subresource="binding")
 
 
 def _keep_all(kind: Kind, new: Obj, old: Obj) -> None:
