@@ -6,9 +6,9 @@ from collections.abc import Callable
 
 import msgspec
 import pytest
+from world import node, pod, snapshot
 
 from pilothouse.kinds.core.pod import Pod
-from world import node, pod, snapshot
 
 
 class Follower:

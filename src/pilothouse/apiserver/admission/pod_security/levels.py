@@ -29,7 +29,7 @@ _REPLACED: Mapping[Control, Control] = {
 
 
 def violations(pod: Obj, level: str, *, conforms: str = PRIVILEGED) -> list[Violation]:
-    """What in a pod (or pod template) breaks the level; empty when it conforms. `conforms` is one it is known to keep."""
+    """What in a pod (or template) breaks the level; empty when it conforms. `conforms`: a level it keeps anyway."""
     skipped = {*_CONTROLS[conforms], *(_REPLACED if level == RESTRICTED else ())}
     subject = subject_of(pod)
     found = (control(subject) for control in _CONTROLS[level] if control not in skipped)
