@@ -5,9 +5,10 @@ from __future__ import annotations
 import ctypes
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 
-MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_BIND, MS_REC = 2, 4, 8, 4096, 16384
+MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 4, 8, 32, 4096, 16384
 _MNT_DETACH = 2
 _OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_BENEATH = 0x02, 0x08
@@ -32,6 +33,19 @@ def mount_tmpfs(target: str | Path, *, size_bytes: int = 0, mode: int = 0o777) -
 def bind(source: str | Path, target: str | Path) -> None:
     """Shows `source` at `target` too, with what is mounted below it. Raises OSError."""
     _mount(str(source), target, None, MS_BIND | MS_REC, None)
+
+
+def mount_read_only(source: str, target: str | Path, kind: str, options: Sequence[str]) -> None:
+    """Mounts what may only be read, and whose files are neither programs nor devices. Raises OSError.
+
+    `options` are as mount(8) takes them; a `bind` gets its flags by a second mount, as the kernel wants it.
+    """
+    flags = MS_RDONLY | MS_NOSUID | MS_NODEV | MS_NOEXEC
+    if kind == "bind":
+        bind(source, target)
+        _mount(source, target, None, flags | MS_REMOUNT | MS_BIND, None)
+        return
+    _mount(source, target, kind, flags, ",".join(option for option in options if option not in ("ro", "rw")))
 
 
 def unmount(target: str | Path) -> None:

@@ -16,6 +16,7 @@ from pilothouse.kinds.core.service import Service
 from pilothouse.linux.cgroups import Cgroups
 from pilothouse.node.config import NodeConfig
 from pilothouse.node.cri import Runtime
+from pilothouse.node.images.keyring import Keyring
 from pilothouse.node.images.store import ImageStore
 from pilothouse.node.names import Resolver
 from pilothouse.node.probes.prober import Prober
@@ -76,6 +77,7 @@ class Context:
     client: Client
     runtime: Runtime
     images: ImageStore
+    keyring: Keyring
     volumes: Volumes
     references: References
     cgroups: Cgroups

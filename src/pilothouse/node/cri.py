@@ -179,6 +179,15 @@ class Runtime:
         reply = await self._call(_IMAGE + "ImageStatus", request, cri.ImageStatusResponse, SHORT)
         return (reply.image if reply.HasField("image") else None), dict(reply.info)
 
+    async def chain_id(self, image_id: str) -> str:
+        """The name of an image's unpacked layers. Raises RuntimeFailure, as for a runtime that does not tell."""
+        request = cri.ImageStatusRequest(image=cri.ImageSpec(image=image_id), verbose=True)
+        reply = await self._call(_IMAGE + "ImageStatus", request, cri.ImageStatusResponse, SHORT)
+        found = orjson.loads(reply.info.get("info", "{}")).get("chainID")
+        if not isinstance(found, str) or not found:
+            raise RuntimeFailure("ImageStatus", f"the runtime does not say where image {image_id} is unpacked")
+        return found
+
     async def list_images(self) -> list[cri.Image]:
         reply = await self._call(_IMAGE + "ListImages", cri.ListImagesRequest(), cri.ListImagesResponse, SHORT)
         return list(reply.images)

@@ -19,6 +19,7 @@ from pilothouse.node.context import Context, PodStarting, Tasks
 from pilothouse.node.cri import Runtime
 from pilothouse.node.eviction.evictor import Evictor
 from pilothouse.node.eviction.observe import Observer
+from pilothouse.node.images.keyring import Keyring
 from pilothouse.node.images.store import ImageStore
 from pilothouse.node.images.sweeper import Sweeper
 from pilothouse.node.names import Resolver, parse_resolv_conf
@@ -31,6 +32,7 @@ from pilothouse.node.reporting import Reporter
 from pilothouse.node.state import PodTable
 from pilothouse.node.static.mirrors import is_static
 from pilothouse.node.static.static_pods import StaticPods
+from pilothouse.node.volumes.image import ImageVolumes
 from pilothouse.node.volumes.mounter import Volumes
 from pilothouse.node.volumes.reclaim import Reclaimer
 
@@ -68,6 +70,7 @@ class Node:
         images = ImageStore(
             self.runtime, str(config.certs_dir), self.runtime.downloads, config.settings.max_parallel_image_pulls
         )
+        keyring = Keyring(references, config.settings.providers())
         memory = capacity.memory_bytes()
         self._reporter = Reporter(client, self.pods, config.address)
         self._context = Context(
@@ -75,7 +78,10 @@ class Node:
             client=client,
             runtime=self.runtime,
             images=images,
-            volumes=Volumes(client, references, config.layout),
+            keyring=keyring,
+            volumes=Volumes(
+                client, references, config.layout, ImageVolumes(self.runtime, images, keyring, config.layout)
+            ),
             references=references,
             cgroups=Cgroups(config.cgroup_filesystem),
             recorder=recorder,

@@ -9,11 +9,9 @@ from pilothouse.kinds.core.pod import Container
 from pilothouse.machinery.errors import ApiError
 from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeFailure
-from pilothouse.node.images.credentials import Credential, credentials_for
 from pilothouse.node.images.reference import InvalidImageName, parse
 from pilothouse.node.images.store import PullFailed
 from pilothouse.node.plan import find_container
-from pilothouse.node.references import pull_secret_names
 from pilothouse.node.state import BACKOFF_FIRST, BACKOFF_MOST, Backoff, PodState, Waiting
 
 _NEVER_RETRY = 60.0
@@ -58,7 +56,8 @@ async def _pull(context: Context, state: PodState, container: Container) -> None
     progress = asyncio.create_task(_tell_progress(context, state, container))
     try:
         context.tell(state, "Normal", "Pulling", f'Pulling image "{container.image}"', name)
-        credentials = await _credentials(context, state, container.image)
+        assert state.pod is not None
+        credentials = await context.keyring.credentials(state.pod, container.image)
         image = await context.images.pull(container.image, credentials)
     except (PullFailed, ApiError, RuntimeFailure) as error:
         _failed(context, state, container, error)
@@ -90,16 +89,6 @@ def _failed(context: Context, state: PodState, container: Container, error: Exce
     context.tell(state, "Warning", "Failed", f"Error: {reason}", name)
     context.tell(state, "Normal", "BackOff", f'Back-off pulling image "{container.image}"', name)
     state.waiting[name] = Waiting(reason, message, until=now + delay, since=now)
-
-
-async def _credentials(context: Context, state: PodState, image: str) -> list[Credential]:
-    assert state.pod is not None
-    secrets = [
-        secret
-        for name in pull_secret_names(state.pod)
-        if (secret := await context.references.secret(state.uid, state.namespace, name)) is not None
-    ]
-    return credentials_for(parse(image), secrets)
 
 
 async def _tell_progress(context: Context, state: PodState, container: Container) -> None:

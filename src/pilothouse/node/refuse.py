@@ -36,6 +36,7 @@ _VOLUME_SOURCES = (
     "downward_api",
     "persistent_volume_claim",
     "ephemeral",
+    "image",
 )
 
 

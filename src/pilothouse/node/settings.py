@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 
 from pilothouse.machinery.quantity import InvalidQuantity, parse_quantity
 from pilothouse.node.eviction.signals import DEFAULT_HARD, InvalidThreshold, Threshold, thresholds
+
+if TYPE_CHECKING:
+    from pilothouse.node.images.providers import Providers
 
 _RESERVABLE = ("cpu", "memory", "ephemeral-storage", "pid")
 
@@ -40,6 +45,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     max_parallel_image_pulls: int = 4
     static_pod_path: str = ""
     """The folder with the manifests of static pods; D/static-pods when it is not set."""
+    image_credential_provider_config: str = ""
+    """A file of kind CredentialProviderConfig; the programs that it names are in the directory below."""
+    image_credential_provider_bin_dir: str = ""
     container_log_max_size: str = "10Mi"
     container_log_max_files: int = 5
     kept_logs_seconds: float = 24 * 3600.0
@@ -62,8 +70,20 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
         given = (self.kube_reserved.get(resource, "0"), self.system_reserved.get(resource, "0"))
         return int(sum(parse_quantity(text) for text in given) * scale)
 
+    def providers(self) -> Providers | None:
+        """The credential helpers, if there are any. Raises InvalidSettings."""
+        if not self.image_credential_provider_config:
+            return None
+        from pilothouse.node.images.providers import InvalidProviders, load  # few need it
+
+        try:
+            return load(Path(self.image_credential_provider_config), Path(self.image_credential_provider_bin_dir))
+        except (OSError, InvalidProviders) as error:
+            raise InvalidSettings(f"image_credential_provider_config: {error}") from error
+
     def check(self) -> None:
         """Raises InvalidSettings."""
+        self.providers()
         try:
             self.thresholds()
             for given in (self.kube_reserved, self.system_reserved):

@@ -6,7 +6,7 @@ import base64
 from pathlib import Path
 
 import pytest
-from node_cluster import Cluster
+from node_cluster import USER_IMAGE, Cluster
 
 from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
@@ -250,3 +250,50 @@ async def test_local_persistent_volumes(cluster: Cluster) -> None:
         return await cluster.client.find(PersistentVolume, "pv-1") is None and not directory.exists()
 
     await cluster.until(gone, "the volume is reclaimed")
+
+
+async def test_an_image_is_a_volume_to_read_from(cluster: Cluster) -> None:
+    script = """
+        cmp /bin/busybox /img/usr/bin/busybox && cmp /bin/busybox /one && echo same
+        touch /img/new || echo not written
+        /img/usr/bin/busybox true || echo not run
+        exec sleep 1000
+    """
+    spec: Obj = {
+        "volumes": [{"name": "img", "image": {"reference": USER_IMAGE, "pullPolicy": "Never"}}],
+        "containers": [
+            {
+                "command": sh(script.replace("/bin/busybox /", "/usr/bin/busybox /")),
+                "volumeMounts": [
+                    {"name": "img", "mountPath": "/img"},
+                    {"name": "img", "mountPath": "/one", "subPath": "usr/bin/busybox"},
+                ],
+            }
+        ],
+    }
+
+    def views() -> bytes:
+        return cluster.runtime.ctr("snapshots", "ls").stdout
+
+    await cluster.create("shown", spec)
+    for said in ("same", "not written", "not run"):
+        await logged(cluster, "shown", said)
+    assert b"pilothouse-volume-" in views()
+    await cluster.stop_node()
+    cluster.start_node()
+    await cluster.ready("shown")
+    assert (await cluster.container("shown")).restart_count == 0
+    await cluster.delete("shown")
+    assert b"pilothouse-volume-" not in views()
+    assert mounts(cluster) == []
+
+
+async def test_an_image_volume_that_cannot_be_had_is_named(cluster: Cluster) -> None:
+    volume = {"name": "img", "image": {"reference": "example.test/none:1", "pullPolicy": "Never"}}
+    containers = [{"command": sh("true"), "volumeMounts": [{"name": "img", "mountPath": "/img"}]}]
+    await cluster.create("missing", {"volumes": [volume], "containers": containers})
+
+    async def told() -> bool:
+        return 'image "example.test/none:1" is not present' in await cluster.events()
+
+    await cluster.until(told, "the missing image is named")

@@ -248,7 +248,7 @@ VOLUME_CASES: list[tuple[dict[str, object], list[str]]] = [
         {"nfs": {"server": "s", "path": "/"}},
         [
             ".nfs: Forbidden: volumes of this type cannot be mounted by Pilothouse; it mounts configMap, downwardAPI, "
-            "emptyDir, ephemeral, hostPath, persistentVolumeClaim, projected, secret"
+            "emptyDir, ephemeral, hostPath, image, persistentVolumeClaim, projected, secret"
         ],
     ),
 ]

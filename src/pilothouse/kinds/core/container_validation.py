@@ -9,14 +9,13 @@ from pilothouse.kinds.core.probe_validation import check_lifecycle, check_probe
 from pilothouse.kinds.core.resource_validation import check_resources
 from pilothouse.kinds.core.restart_validation import check_restart_policy
 from pilothouse.kinds.core.security_validation import check_security_context
-from pilothouse.kinds.core.volume_validation import check_local_path
+from pilothouse.kinds.core.volume_validation import PULL_POLICIES, check_local_path
 from pilothouse.kinds.problems import Problems
 from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj
 
 PROTOCOLS = ("SCTP", "TCP", "UDP")
 
-_PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _MESSAGE_POLICIES = ("FallbackToLogsOnError", "File")
 _PROPAGATIONS = ("Bidirectional", "HostToContainer", "None")
 _PROBES = ("livenessProbe", "readinessProbe", "startupProbe")
@@ -59,7 +58,7 @@ def check_container(container: Obj, path: str, volumes: frozenset[str], seen: se
         problems.required(f"{path}.image")
     elif image != image.strip():
         problems.invalid(f"{path}.image", image, "must not have leading or trailing whitespace")
-    problems.one_of(f"{path}.imagePullPolicy", container.get("imagePullPolicy"), _PULL_POLICIES)
+    problems.one_of(f"{path}.imagePullPolicy", container.get("imagePullPolicy"), PULL_POLICIES)
     problems.one_of(f"{path}.terminationMessagePolicy", container.get("terminationMessagePolicy"), _MESSAGE_POLICIES)
     if ports := container.get("ports"):
         _check_ports(ports, f"{path}.ports", problems)

@@ -131,6 +131,8 @@ def _default_volume(volume: Obj) -> None:
         volume["hostPath"].setdefault("type", "")
     elif "emptyDir" in volume and "sizeLimit" in volume["emptyDir"]:
         canonical_quantity(volume["emptyDir"], "sizeLimit", volume["emptyDir"]["sizeLimit"])
+    elif "image" in volume and not volume["image"].get("pullPolicy"):
+        volume["image"]["pullPolicy"] = pull_policy(volume["image"].get("reference") or "")
     elif "ephemeral" in volume:
         claim = (volume["ephemeral"].get("volumeClaimTemplate") or {}).get("spec")
         if claim is not None:

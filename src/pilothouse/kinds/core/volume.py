@@ -106,6 +106,11 @@ class EphemeralVolumeSource(View):
     volume_claim_template: Obj | None = None
 
 
+class ImageVolumeSource(View):
+    reference: str = ""
+    pull_policy: str = ""
+
+
 class Volume(View):
     """A named volume of a pod; exactly one source is set."""
 
@@ -118,3 +123,4 @@ class Volume(View):
     downward_api: DownwardAPIVolumeSource | None = None
     persistent_volume_claim: PersistentVolumeClaimVolumeSource | None = None
     ephemeral: EphemeralVolumeSource | None = None
+    image: ImageVolumeSource | None = None

@@ -17,6 +17,7 @@ from pilothouse.machinery.objects import Obj
 _HOST_PATH_TYPES = frozenset(
     {"", "DirectoryOrCreate", "Directory", "FileOrCreate", "File", "Socket", "CharDevice", "BlockDevice"}
 )
+PULL_POLICIES = ("Always", "IfNotPresent", "Never")
 _TOKEN_SECONDS = (600, 2**32)
 
 
@@ -69,6 +70,12 @@ def _host_path(source: Obj, path: str, problems: Problems) -> None:
         problems.invalid(f"{path}.path", host_path, "must not contain '..'")
     if source.get("type") not in _HOST_PATH_TYPES:
         problems.unsupported(f"{path}.type", source.get("type"), _HOST_PATH_TYPES)
+
+
+def _image(source: Obj, path: str, problems: Problems) -> None:
+    if not source.get("reference"):
+        problems.required(f"{path}.reference")
+    problems.one_of(f"{path}.pullPolicy", source.get("pullPolicy"), PULL_POLICIES)
 
 
 def _config_map(source: Obj, path: str, problems: Problems) -> None:
@@ -189,6 +196,7 @@ _SOURCES: dict[str, _Check] = {
     "downwardAPI": _downward_api,
     "persistentVolumeClaim": _claim,
     "ephemeral": _ephemeral,
+    "image": _image,
 }
 _PROJECTIONS: dict[str, _Check] = {
     "configMap": _projected_named,

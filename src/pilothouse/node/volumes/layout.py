@@ -41,6 +41,13 @@ class Layout:
     def subpath(self, uid: str, container: str, index: int) -> Path:
         return self.pod(uid) / "subpaths" / container / str(index)
 
+    def image_view(self, uid: str, name: str) -> Path:
+        """Marks that the runtime may hold a view for the pod's image volume of that name."""
+        return self.pod(uid) / "image-views" / name
+
+    def image_views(self, uid: str) -> list[Path]:
+        return sorted((self.pod(uid) / "image-views").glob("*"))
+
     def hosts(self, uid: str) -> Path:
         return self.pod(uid) / "etc-hosts"
 

@@ -17,6 +17,7 @@ from pilothouse.node.references import References
 from pilothouse.node.resources import pod_limits
 from pilothouse.node.runtime_config import BindMount
 from pilothouse.node.volumes import atomic, claim, empty_dir, host_path, ownership
+from pilothouse.node.volumes.image import ImageVolumes
 from pilothouse.node.volumes.layout import Layout
 from pilothouse.node.volumes.payload import (
     DEFAULT_MODE,
@@ -36,6 +37,8 @@ class Mounted:
 
     paths: dict[str, Path] = field(default_factory=dict)
     read_only: set[str] = field(default_factory=set)
+    sealed: set[str] = field(default_factory=set)
+    """Mounts that are read-only themselves, with more flags than the runtime's mounting them read-only would leave."""
     refresh_at: float = 0.0
     """When a token in them is to be renewed; 0 for never."""
 
@@ -43,10 +46,11 @@ class Mounted:
 class Volumes:
     """Sets volumes up and takes them down. Everything may be called again: what is already done is left alone."""
 
-    def __init__(self, client: Client, references: References, layout: Layout) -> None:
+    def __init__(self, client: Client, references: References, layout: Layout, images: ImageVolumes) -> None:
         self._client = client
         self._references = references
         self._layout = layout
+        self._images = images
         self._tokens = Tokens(client)
         self._mounted: dict[str, Mounted] = {}
 
@@ -98,6 +102,9 @@ class Volumes:
         elif volume.ephemeral is not None:
             bound = await claim.find(self._client, pod, f"{pod.name}-{volume.name}", owned=True)
             mounted.paths[volume.name] = await asyncio.to_thread(claim.set_up, bound)
+        elif volume.image is not None:
+            mounted.paths[volume.name] = await self._images.set_up(pod, volume.name, volume.image)
+            mounted.sealed.add(volume.name)
 
     async def _project(
         self, pod: Pod, source: VolumeProjection, mode: int | None, sources: Sources, mounted: Mounted
@@ -164,6 +171,8 @@ class Volumes:
         uid = pod.metadata.uid
         for volume in pod.spec.volumes:
             target = self._layout.volume(uid, volume.name)
+            if volume.image is not None and not is_mount(target):
+                return False
             in_memory = volume.secret or volume.projected or (volume.empty_dir and volume.empty_dir.medium == "Memory")
             made_here = in_memory or volume.empty_dir or volume.config_map or volume.downward_api
             if made_here and not (is_mount(target) if in_memory else target.is_dir()):
@@ -185,13 +194,14 @@ class Volumes:
                 path = target
             container_path = mount.mount_path if mount.mount_path.startswith("/") else "/" + mount.mount_path
             # Upstream lets containers write volumes made of API objects only on the host's side: they are read-only.
-            read_only = mount.read_only or mount.name in mounted.read_only
+            read_only = (mount.read_only or mount.name in mounted.read_only) and mount.name not in mounted.sealed
             binds.append(BindMount(str(path), container_path, read_only, mount.mount_propagation))
         return binds
 
     async def take_down(self, uid: str) -> None:
         """Unmounts everything of the pod. Raises OSError."""
         await asyncio.to_thread(unmount_below, self._layout.pod(uid))
+        await self._images.remove(uid)
         self._mounted.pop(uid, None)
         self._tokens.release(uid)
         self._references.release(uid)
