@@ -12,6 +12,7 @@ from pilothouse.cli import output as formats
 from pilothouse.cli.connect import connect
 from pilothouse.cli.errors import CommandError
 from pilothouse.client.client import Client
+from pilothouse.guard.access import nodes
 from pilothouse.guard.access.read import read_cluster
 from pilothouse.guard.access.rights import MASTERS, Asked, Subject, account_of, groups_of, parse_subject
 from pilothouse.guard.access.spread import TARGETS, Cluster, State, Step
@@ -26,9 +27,13 @@ def run_who_can(
     """Prints who may do something, and by which binding."""
     formats.check(output)
     asked = parse_asked(verb, what, namespace, name)
+    if not asked.path and not asked.group and not _is_known(asked.resource):
+        typer.echo(f"note: no kind is called {asked.resource} here; write a custom one as PLURAL.GROUP", err=True)
     cluster = _read(data_dir, kubeconfig)
     found = sorted(cluster.rights.who_can(asked), key=lambda grant: (str(grant.subject), grant.binding))
     rows = [{"subject": str(grant.subject), "binding": grant.binding, "role": grant.role} for grant in found]
+    if which := nodes.of_nodes(asked):
+        rows.insert(0, {"subject": f"Group {nodes.GROUP}", "binding": "-", "role": f"{nodes.BY}: {which}"})
     rows.insert(0, {"subject": f"Group {MASTERS}", "binding": "-", "role": "everything, whatever the roles say"})
     if output:
         formats.write(rows, output)
@@ -41,13 +46,19 @@ def run_what_can(text: str, groups: Sequence[str], output: str | None, data_dir:
     """Prints what a subject may do, and by which binding."""
     formats.check(output)
     cluster = _read(data_dir, kubeconfig)
-    subject = known_subject(text, cluster)
-    found = list(cluster.rights.of(subject, (*groups_of(subject), *groups)))
+    subject = known_subject(text, cluster, groups)
+    in_groups = (*groups_of(subject), *groups)
+    found = list(cluster.rights.of(subject, in_groups))
     rows = [
         {"rights": rule_text(rule), "where": grant.namespace or "everywhere", "by": str(grant)}
         for grant in found
         for rule in grant.rules
     ]
+    if nodes.node_of(subject):
+        own = nodes.rules_of_nodes()
+        rows += [{"rights": rule_text(rule), "where": which, "by": nodes.BY} for rule, which in own]
+    if Subject("Group", MASTERS) in (subject, *(Subject("Group", group) for group in in_groups)):
+        rows.insert(0, {"rights": "everything", "where": "everywhere", "by": f"the group {MASTERS}"})
     if output:
         formats.write(rows, output)
     else:
@@ -56,7 +67,13 @@ def run_what_can(text: str, groups: Sequence[str], output: str | None, data_dir:
 
 
 def run_paths(
-    text: str | None, pod: str | None, targets: Sequence[str], output: str | None, data_dir: str, kubeconfig: str | None
+    text: str | None,
+    pod: str | None,
+    targets: Sequence[str],
+    groups: Sequence[str],
+    output: str | None,
+    data_dir: str,
+    kubeconfig: str | None,
 ) -> int:
     """Prints how a subject, or whoever breaks into a pod, gets to what matters; without either, who does."""
     formats.check(output)
@@ -66,7 +83,8 @@ def run_paths(
     if pod:
         starts = [_pod_state(pod, cluster)]
     elif text:
-        subject = known_subject(text, cluster)
+        subject = known_subject(text, cluster, groups)
+        cluster.groups = {subject: groups}
         starts = [State("subject", subject.name, subject)]
     else:
         starts = [State("subject", subject.name, subject) for subject in people(cluster)]
@@ -89,7 +107,7 @@ def shortest(cluster: Cluster, start: State, targets: Sequence[str]) -> list[lis
     ways = []
     for target in targets:
         states = (state for state in found if state.kind == target)
-        reached = sorted(states, key=lambda state: (state.name != "", len(found[state])))
+        reached = sorted(states, key=lambda state: (state.name != "", "/" in state.name, len(found[state])))
         ways += [found[reached[0]]] if reached else []
     return [way for way in ways if way]
 
@@ -112,7 +130,9 @@ def path_lines(ways: dict[str, list[list[Step]]]) -> list[str]:
         for way in found:
             lines.append(f"{start} -> {way[-1].target}")
             lines += [f"  {n}. {_words(step)}   (by {step.by})" for n, step in enumerate(way, 1)]
-    return lines or ["nobody gets to cluster-admin, Secrets or a node by rights that are not the system's own"]
+    return lines or [
+        "nobody gets to cluster-admin, Secrets, a node or past the guard rails by rights that are not the system's own"
+    ]
 
 
 def _words(step: Step) -> str:
@@ -138,16 +158,28 @@ def parse_asked(verb: str, what: str, namespace: str, name: str) -> Asked:
     return Asked(verb, group, plural, sub, namespace, name)
 
 
-def known_subject(text: str, cluster: Cluster) -> Subject:
-    """The subject of a text; one that nothing is bound to and that does not exist is refused by name."""
+def _is_known(plural: str) -> bool:
+    """Whether a kind or something that only RBAC knows is called so."""
+    return plural in ("*", "users", "groups", "signers", "userextras", "uids") or any(
+        kind.resource.plural == plural for kind in KINDS
+    )
+
+
+def known_subject(text: str, cluster: Cluster, groups: Sequence[str] = ()) -> Subject:
+    """The subject of a text, in these groups too; one that nothing is bound to and that does not exist is refused by
+    name."""
     try:
         subject = parse_subject(text)
     except ValueError as error:
         raise CommandError(str(error), code=2) from error
-    found = account_of(subject)
-    if subject in (*cluster.rights.grants, Subject("Group", MASTERS)) or (found and found in cluster.accounts):
+    found, node = account_of(subject), nodes.node_of(subject)
+    in_groups = [Subject("Group", group) for group in groups]
+    known = {*cluster.rights.grants, Subject("Group", MASTERS)}
+    if subject in known or any(group in known for group in in_groups):
         return subject
-    near = get_close_matches(str(subject), [str(known) for known in cluster.rights.grants], n=3, cutoff=0.7)
+    if (found and found in cluster.accounts) or (node and node in cluster.nodes):
+        return subject
+    near = get_close_matches(str(subject), [str(entry) for entry in known], n=3, cutoff=0.7)
     hint = f"; did you mean {', '.join(near)}?" if near else "; write sa:NAMESPACE/NAME, user:NAME or group:NAME"
     raise CommandError(f"no binding and no account is of {subject}{hint}")
 

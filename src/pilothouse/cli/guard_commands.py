@@ -47,15 +47,16 @@ def access_what_can(
 def access_paths(
     subject: Annotated[str | None, typer.Argument(help="user:NAME, group:NAME, sa:NAMESPACE/NAME.")] = None,
     from_pod: Annotated[str | None, typer.Option(metavar="NAMESPACE/NAME", help="From a pod broken into.")] = None,
-    to: Annotated[list[str] | None, typer.Option(help="cluster-admin, secrets or node (default: all).")] = None,
+    to: Annotated[list[str] | None, typer.Option(help="cluster-admin, secrets, node or guard (default: all).")] = None,
+    group: Annotated[list[str] | None, typer.Option(help="A group it is in, by its certificate or token.")] = None,
     output: options.Output = None,
     data_dir: options.DataDir = options.DATA_DIR,
     kubeconfig: options.Kubeconfig = None,
 ) -> None:
-    """How rights lead to cluster-admin, Secrets or a node, step by step, with the bindings that grant each."""
+    """How rights lead to cluster-admin, Secrets, a node or past the guard rails, step by step, with who grants each."""
     from pilothouse.cli.access import run_paths
 
-    raise typer.Exit(run_paths(subject, from_pod, to or [], output, data_dir, kubeconfig))
+    raise typer.Exit(run_paths(subject, from_pod, to or [], group or [], output, data_dir, kubeconfig))
 
 
 @access.command("last-used")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import AsyncIterator
 
 import pytest
@@ -15,6 +16,7 @@ from pilothouse.cli.errors import CommandError
 from pilothouse.guard.access.read import read_cluster
 from pilothouse.guard.access.spread import Cluster, State
 from pilothouse.kinds.core.namespace import Namespace
+from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.rbac.role import ClusterRole
@@ -38,6 +40,10 @@ async def cluster() -> AsyncIterator[Cluster]:
         await client.create_tree(RoleBinding.resource, tree, "shop")
         spec = {"serviceAccountName": "app", "containers": [{"name": "c", "image": "app"}]}
         await client.create_tree(Pod.resource, {"metadata": {"name": "front"}, "spec": spec}, "shop")
+        await client.create_tree(Node.resource, {"metadata": {"name": "n1"}})
+        secret = {"name": "v", "secret": {"secretName": "key"}}
+        spec = {"nodeName": "n1", "containers": [{"name": "c", "image": "app"}], "volumes": [secret]}
+        await client.create_tree(Pod.resource, {"metadata": {"name": "held"}, "spec": spec}, "shop")
         yield await read_cluster(client)
 
 
@@ -63,6 +69,42 @@ async def test_what_can(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsy
     assert "get /api,/api/*" in told  # by a group that every account is in
 
 
+async def test_rights_of_nodes_are_told(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of(cluster, monkeypatch)
+    access.run_who_can("get", "secrets", "shop", "", None, "", None)
+    assert "the node authoriser: those its pods name" in capsys.readouterr().out
+    access.run_who_can("delete", "secrets", "shop", "", None, "", None)
+    assert "node authoriser" not in capsys.readouterr().out
+    access.run_what_can("user:system:node:n1", [], None, "", None)
+    assert "get,list,watch secrets" in capsys.readouterr().out
+    access.run_paths("user:system:node:n1", None, ["secrets"], [], None, "", None)
+    assert "may read Secrets: Secret shop/key   (by the node authoriser, for Pod shop/held)" in capsys.readouterr().out
+    with pytest.raises(CommandError):
+        access.run_paths("user:system:node:n9", None, [], [], None, "", None)
+
+
+async def test_groups_of_a_certificate_count(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of(cluster, monkeypatch)
+    access.run_what_can("user:ann", ["system:masters"], None, "", None)
+    assert re.search(r"everything +everywhere +the group system:masters", capsys.readouterr().out)
+    access.run_paths("user:ann", None, ["cluster-admin"], ["system:masters"], None, "", None)
+    assert "1. User ann may do everything: cluster-admin" in capsys.readouterr().out
+    with pytest.raises(CommandError):
+        access.run_paths("user:ann", None, [], ["nobody-knows"], None, "", None)
+
+
+async def test_a_kind_that_is_not_there_is_noted(
+    cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    of(cluster, monkeypatch)
+    access.run_who_can("get", "secretz", "shop", "", None, "", None)
+    assert "no kind is called secretz" in capsys.readouterr().err
+
+
 async def test_a_subject_that_is_not_there_is_refused_with_a_hint(
     cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -74,16 +116,16 @@ async def test_a_subject_that_is_not_there_is_refused_with_a_hint(
 
 async def test_paths(cluster: Cluster, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     of(cluster, monkeypatch)
-    access.run_paths(None, None, ["secrets"], None, "", None)
+    access.run_paths(None, None, ["secrets"], [], None, "", None)
     assert capsys.readouterr().out.splitlines() == [
         "ServiceAccount shop/app -> Secrets of namespace shop",
         "  1. ServiceAccount shop/app may read Secrets: Secrets of namespace shop"
         "   (by RoleBinding shop/app-edits to ClusterRole edit)",
     ]
-    access.run_paths(None, "shop/front", ["secrets"], None, "", None)
+    access.run_paths(None, "shop/front", ["secrets"], [], None, "", None)
     assert "1. Pod shop/front holds the token of ServiceAccount shop/app" in capsys.readouterr().out
     with pytest.raises(CommandError):
-        access.run_paths(None, "shop/back", [], None, "", None)
+        access.run_paths(None, "shop/back", [], [], None, "", None)
 
 
 async def test_the_systems_own_parts_reach_nothing_by_surprise(cluster: Cluster) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import orjson
@@ -11,6 +11,7 @@ from pilothouse.client.client import Client
 from pilothouse.guard.access.rights import rights_of
 from pilothouse.guard.access.spread import Cluster, PodFacts
 from pilothouse.kinds.core.namespace import Namespace
+from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.rbac.role import ClusterRole, Role
@@ -42,7 +43,8 @@ async def read_cluster(client: Client) -> Cluster:
         for space in (await client.list(Namespace)).items
         if space.metadata.labels.get(LEVEL) == "privileged" or space.name == "kube-system"
     }
-    return Cluster(rights, sorted(accounts), pods, frozenset(privileged))
+    nodes = [node.name for node in (await client.list(Node)).items]
+    return Cluster(rights, sorted(accounts), pods, frozenset(privileged), nodes)
 
 
 def pod_facts(pod: Mapping[str, Any], mounted: bool) -> PodFacts:
@@ -59,4 +61,20 @@ def pod_facts(pod: Mapping[str, Any], mounted: bool) -> PodFacts:
         spec.get("nodeName") or "",
         mounted if own is None else bool(own),
         bool(privileged or paths or spec.get("hostPID")),
+        tuple(sorted(set(_secrets(spec)) - {""})),
     )
+
+
+def _secrets(spec: Mapping[str, Any]) -> Iterator[str]:
+    """The Secrets that a pod's spec names in volumes, variables and for pulling images."""
+    for volume in spec.get("volumes") or ():
+        sources = [volume, *((volume.get("projected") or {}).get("sources") or ())]
+        for secret in (source.get("secret") or {} for source in sources):
+            yield secret.get("secretName") or secret.get("name") or ""
+    for container in (*(spec.get("containers") or ()), *(spec.get("initContainers") or ())):
+        for source in container.get("envFrom") or ():
+            yield (source.get("secretRef") or {}).get("name", "")
+        for variable in container.get("env") or ():
+            yield ((variable.get("valueFrom") or {}).get("secretKeyRef") or {}).get("name", "")
+    for pull in spec.get("imagePullSecrets") or ():
+        yield pull.get("name", "")

@@ -66,7 +66,9 @@ def groups_of(subject: Subject) -> tuple[str, ...]:
     if subject.kind == "Group":
         return ()
     found = account_of(subject)
-    own = (f"{ACCOUNT.rstrip(':')}s", f"{ACCOUNT.rstrip(':')}s:{found[0]}") if found else ()
+    own: tuple[str, ...] = (f"{ACCOUNT.rstrip(':')}s", f"{ACCOUNT.rstrip(':')}s:{found[0]}") if found else ()
+    if subject.name.startswith("system:node:"):
+        own = ("system:nodes",)
     return (*own, "system:authenticated")
 
 

@@ -1,84 +1,46 @@
-"""How rights lead to further rights: to cluster-admin, to Secrets, to a node; and from a pod that is broken into. Pure.
+"""How rights lead to further rights: to cluster-admin, to Secrets, to a node, past the guard rails; and from a pod that
+is broken into. Pure.
 
-A step is something a subject may do that makes it another one, or gives it what it was not meant to have. Sources:
-Kubernetes documentation, "RBAC Good Practices" (privilege escalation risks).
+A step is something a subject may do that makes it another one, or gives it what it was not meant to have
+(`offers.py`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Final, NamedTuple, TypeVar
 
-from pilothouse.guard.access.rights import (
-    ALL,
-    MASTERS,
-    Asked,
-    Grant,
-    Rights,
-    Subject,
-    account,
-    account_of,
-    allows,
-    groups_of,
+from pilothouse.guard.access import nodes
+from pilothouse.guard.access.offers import (
+    ANY,
+    APPROVES_NODES,
+    CLUSTER_ADMIN,
+    ENTERS,
+    EVERYWHERE,
+    GIVES_RIGHTS,
+    GUARD,
+    IN_A_NAMESPACE,
+    NODE,
+    SECRETS,
+    WORKLOADS,
+    Can,
+    Need,
+    named,
 )
+from pilothouse.guard.access.rights import MASTERS, Rights, Subject, account, account_of, groups_of
 
 T = TypeVar("T")
 
-CLUSTER_ADMIN, SECRETS, NODE = "cluster-admin", "secrets", "node"
-TARGETS: Final = (CLUSTER_ADMIN, SECRETS, NODE)
-_RBAC: Final = "rbac.authorization.k8s.io"
-_WORKLOADS: Final = (
-    ("", "pods"),
-    ("", "replicationcontrollers"),
-    ("apps", "deployments"),
-    ("apps", "daemonsets"),
-    ("apps", "statefulsets"),
-    ("apps", "replicasets"),
-    ("batch", "jobs"),
-    ("batch", "cronjobs"),
-)
-ANY: Final = frozenset({"*"})
-_CERTIFICATES: Final = "certificates.k8s.io"
-_CLIENT_SIGNER: Final = "kubernetes.io/kube-apiserver-client"
-_CLUSTER_WIDE: Final[tuple[tuple[str, str, tuple[tuple[str, str, str], ...]], ...]] = (
-    ("may do everything", CLUSTER_ADMIN, (("*", "*", "*"),)),
-    (
-        "may give ClusterRoles rights it lacks",
-        CLUSTER_ADMIN,
-        (("escalate", _RBAC, "clusterroles"), ("update patch", _RBAC, "clusterroles")),
-    ),
-    (
-        "may bind cluster-admin",
-        CLUSTER_ADMIN,
-        (("bind", _RBAC, "clusterroles"), ("create", _RBAC, "clusterrolebindings")),
-    ),
-    (
-        "may have every write pass a webhook of its own",
-        CLUSTER_ADMIN,
-        (("create update patch", "admissionregistration.k8s.io", "mutatingwebhookconfigurations"),),
-    ),
-    (
-        "may approve a client certificate for any name",
-        CLUSTER_ADMIN,
-        (
-            ("approve", _CERTIFICATES, "signers"),
-            ("update patch", _CERTIFICATES, "certificatesigningrequests/approval"),
-            ("create", _CERTIFICATES, "certificatesigningrequests"),
-        ),
-    ),
-    ("may run commands in every pod of a node", NODE, (("create get", "", "nodes/proxy"),)),
-    ("may create volumes that are a path of a node", NODE, (("create", "", "persistentvolumes"),)),
-)
-"""What rights that count everywhere lead to: a target, and what is needed together."""
-_Offer = tuple[str, str, "State"]
+TARGETS: Final = (CLUSTER_ADMIN, SECRETS, NODE, GUARD)
+_Way = tuple[str, str, "State"]
 """What may be done, by which bindings, and where that leads."""
 
 
 class PodFacts(NamedTuple):
-    """What of a pod matters here."""
+    """What of a pod matters here. `secrets` are those it names."""
 
     namespace: str
     name: str
@@ -87,6 +49,7 @@ class PodFacts(NamedTuple):
     mounts_token: bool = True
     owns_node: bool = False
     """Privileged, in the host's process namespace, or with a host path."""
+    secrets: tuple[str, ...] = ()
 
 
 class State(NamedTuple):
@@ -100,9 +63,12 @@ class State(NamedTuple):
         if self.subject is not None:
             return str(self.subject)
         if self.kind == SECRETS:
-            return f"Secrets of namespace {self.name}" if self.name else "all Secrets"
+            words = "Secret" if "/" in self.name else "Secrets of namespace"
+            return f"{words} {self.name}" if self.name else "all Secrets"
         if self.kind == NODE:
             return f"root on node {self.name}" if self.name else "root on a node"
+        if self.kind == GUARD:
+            return f"past the guard rails of namespace {self.name}" if self.name else "past the guard rails"
         return f"Pod {self.name}" if self.kind == "pod" else self.kind
 
 
@@ -117,12 +83,15 @@ class Step(NamedTuple):
 
 @dataclass
 class Cluster:
-    """All that decides how far somebody gets. `privileged` are namespaces whose pods may own their node."""
+    """All that decides how far somebody gets. `privileged` are namespaces whose pods may own their node; `groups` those
+    that somebody is in by a certificate or token."""
 
     rights: Rights
     accounts: Sequence[tuple[str, str]] = ()
     pods: Sequence[PodFacts] = ()
     privileged: frozenset[str] = frozenset()
+    nodes: Sequence[str] = ()
+    groups: Mapping[Subject, Sequence[str]] = field(default_factory=dict)
     _known: dict[State, list[Step]] = field(default_factory=dict, repr=False)
 
     def paths(self, start: State) -> dict[State, list[Step]]:
@@ -148,16 +117,22 @@ class Cluster:
 
     def _steps(self, state: State) -> Iterator[Step]:
         if state.subject is not None:
-            if state.subject == Subject("Group", MASTERS):
+            if state.subject == Subject("Group", MASTERS) or MASTERS in self.groups.get(state.subject, ()):
                 yield Step(state, "may do everything", "the group system:masters", State(CLUSTER_ADMIN))
             yield from self._by_rights(state, state.subject)
+            if node := nodes.node_of(state.subject):
+                yield from self._as_node(state, node)
         elif state.kind == "pod":
             yield from self._from_pod(state)
         elif state.kind == NODE and state.name:
+            yield Step(state, "holds the certificate of", "its disk", _node(state.name))
             for pod in self._on_node.get(state.name, ()):
                 if pod.mounts_token:
                     target = _is(account(pod.namespace, pod.account))
                     yield Step(state, "reads the token of", f"Pod {pod.namespace}/{pod.name}", target)
+        elif state.kind == NODE:
+            for name in self.nodes:
+                yield Step(state, "may be any, such as", "its own choice", State(NODE, name))
 
     def _from_pod(self, state: State) -> Iterator[Step]:
         pod = self._by_name.get(state.name)
@@ -165,65 +140,104 @@ class Cluster:
             return
         if pod.mounts_token:
             yield Step(state, "holds the token of", "its volume", _is(account(pod.namespace, pod.account)))
+        for secret in pod.secrets:
+            yield Step(state, "names", "its own spec", State(SECRETS, f"{pod.namespace}/{secret}"))
         if pod.owns_node:
             yield Step(state, "is not kept from its node", "its own spec", State(NODE, pod.node))
 
+    def _as_node(self, state: State, node: str) -> Iterator[Step]:
+        """What a node may do for the pods that are bound to it."""
+        for pod in self._on_node.get(node, ()):
+            place = f"{nodes.BY}, for Pod {pod.namespace}/{pod.name}"
+            yield Step(state, "may issue tokens of", place, _is(account(pod.namespace, pod.account)))
+            for secret in pod.secrets:
+                yield Step(state, "may read Secrets", place, State(SECRETS, f"{pod.namespace}/{secret}"))
+
     def _by_rights(self, state: State, subject: Subject) -> Iterator[Step]:
         """Rights of several bindings count together, where they count."""
-        grants = list(self.rights.of(subject, groups_of(subject)))
+        grants = list(self.rights.of(subject, (*groups_of(subject), *self.groups.get(subject, ()))))
         for namespace in dict.fromkeys(("", *(grant.namespace for grant in grants))):
-            can = _Can([grant for grant in grants if grant.namespace in ("", namespace)], namespace)
+            can = Can([grant for grant in grants if grant.namespace in ("", namespace)], namespace)
+            if not namespace:
+                for does, by, target in self._everywhere(can):
+                    yield Step(state, does, by, target)
             for does, by, target in (*self._alone(can), *self._as_others(can)):
                 yield Step(state, does, by, target)
 
-    def _alone(self, can: _Can) -> Iterator[_Offer]:
-        """What rights give by themselves."""
-        for does, kind, needs in _CLUSTER_WIDE if not can.namespace else ():
+    def _everywhere(self, can: Can) -> Iterator[_Way]:
+        """What rights that count everywhere give."""
+        for does, kind, needs in EVERYWHERE:
             if by := can(*needs):
                 yield does, by, State(kind)
-        if by := can(("get list watch", "", "secrets")):
-            yield "may read Secrets", by, State(SECRETS, can.namespace)
-        for group, resource in _WORKLOADS:
-            if by := can(("create", group, resource)):
-                yield f"may create {resource} that mount Secrets", by, State(SECRETS, can.namespace)
-                if can.namespace in self.privileged or (not can.namespace and self.privileged):
-                    yield f"may create privileged {resource}", by, State(NODE)
+        for name, by in named(can, "create get", "nodes/proxy"):
+            yield "may run commands in every pod of a node", by, State(NODE, name)
+        if by := can(*APPROVES_NODES):
+            for name in self.nodes:
+                yield "may approve the certificate of", by, _node(name)
+        for name, by in named(can, "update patch", "namespaces"):
+            yield "may change its Pod Security", by, State(GUARD, name)
+        yield from self._people(can)
 
-    def _as_others(self, can: _Can) -> Iterator[_Offer]:
+    def _alone(self, can: Can) -> Iterator[_Way]:
+        """What rights give by themselves, in a namespace or everywhere."""
+        here = State(SECRETS, can.namespace)
+        for does, kind, needs in IN_A_NAMESPACE:
+            if by := can(*needs):
+                yield does, by, State(kind, can.namespace)
+        for name, by in named(can, "get list watch", "secrets") if can.namespace else ():
+            yield "may read it", by, State(SECRETS, f"{can.namespace}/{name}")
+        for does, needs in GIVES_RIGHTS:
+            if by := can(*needs):
+                yield f"{does} read", by, here
+        labels = can(Need("update patch", "", "namespaces", (can.namespace,)))
+        if labels:
+            yield "may change Pod Security", labels, State(GUARD, can.namespace)
+        for need in WORKLOADS:
+            if by := can(need):
+                yield f"may write {need.resource} that mount Secrets", by, here
+                if can.namespace in self.privileged or (not can.namespace and self.privileged):
+                    yield f"may write privileged {need.resource}", by, State(NODE)
+                elif labels:
+                    yield f"may let its namespace be privileged, and write {need.resource}", by, State(NODE)
+
+    def _as_others(self, can: Can) -> Iterator[_Way]:
         """As whom rights let somebody act."""
-        makers = ((resource, can(("create", group, resource))) for group, resource in _WORKLOADS)
-        resource, maker = next(((resource, by) for resource, by in makers if by), ("", ""))
-        accounts = self._accounts(can.namespace)
-        for namespace, name in accounts if maker else ():
-            yield f"may create {resource} that run as", maker, _is(account(namespace, name))
+        accounts = self._accounts_of.get(can.namespace, ()) if can.namespace else self.accounts
+        resource, maker = can.workload()
+        granters = [(f"{does} act as", can(*needs)) for does, needs in GIVES_RIGHTS]
+        for does, by in ((f"may write {resource} that run as", maker), *granters):
+            for namespace, name in accounts if by else ():
+                yield does, by, _is(account(namespace, name))
         for does, verb, what in (
             ("may issue tokens of", "create", "serviceaccounts/token"),
             ("may act as", "impersonate", "serviceaccounts"),
         ):
-            named = can.names(verb, what)
-            for namespace, name in accounts if named is ANY else [entry for entry in accounts if entry[1] in named]:
-                if by := can((verb, "", what), name=name):
+            about = can.names(verb, what)
+            for namespace, name in accounts if about is ANY else [entry for entry in accounts if entry[1] in about]:
+                if by := can(Need(verb, "", what, (name,))):
                     yield does, by, _is(account(namespace, name))
-        entering = (can(("create get", "", f"pods/{sub}")) for sub in ("exec", "attach"))
-        if by := next(filter(None, (*entering, can(("update patch", "", "pods/ephemeralcontainers")))), ""):
-            for pod in self._pods_of.get(can.namespace, ()) if can.namespace else self.pods:
-                yield "may run commands in", by, State("pod", f"{pod.namespace}/{pod.name}")
-        if can.namespace:
-            return
-        for kind, what in (("User", "users"), ("Group", "groups")):
-            named = can.names("impersonate", what)
-            known = self._people[kind] if named is ANY else sorted(named)
-            for name in known:
-                if by := can(("impersonate", "", what), name=name):
+        pods = self._pods_of.get(can.namespace, ()) if can.namespace else self.pods
+        for does, verbs, what in ENTERS:
+            by = can(Need(verbs, "", what))
+            ways = dict(named(can, verbs, what))
+            for pod in pods if by or ways else ():
+                if granted := by or ways.get(pod.name, ""):
+                    yield does, granted, State("pod", f"{pod.namespace}/{pod.name}")
+
+    def _people(self, can: Can) -> Iterator[_Way]:
+        """Users and groups that somebody may act as. A group needs somebody to be acted as, too."""
+        some = [*(("users", name) for name in can.names("impersonate", "users"))]
+        some += [("serviceaccounts", name) for name in can.names("impersonate", "serviceaccounts")]
+        for kind, what in (("User", "users"), ("Group", "groups") if some else ("", "")):
+            about = can.names("impersonate", what) if kind else frozenset[str]()
+            for name in self._bound[kind] if about is ANY else sorted(about):
+                if by := can(Need("impersonate", "", what, (name,))):
                     yield "may act as", by, _is(Subject(kind, name))
 
-    def _accounts(self, namespace: str) -> Sequence[tuple[str, str]]:
-        return self._accounts_of.get(namespace, ()) if namespace else self.accounts
-
     @cached_property
-    def _people(self) -> dict[str, list[str]]:
+    def _bound(self) -> dict[str, list[str]]:
         """Users and groups there are to act as; accounts have a right of their own."""
-        known = (Subject("Group", MASTERS), *self.rights.grants)
+        known = (Subject("Group", MASTERS), *self.rights.grants, *map(_node_user, self.nodes))
         plain = [subject for subject in dict.fromkeys(known) if account_of(subject) is None]
         return {kind: [subject.name for subject in plain if subject.kind == kind] for kind in ("User", "Group")}
 
@@ -244,51 +258,16 @@ class Cluster:
         return {f"{pod.namespace}/{pod.name}": pod for pod in self.pods}
 
 
-class _Can:
-    """What some grants allow together, in a namespace ("" for everywhere)."""
-
-    def __init__(self, grants: Sequence[Grant], namespace: str) -> None:
-        self.namespace = namespace
-        self._grants = grants
-
-    def __call__(self, *needs: tuple[str, str, str], name: str = "") -> str:
-        """The bindings that give all of these (any of the verbs, a group, a resource); "" when one is not given, or
-        when the namespace adds nothing to what counts everywhere."""
-        by: dict[str, bool] = {}
-        for verbs, group, resource in needs:
-            grant = self._giving(verbs.split(), group, resource, name)
-            if grant is None:
-                return ""
-            by[str(grant)] = grant.namespace == self.namespace
-        return " and ".join(by) if any(by.values()) else ""
-
-    def names(self, verb: str, resource: str) -> frozenset[str]:
-        """The names that rights on a resource of the core group are about; `ANY` for whatever name."""
-        rules = [rule for grant in self._grants for rule in grant.rules if verb in rule.verbs or ALL in rule.verbs]
-        plural, _, sub = resource.partition("/")
-        found: set[str] = set()
-        for rule in rules:
-            of = rule.resource_names or [""]
-            if any(allows(rule, Asked(verb, "", plural, sub, self.namespace, name)) for name in of):
-                if not rule.resource_names:
-                    return ANY
-                found.update(rule.resource_names)
-        return frozenset(found)
-
-    def _giving(self, verbs: Sequence[str], group: str, resource: str, name: str) -> Grant | None:
-        plural, _, sub = resource.partition("/")
-        given = [Asked(verb, group, plural, sub, self.namespace, name) for verb in verbs]
-        # A right on one object by its name is a way too, where the name decides.
-        if resource == "signers":
-            given.append(Asked(verbs[0], group, plural, sub, self.namespace, _CLIENT_SIGNER))
-        for grant in self._grants:
-            if any(allows(rule, asked) for rule in grant.rules for asked in given):
-                return grant
-        return None
-
-
 def _is(subject: Subject) -> State:
     return State("subject", subject.name, subject)
+
+
+def _node_user(name: str) -> Subject:
+    return Subject("User", nodes.PREFIX + name)
+
+
+def _node(name: str) -> State:
+    return _is(_node_user(name))
 
 
 def _grouped(entries: Iterable[T], key: Callable[[T], str]) -> dict[str, list[T]]:

@@ -6,9 +6,10 @@ from collections.abc import Iterable, Mapping, Sequence
 
 import orjson
 
+from pilothouse.guard.access.offers import CLUSTER_ADMIN, NODE, SECRETS
 from pilothouse.guard.access.read import LEVEL, pod_facts
 from pilothouse.guard.access.rights import account, rights_of
-from pilothouse.guard.access.spread import CLUSTER_ADMIN, NODE, SECRETS, Cluster, PodFacts, State, Step
+from pilothouse.guard.access.spread import Cluster, PodFacts, State, Step
 from pilothouse.guard.finding import Check, Finding, Ref, Severity
 from pilothouse.guard.findings.model import Found, Report
 from pilothouse.guard.live.dependencies import PODS

@@ -14,6 +14,7 @@ from pilothouse.machinery.objects import Obj
 RBAC = "rbac.authorization.k8s.io"
 ADMISSION = "admissionregistration.k8s.io"
 CERTIFICATES = "certificates.k8s.io"
+GUARD = "guard.pilothouse.dev"
 
 
 def may(who: str, verbs: str, what: str, *, group: str = "", namespace: str = "", names: str = "") -> Grant:
@@ -45,8 +46,51 @@ ROOT = may("sa:ops/root", "*", "*", group="*")
         ([may("ann", "get", "secrets", namespace="shop")], {"Secrets of namespace shop"}),
         ([may("ann", "get", "secrets", names="one")], set()),
         ([may("ann", "get", "pods")], set()),
-        ([may("ann", "*", "*", group="*")], {"cluster-admin", "all Secrets", "root on a node"}),
-        ([may("ann", "*", "*", group="*", namespace="shop")], {"Secrets of namespace shop"}),
+        ([may("ann", "*", "*", group="*")], {"cluster-admin", "all Secrets", "root on a node", "past the guard rails"}),
+        (
+            [may("ann", "*", "*", group="*", namespace="shop")],
+            {"Secrets of namespace shop", "past the guard rails of namespace shop", "root on a node"},
+        ),
+        ([may("ann", "get", "secrets", namespace="shop", names="one two")], {"Secret shop/one", "Secret shop/two"}),
+        (
+            [may("ann", "escalate", "roles", group=RBAC), may("ann", "patch", "roles", group=RBAC)],
+            {"all Secrets"},
+        ),
+        (
+            [
+                may("ann", "bind", "clusterroles", group=RBAC, namespace="shop", names="view admin"),
+                may("ann", "create", "rolebindings", group=RBAC, namespace="shop"),
+            ],
+            {"Secrets of namespace shop"},
+        ),
+        (
+            [
+                may("ann", "bind", "clusterroles", group=RBAC, names="view"),
+                may("ann", "create", "rolebindings clusterrolebindings", group=RBAC),
+            ],
+            set(),
+        ),
+        ([may("ann", "create", "validatingwebhookconfigurations", group=ADMISSION)], {"all Secrets"}),
+        ([may("ann", "delete", "validatingadmissionpolicies", group=ADMISSION)], {"past the guard rails"}),
+        ([may("ann", "delete", "mutatingwebhookconfigurations", group=ADMISSION)], {"past the guard rails"}),
+        ([may("ann", "create", "mutatingadmissionpolicies", group=ADMISSION)], set()),
+        (
+            [may("ann", "create", "mutatingadmissionpolicies mutatingadmissionpolicybindings", group=ADMISSION)],
+            {"cluster-admin"},
+        ),
+        (
+            [
+                may("ann", "approve", "exemptions", group=GUARD, namespace="shop"),
+                may("ann", "patch", "exemptions/status", group=GUARD, namespace="shop"),
+            ],
+            {"past the guard rails of namespace shop"},
+        ),
+        ([may("ann", "patch", "namespaces", names="shop")], {"past the guard rails of namespace shop"}),
+        (
+            [may("ann", "patch", "namespaces"), may("ann", "patch", "deployments", group="apps")],
+            {"past the guard rails", "root on a node", "all Secrets"},
+        ),
+        ([may("ann", "create", "nodes/proxy", names="n1")], {"root on node n1"}),
         ([may("ann", "escalate", "clusterroles", group=RBAC)], set()),
         (
             [may("ann", "escalate", "clusterroles", group=RBAC), may("ann", "patch", "clusterroles", group=RBAC)],
@@ -65,7 +109,8 @@ ROOT = may("sa:ops/root", "*", "*", group="*")
             ],
             {"cluster-admin"},
         ),
-        ([may("ann", "impersonate", "groups")], {"cluster-admin"}),
+        ([may("ann", "impersonate", "groups")], set()),
+        ([may("ann", "impersonate", "users groups")], {"cluster-admin"}),
         ([may("ann", "impersonate", "groups", names="ops")], set()),
         ([may("ann", "create", "nodes/proxy")], {"root on a node"}),
         ([may("ann", "create", "persistentvolumes")], {"root on a node"}),
@@ -85,7 +130,10 @@ def test_what_rights_lead_to(grants: list[Grant], targets: set[str]) -> None:
         may("ann", "create", "serviceaccounts/token", namespace="ops", names="root"),
         may("ann", "impersonate", "serviceaccounts"),
         may("ann", "create", "pods/exec", namespace="ops"),
+        may("ann", "create", "pods/exec", namespace="ops", names="tool"),
         may("ann", "patch", "pods/ephemeralcontainers", namespace="ops"),
+        may("ann", "patch", "pods", namespace="ops"),
+        may("ann", "patch", "cronjobs", group="batch", namespace="ops"),
     ],
     ids=lambda grant: grant.role,
 )
@@ -123,6 +171,35 @@ def test_privileged_pods_need_a_namespace_that_lets_them() -> None:
     assert "root on a node" in reached(cluster(grant, privileged=("shop",)), "ann")
 
 
+def test_a_node_reaches_what_its_pods_have() -> None:
+    pods = (
+        PodFacts("ops", "tool", "root", "n1", mounts_token=False, secrets=("key",)),
+        PodFacts("shop", "a", "app", "n2"),
+    )
+    world = cluster(ROOT, pods=pods)
+    world.nodes = ["n1", "n2"]
+    assert reached(world, "system:node:n1") == {"cluster-admin", "all Secrets", "Secret ops/key"} | {
+        "root on a node",
+        "root on node n1",
+        "root on node n2",
+        "past the guard rails",
+    }
+    assert reached(world, "system:node:n2") == set()
+    world = cluster(may("ann", "create", "nodes/proxy", names="n1"), ROOT, pods=pods)
+    assert "cluster-admin" in reached(world, "ann")
+
+
+def test_who_approves_the_certificates_of_nodes_becomes_any() -> None:
+    grants = [
+        may("ann", "approve", "signers", group=CERTIFICATES, names="kubernetes.io/kube-apiserver-client-kubelet"),
+        may("ann", "patch", "certificatesigningrequests/approval", group=CERTIFICATES),
+        may("ann", "create", "certificatesigningrequests", group=CERTIFICATES),
+    ]
+    world = cluster(*grants, pods=(PodFacts("ops", "tool", "root", "n1", secrets=("key",)),))
+    world.nodes = ["n1"]
+    assert reached(world, "ann") == {"Secret ops/key"}
+
+
 def test_accounts_that_become_one_another_are_no_trouble() -> None:
     a = may("sa:shop/app", "impersonate", "serviceaccounts")
     b = may("sa:ops/root", "impersonate", "serviceaccounts")
@@ -136,6 +213,7 @@ def test_accounts_that_become_one_another_are_no_trouble() -> None:
         ({}, True, False),
         ({"automountServiceAccountToken": False}, False, False),
         ({"hostPID": True}, True, True),
+        ({"imagePullSecrets": [{"name": "pull"}]}, True, False),
         ({"volumes": [{"name": "v", "hostPath": {"path": "/"}}]}, True, True),
         ({"containers": [{"name": "c", "securityContext": {"privileged": True}}]}, True, True),
     ],
