@@ -92,6 +92,9 @@ class ConvertedStore:
     def changed(self, collection: str) -> int:
         return self._store.changed(self._forms.inner_key(collection))
 
+    def count(self, collection: str) -> int:
+        return self._store.count(self._forms.inner_key(collection))
+
     def watch(self, prefix: str, after: int) -> Watcher:
         return _ConvertedWatcher(self._store.watch(self._forms.inner_key(prefix), after), self._forms, self._current)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from bisect import bisect_left
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 from pilothouse.apiserver.route import Route
 
@@ -14,10 +14,10 @@ _BUCKETS = (0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0)
 
 
 class Measures:
-    """Counters of one server. `serves` says whether it serves a group and plural, `more` gives further lines;
+    """Counters of one server. `serves` says whether it serves a group and plural, each of `more` gives further lines;
     `sample_lag` runs beside it."""
 
-    def __init__(self, serves: Callable[[str, str], bool], more: Callable[[], Iterator[str]] | None = None) -> None:
+    def __init__(self, serves: Callable[[str, str], bool], more: Sequence[Callable[[], Iterator[str]]] = ()) -> None:
         self._serves = serves
         self._more = more
         self._requests: Counter[tuple[str, str, str, int]] = Counter()
@@ -66,5 +66,5 @@ class Measures:
             yield f'pilothouse_loop_lag_seconds_bucket{{le="{bound}"}} {total}'
         yield f"pilothouse_loop_lag_seconds_sum {self._lag_sum:.6f}"
         yield f"pilothouse_loop_lag_seconds_count {total}"
-        if self._more is not None:
-            yield from self._more()
+        for lines in self._more:
+            yield from lines()

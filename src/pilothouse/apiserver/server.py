@@ -31,6 +31,8 @@ from pilothouse.apiserver.conversion.converter import Converter
 from pilothouse.apiserver.conversion.store import NotConverted, WebhookStore
 from pilothouse.apiserver.converted import ConvertedStore, TwoVersions
 from pilothouse.apiserver.documents import Documents
+from pilothouse.apiserver.flow_control.control import FlowControl
+from pilothouse.apiserver.flow_control.work import objects_read
 from pilothouse.apiserver.measures import Measures
 from pilothouse.apiserver.network_records.serve import NetworkRecords
 from pilothouse.apiserver.node_link import NodeLink
@@ -84,6 +86,7 @@ class ApiServer:
     """`handle` is the whole API. `nodes` is the way to the nodes' own API, None when there are no nodes.
 
     `beside` are stores of kinds that are kept apart, read only, each with a sequence of resourceVersions of its own.
+    Without `flow` every request runs at once.
     `snapshots` are the databases that a backup takes, by name; `pages` are for people, by path; `components` are parts
     beside this one that ComponentStatuses tell of.
     """
@@ -99,6 +102,7 @@ class ApiServer:
         beside: Mapping[Resource, Store] | None = None,
         proxy_certificate: Path | None = None,
         audit: AuditLog | None = None,
+        flow: FlowControl | None = None,
         snapshots: Mapping[str, Snapshot] | None = None,
         pages: Mapping[str, Page] | None = None,
         components: Mapping[str, Probe] | None = None,
@@ -124,7 +128,8 @@ class ApiServer:
             (entry.resource.group, entry.resource.version, entry.resource.plural): entry for entry in chain.reviews
         }
         self._audit = audit
-        self.measures = Measures(served.serves, audit.lines if audit is not None else None)
+        self._flow = flow
+        self.measures = Measures(served.serves, [part.lines for part in (audit, flow) if part is not None])
         self._metrics = ResourceMetrics(store, nodes)
         local = [entry.resource for entry in (*chain.reviews, *(metrics_entries if nodes else ()))]
         self._registered = Registered(store, served, local)
@@ -171,6 +176,7 @@ class ApiServer:
             trail.panicked = True
             response = _refusal(InternalError("the server met an unexpected error; its log says more"))
         response.headers["audit-id"] = trail.id
+        response.headers.update(trail.headers)
         self._end(request, route, trail, response)
         return await in_yaml(response) if wanted(request) else response
 
@@ -184,6 +190,25 @@ class ApiServer:
         user = trail.user = await self._chain.authenticator.authenticate(request)
         if self._audit is not None:
             self._audit.received(request, route, trail)
+        if self._flow is None:
+            return await self._carry_on(request, route, trail, user)
+        place = await self._flow.place(user, route)
+        trail.headers = place.headers
+        ticket = await self._flow.enter(place, route, len(request.body), self._objects(request, route))
+        try:
+            return await self._carry_on(request, route, trail, user)
+        finally:
+            if ticket is not None:
+                self._flow.leave(ticket)
+
+    def _objects(self, request: Request, route: Route) -> int:
+        """How many objects a request goes through, for flow control."""
+        if route.verb not in ("list", "watch") or route.name:
+            return 1
+        kind = self._backend.kinds.get(route.group, route.version, route.resource)
+        return 0 if kind is None else objects_read(request, route, kind.resource, self._backend_for(kind).store)
+
+    async def _carry_on(self, request: Request, route: Route, trail: Trail, user: User) -> Response:
         trail.allowed = False
         await authorise(self._chain.authorizer, user, route)
         trail.allowed = True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Generic, Literal, TypeVar
@@ -23,6 +24,11 @@ _CONTENT_TYPES: dict[PatchType, str] = {
     "json": "application/json-patch+json",
     "apply": "application/apply-patch+yaml",
 }
+
+
+_TOO_MANY = 429
+_SENT_AGAIN = 5
+_LONGEST_WAIT = 10.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +96,20 @@ class Client:
         content_type: str = "",
         accept: str = "application/json",
     ) -> Response:
-        """One request as it is. The response is not checked for errors and may be a stream."""
+        """One request as it is. The response is not checked for errors and may be a stream.
+
+        A request that the server had no time for is sent again when the server says, a few times.
+        """
         headers = {"user-agent": self._user_agent, "accept": accept}
         if body:
             headers["content-type"] = content_type or "application/json"
-        return await self._transport.send(Request(method, path, list(query), headers, body))
+        response = await self._transport.send(Request(method, path, list(query), dict(headers), body))
+        for _ in range(_SENT_AGAIN):
+            if response.status != _TOO_MANY or path.endswith("/eviction"):
+                break
+            await asyncio.sleep(_seconds(response.headers.get("retry-after", "")))
+            response = await self._transport.send(Request(method, path, list(query), dict(headers), body))
+        return response
 
     async def request(
         self,
@@ -248,3 +263,8 @@ async def _lines(stream: AsyncIterator[bytes]) -> AsyncIterator[bytes]:
                 yield line
     if rest.strip():
         yield rest
+
+
+def _seconds(retry_after: str) -> float:
+    """What a `Retry-After` header says, within bounds; a second if it says nothing that can be read."""
+    return min(float(retry_after), _LONGEST_WAIT) if retry_after.isascii() and retry_after.isdigit() else 1.0

@@ -27,6 +27,7 @@ from pilothouse.apiserver.bootstrap.component_roles import CONTROLLER_PREFIX, co
 from pilothouse.apiserver.bootstrap.ensure import ensure, keep
 from pilothouse.apiserver.bootstrap.objects import Cluster
 from pilothouse.apiserver.chain import Chain
+from pilothouse.apiserver.flow_control.control import FlowControl
 from pilothouse.apiserver.http import HttpsEdge
 from pilothouse.apiserver.node_link import NodeLink
 from pilothouse.apiserver.reader import StoreReader
@@ -160,6 +161,7 @@ def _api(
         nodes=nodes,
         proxy_certificate=pki.path(FRONT_PROXY),
         audit=AuditLog(config.path("audit", "audit.log"), _audit_policy(config.path("audit-policy.yaml"))),
+        flow=FlowControl(store),
         beside={FINDINGS: findings.state},
         components=parts.probes(),
         pages=Console(findings, functools.partial(may_list, chain.authorizer, FINDINGS)).pages,

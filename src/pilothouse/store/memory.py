@@ -39,6 +39,9 @@ class MemoryStore:
     def changed(self, collection: str) -> int:
         return self._state.changed(collection)
 
+    def count(self, collection: str) -> int:
+        return self._state.count(collection)
+
     def watch(self, prefix: str, after: int) -> Watcher:
         return self._state.watch(prefix, after)
 

@@ -114,6 +114,9 @@ class SqliteStore:
     def changed(self, collection: str) -> int:
         return self._state.changed(collection)
 
+    def count(self, collection: str) -> int:
+        return self._state.count(collection)
+
     def watch(self, prefix: str, after: int) -> Watcher:
         return self._state.watch(prefix, after)
 

@@ -132,6 +132,10 @@ class State:
         found = self._collections.get(collection)
         return found.changed if found is not None else 0
 
+    def count(self, collection: str) -> int:
+        found = self._collections.get(collection)
+        return len(found.keys) if found is not None else 0
+
     def watch(self, prefix: str, after: int) -> Subscription:
         if after < self.compacted:
             raise Compacted(after, self.compacted)

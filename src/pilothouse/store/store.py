@@ -115,6 +115,9 @@ class Store(Protocol):
     def changed(self, collection: str) -> int:
         """The revision of the latest change in a collection (`group/plural/`), 0 if there was none."""
 
+    def count(self, collection: str) -> int:
+        """How many records a collection holds."""
+
     def watch(self, prefix: str, after: int) -> Watcher:
         """Subscribes to changes with a revision greater than `after`. Raises `Compacted`."""
 

@@ -12,6 +12,7 @@ from pilothouse.apiserver.allocation import service_allocators
 from pilothouse.apiserver.audit.log import AuditLog
 from pilothouse.apiserver.authorization.index import RbacIndex
 from pilothouse.apiserver.chain import AdmissionRequest, Attributes, Chain, Decision
+from pilothouse.apiserver.flow_control.control import FlowControl
 from pilothouse.apiserver.node_link import NodeLink
 from pilothouse.apiserver.reader import StoreReader
 from pilothouse.apiserver.server import ApiServer, Page
@@ -77,6 +78,7 @@ class ControlPlane:
         pages: Mapping[str, Page] | None = None,
         proxy_certificate: Path | None = None,
         audit: AuditLog | None = None,
+        flow: FlowControl | None = None,
     ) -> None:
         self.store = store or MemoryStore()
         self.api = ApiServer(
@@ -89,6 +91,7 @@ class ControlPlane:
             pages=pages,
             proxy_certificate=proxy_certificate,
             audit=audit,
+            flow=flow,
         )
 
     def client(self, user: User = ADMIN, *, user_agent: str = "test") -> Client:

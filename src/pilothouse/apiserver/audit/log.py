@@ -49,7 +49,7 @@ def new_id() -> str:
 class Trail:
     """What of a request is known only while it is answered."""
 
-    __slots__ = ("allowed", "annotations", "id", "panicked", "received", "user", "verdict")
+    __slots__ = ("allowed", "annotations", "headers", "id", "panicked", "received", "user", "verdict")
 
     def __init__(self, id: str = "") -> None:
         self.id = id[:_LONGEST_ID] or new_id()
@@ -57,6 +57,8 @@ class Trail:
         self.user: User | None = None
         self.allowed: bool | None = None
         self.annotations: dict[str, str] = {}
+        self.headers: dict[str, str] = {}
+        """What the answer is to say of the request's place in flow control."""
         self.received = time.time()
         self.verdict: Verdict | None = None
         self.panicked = False

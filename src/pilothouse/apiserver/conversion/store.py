@@ -62,6 +62,9 @@ class WebhookStore:
     def changed(self, collection: str) -> int:
         return self._store.changed(collection)
 
+    def count(self, collection: str) -> int:
+        return self._store.count(collection)
+
     def watch(self, prefix: str, after: int) -> Watcher:
         return _Watcher(self, self._store.watch(prefix, after))
 

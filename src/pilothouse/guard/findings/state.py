@@ -118,6 +118,9 @@ class FindingState:
     def changed(self, collection: str) -> int:
         return self.revision
 
+    def count(self, collection: str) -> int:
+        return len(self.rows)
+
     def put(self, rows: Iterable[Row]) -> None:
         """Makes rows current, each under its own revision, and tells the watchers."""
         for row in rows:

@@ -19,6 +19,7 @@ from pilothouse.apiserver.bootstrap.chain import build_chain
 from pilothouse.apiserver.bootstrap.component_roles import component_names
 from pilothouse.apiserver.bootstrap.ensure import ensure
 from pilothouse.apiserver.bootstrap.objects import Cluster
+from pilothouse.apiserver.flow_control.control import FlowControl
 from pilothouse.apiserver.http import HttpsEdge
 from pilothouse.apiserver.reader import StoreReader
 from pilothouse.apiserver.server import ApiServer
@@ -40,7 +41,9 @@ async def serve(directory: Path) -> None:
     store = SqliteStore(directory / "state.db", sealer=KeyRing.open(directory / "pki").sealer())
     chain = build_chain(store, pki.service_account_key, f"https://kubernetes.default.svc.{_DOMAIN}")
     audit = AuditLog(directory / "audit" / "audit.log", default_policy(component_names()))
-    api = ApiServer(store, chain, KINDS, allocators=service_allocators(store, _SERVICES), audit=audit)
+    api = ApiServer(
+        store, chain, KINDS, allocators=service_allocators(store, _SERVICES), audit=audit, flow=FlowControl(store)
+    )
     sock = socket.create_server(("127.0.0.1", 0), backlog=2048)
     url = f"https://127.0.0.1:{sock.getsockname()[1]}"
     root = Client(HandlerTransport(api.handle, User("system:pilothouse:bootstrap", ("system:masters",))))
