@@ -185,7 +185,8 @@ def doctor(data_dir: options.DataDir = options.DATA_DIR, output: options.Output 
 def check(
     paths: Annotated[list[str] | None, typer.Argument(metavar="PATH...|-", help="Manifests, charts, folders.")] = None,
     output: Annotated[
-        str | None, typer.Option("--output", "-o", help="text, json, yaml, sarif, junit, github, csv or markdown.")
+        str | None,
+        typer.Option("--output", "-o", help="text, json, yaml, sarif, junit, github, csv, markdown or policyreport."),
     ] = None,
     fail_on: Annotated[str, typer.Option(help="Severity from which the exit code is 1, or none.")] = "high",
     new_only: Annotated[

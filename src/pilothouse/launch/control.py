@@ -51,6 +51,8 @@ from pilothouse.guard.images.places import FOLDER
 from pilothouse.guard.judge import shipped_evaluator
 from pilothouse.guard.live.run import NAME as live_checks
 from pilothouse.guard.live.run import Live
+from pilothouse.guard.policy_reports.publish import Publishing
+from pilothouse.guard.policy_reports.watch import PolicyReports
 from pilothouse.ingress import controller as ingress
 from pilothouse.ingress.proxy import Proxy
 from pilothouse.kinds.catalogue import KINDS
@@ -180,6 +182,7 @@ def _guard(
 ) -> list[Coroutine[Any, Any, None]]:
     """The parts of the guard that judge what runs, and what becomes of their findings."""
     live = Live(findings, mapping=config.path("owners.yaml"))
+    reports, publishing = PolicyReports(findings), Publishing(findings, client_for(live_checks))
 
     async def judging() -> None:
         await asyncio.to_thread(shipped_evaluator)  # compiles the checks: a quarter of a second
@@ -189,6 +192,8 @@ def _guard(
         kept_up("keeping findings", findings.run),
         kept_up("sending findings", Sending(findings, config.path("forward.yaml")).run),
         kept_up("the live checks", judging),
+        kept_up("reports of other tools", lambda: reports.run(informers)),
+        kept_up("report objects", lambda: publishing.run(informers)),
         images_guarded(ImageGuard(findings, client_for(IMAGE_GUARD), config.path(FOLDER)), informers),
     ]
 

@@ -181,7 +181,11 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule("create", "authorization.k8s.io", "subjectaccessreviews"),
         rule("get", "", "nodes"),
     ),
-    "live-checks": (rule("get patch", "guard.pilothouse.dev", "exemptions/status"),),
+    "live-checks": (
+        rule("get patch", "guard.pilothouse.dev", "exemptions/status"),
+        rule("get list create patch delete", "wgpolicyk8s.io", "policyreports clusterpolicyreports"),
+        rule("get list create patch delete", "openreports.io", "reports clusterreports"),
+    ),
     "token-cleaner": (),
 }
 

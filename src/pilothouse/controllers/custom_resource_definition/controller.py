@@ -12,12 +12,12 @@ from pilothouse.controllers.custom_resource_definition.decide import (
     terminating,
     waits_for_names,
 )
-from pilothouse.controllers.custom_resources import resource_of
 from pilothouse.controllers.metadata import metadata_view
 from pilothouse.kinds.apiextensions.definition import CLEANUP, CustomResourceDefinition
 from pilothouse.kinds.view import Object
 from pilothouse.machinery.errors import ApiError, Conflict, NotFound
 from pilothouse.machinery.objects import Resource
+from pilothouse.reconcile.custom_resources import resource_of
 from pilothouse.reconcile.queue import KeyedQueue, work
 
 NAME = "custom-resource-definition-controller"

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 
 from pilothouse.client.informer import Subscriber
 from pilothouse.controllers.context import Context
-from pilothouse.controllers.custom_resources import follow
 from pilothouse.controllers.garbage_collector.decide import (
     Action,
     Delete,
@@ -23,6 +22,7 @@ from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
 from pilothouse.kinds.view import Object, OwnerReference, to_tree
 from pilothouse.machinery.errors import Conflict, NotFound
 from pilothouse.machinery.objects import Resource
+from pilothouse.reconcile.custom_resources import follow
 from pilothouse.reconcile.queue import KeyedQueue, work
 
 NAME = "generic-garbage-collector"

@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from pilothouse.client.informer import Subscriber
 from pilothouse.controllers.conditions import conditions_tree
 from pilothouse.controllers.context import Context
-from pilothouse.controllers.custom_resources import follow
 from pilothouse.controllers.metadata import NOT_COLLECTED, MetadataInformers, metadata_view
 from pilothouse.controllers.namespace.decide import FINALIZER, Content, conditions
 from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
@@ -16,6 +15,7 @@ from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.view import Object, to_tree
 from pilothouse.machinery.errors import ApiError, Conflict, NotFound
 from pilothouse.machinery.objects import Resource
+from pilothouse.reconcile.custom_resources import follow
 from pilothouse.reconcile.queue import KeyedQueue, work
 
 NAME = "namespace-controller"

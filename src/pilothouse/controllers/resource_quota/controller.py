@@ -11,7 +11,6 @@ from typing import Any
 from pilothouse.client.informer import Informer, Subscriber
 from pilothouse.client.shared import NAMESPACE
 from pilothouse.controllers.context import Context
-from pilothouse.controllers.custom_resources import follow
 from pilothouse.controllers.metadata import metadata_view
 from pilothouse.controllers.resource_quota.decide import status_patch
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
@@ -23,6 +22,7 @@ from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.view import Object
 from pilothouse.machinery.errors import NotFound
 from pilothouse.machinery.objects import Resource, split_key
+from pilothouse.reconcile.custom_resources import follow
 from pilothouse.reconcile.queue import KeyedQueue, work
 
 NAME = "resourcequota-controller"

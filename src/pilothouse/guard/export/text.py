@@ -2,42 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, Final
-
-import yaml
+from typing import Final
 
 from pilothouse import __version__
 from pilothouse.guard.door.settings import AUDIT, ENFORCE
 from pilothouse.guard.export.actions import Defaults
 from pilothouse.guard.export.export import Choices, Export
+from pilothouse.guard.yaml_documents import yaml_documents
 from pilothouse.machinery.objects import Obj
 
 MARK: Final = "# Written by pilothouse check --export"
 """How a file starts that may be replaced by a later export."""
-_WIDTH: Final = 120
-_LONG: Final = 70
-
-
-class _Dumper(yaml.CSafeDumper):
-    """Folds long texts; no anchors, which kubectl reads and people do not."""
-
-    def ignore_aliases(self, data: Any) -> bool:
-        return True
-
-
-def _text(dumper: _Dumper, value: str) -> yaml.ScalarNode:
-    style = "|" if "\n" in value else ">" if len(value) > _LONG else None
-    return dumper.represent_scalar("tag:yaml.org,2002:str", value, style=style)
-
-
-_Dumper.add_representer(str, _text)
 
 
 def files(export: Export, choices: Choices) -> dict[str, str]:
     """The text of each file by its name: one a check, so that a single one can be left out."""
     head = f"{MARK} ({__version__}); {described(choices.defaults)}.\n"
-    return {f"{entry.check.id}.yaml": head + _documents(entry.objects) for entry in export.exported}
+    return {f"{entry.check.id}.yaml": head + yaml_documents(entry.objects) for entry in export.exported}
 
 
 def stream(export: Export, choices: Choices) -> str:
@@ -46,7 +27,7 @@ def stream(export: Export, choices: Choices) -> str:
     for entry in export.exported:
         for tree in entry.objects:
             found.setdefault((tree["kind"], tree["metadata"]["name"]), tree)
-    return f"{MARK} ({__version__}); {described(choices.defaults)}.\n" + _documents(found.values())
+    return f"{MARK} ({__version__}); {described(choices.defaults)}.\n" + yaml_documents(found.values())
 
 
 def described(defaults: Defaults) -> str:
@@ -55,10 +36,3 @@ def described(defaults: Defaults) -> str:
     warning = f", warnings from {defaults.warned} on" if defaults.mode != AUDIT else ""
     without = f", without {', '.join(sorted(defaults.excluded))}" if defaults.excluded else ""
     return f"{defaults.mode}{refusing}{warning}{without}"
-
-
-def _documents(trees: Iterable[Obj]) -> str:
-    dumped = yaml.dump_all(
-        list(trees), Dumper=_Dumper, sort_keys=False, width=_WIDTH, allow_unicode=True, explicit_start=True
-    )
-    return str(dumped)

@@ -21,25 +21,38 @@ _MANAGED = WORKLOADS - {"Pod"}
 _DROPPED = ("managedFields", "resourceVersion", "generation", "selfLink")
 
 
-class Whole(Object):
+class Taken(Object):
     """A view that keeps its document until somebody takes it."""
 
     whole: ClassVar[bool] = True
     document: bytes = msgspec.field(default=b"", name="-document")
 
     def received(self, document: bytes) -> None:
-        self.document = b"" if self.managed else document
+        self.document = document
 
     def take(self) -> bytes:
-        """The document, which is not kept any longer; empty for what is not judged."""
+        """The document, which is not kept any longer."""
         document, self.document = self.document, b""
         return document
+
+
+class Whole(Taken):
+    """Of what is judged; of anything else it keeps no document."""
+
+    def received(self, document: bytes) -> None:
+        self.document = b"" if self.managed else document
 
     @property
     def managed(self) -> bool:
         """Whether a workload that is judged itself makes it, so that it says nothing new."""
         owner = self.controller()
         return owner is not None and owner.kind in _MANAGED
+
+
+@cache
+def taken_view(resource: Resource) -> type[Taken]:
+    """The view of a resource that keeps each document until it is taken."""
+    return type(f"Taken{resource.kind}", (Taken,), {"resource": resource, "__module__": __name__})
 
 
 @cache

@@ -8,6 +8,7 @@ from pilothouse.guard.report.document import Outcome
 from pilothouse.guard.report.github import github
 from pilothouse.guard.report.json import json_text, yaml_text
 from pilothouse.guard.report.junit import junit
+from pilothouse.guard.report.policyreport import policyreport
 from pilothouse.guard.report.sarif import sarif
 from pilothouse.guard.report.tables import csv_text, markdown
 
@@ -19,4 +20,5 @@ FORMATS: Mapping[str, Callable[[Outcome], str]] = {
     "github": github,
     "csv": csv_text,
     "markdown": markdown,
+    "policyreport": policyreport,
 }

@@ -1,4 +1,4 @@
-"""Custom kinds as they come and go, for controllers that look at objects of every kind."""
+"""Custom kinds as they come and go, for parts that look at objects of kinds they are not made for."""
 
 from __future__ import annotations
 
