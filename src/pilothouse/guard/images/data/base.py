@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+from pilothouse.guard.images.data.names import stands_for
 from pilothouse.guard.images.data.records import Advisory, Rule, unpacked
 from pilothouse.guard.images.model import NotReadable
 
@@ -97,6 +98,7 @@ class Base:
     def __init__(self, path: Path | None) -> None:
         self.path = path
         self.lock = threading.RLock()
+        self._patterns: dict[str, tuple[int, tuple[str, ...]]] = {}
         try:
             if path is not None:
                 path.parent.mkdir(parents=True, exist_ok=True)
@@ -140,15 +142,23 @@ class Base:
         return str(rows[0][0]) if rows else ""
 
     def lookup(self, ecosystem: str, name: str) -> list[Known]:
-        """All that is said of a package, in no order; an ecosystem ending with `*` stands for all that begin so."""
-        ecosystems = [ecosystem]
-        if ecosystem.endswith("*"):
-            # By steps from one ecosystem to the next: a range would walk all of its packages.
-            ecosystems = list(self._ecosystems(ecosystem[:-1]))
-        rows = [row for each in ecosystems for row in self._all(_LOOKUP, (each, name))]
+        """All that is said of a package, in no order; the ecosystem may have a `*` (see `names.stands_for`)."""
+        rows = [row for each in self._meant(ecosystem) for row in self._all(_LOOKUP, (each, name))]
         return [Known(feed, unpacked(body, Advisory), unpacked(rule, Rule)) for feed, body, rule in rows]
 
+    def _meant(self, pattern: str) -> Sequence[str]:
+        """The ecosystems there are that a pattern stands for."""
+        if "*" not in pattern:
+            return (pattern,)
+        generation = self.generation()
+        known = self._patterns.get(pattern)
+        if known is None or known[0] != generation:
+            steps = self._ecosystems(pattern.partition("*")[0])
+            known = self._patterns[pattern] = generation, tuple(each for each in steps if stands_for(pattern, each))
+        return known[1]
+
     def _ecosystems(self, prefix: str) -> Iterator[str]:
+        """By steps from one ecosystem to the next: a range would walk all of its packages."""
         low, high = prefix, prefix + "\U0010ffff"
         while True:
             query = "SELECT ecosystem FROM package WHERE ecosystem > ? AND ecosystem < ? ORDER BY ecosystem LIMIT 1"
@@ -160,13 +170,12 @@ class Base:
 
     def covers(self, ecosystem: str) -> bool:
         """True when there is data for a whole ecosystem, such as `PyPI` or `Debian:12`; single records are not."""
-        low, high = _bounds(ecosystem)
         query = (
             "SELECT 1 FROM package JOIN affects ON affects.package = package.id "
             "JOIN advisory ON advisory.id = affects.advisory JOIN feed ON feed.id = advisory.feed "
-            "WHERE package.ecosystem >= ? AND package.ecosystem <= ? AND feed.kind != ? LIMIT 1"
+            "WHERE package.ecosystem = ? AND feed.kind != ? LIMIT 1"
         )
-        return bool(self._all(query, (low, high, RECORDS)))
+        return any(self._all(query, (each, RECORDS)) for each in self._meant(ecosystem))
 
     def changed_since(self, generation: int) -> Iterator[tuple[str, str]]:
         """Ecosystem and name of packages of which something else is said than at that generation."""
@@ -201,9 +210,3 @@ class Base:
                 return self.connection.execute(query, values).fetchall()
             except sqlite3.Error as error:
                 raise NotReadable(f"the vulnerability data base {self.path} cannot be read: {error}") from error
-
-
-def _bounds(ecosystem: str) -> tuple[str, str]:
-    if ecosystem.endswith("*"):
-        return ecosystem[:-1], ecosystem[:-1] + "\U0010ffff"
-    return ecosystem, ecosystem

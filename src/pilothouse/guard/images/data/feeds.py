@@ -26,6 +26,13 @@ ECOSYSTEMS: Final = (
     "SUSE",
     "Wolfi",
     "Chainguard",
+    "Azure Linux",
+    "openEuler",
+    "Mageia",
+    "MinimOS",
+    "Echo",
+    "Hex",
+    "Pub",
 )
 ALPINE_RELEASES: Final = ("edge", "v3.23", "v3.22", "v3.21", "v3.20", "v3.19", "v3.18", "v3.17", "v3.16")
 

@@ -1,4 +1,4 @@
-"""One name for one package in each ecosystem."""
+"""One name for one package in each ecosystem, and patterns of ecosystems."""
 
 from __future__ import annotations
 
@@ -15,3 +15,11 @@ def package_name(ecosystem: str, name: str) -> str:
     if base in ("NuGet", "Packagist"):
         return name.lower()
     return name
+
+
+def stands_for(pattern: str, ecosystem: str) -> bool:
+    """True when an ecosystem begins as a pattern does before its `*`, and ends as it does after."""
+    start, star, end = pattern.partition("*")
+    if not star:
+        return ecosystem == pattern
+    return len(ecosystem) >= len(start) + len(end) and ecosystem.startswith(start) and ecosystem.endswith(end)

@@ -22,6 +22,7 @@ from pilothouse.guard.images.data.write import Parsed, Writer
 
 _SUMMARY: Final = 300
 _REFERENCES: Final = 3
+_WORDS_OF_AFFECTED: Final = (("urgency", "urgency"), ("ubuntu_priority", "Ubuntu"), ("severity", "word"))
 _WANTED_FIRST: Final = ("ADVISORY", "FIX", "REPORT", "ARTICLE", "WEB", "PACKAGE")
 
 
@@ -146,9 +147,9 @@ def _rule(affected: _Affected) -> Rule:
     )
     severity = [(entry.type, entry.score) for entry in affected.severity or ()]
     specific = affected.ecosystem_specific or {}
-    for key in ("urgency", "severity"):
+    for key, kind in _WORDS_OF_AFFECTED:
         if isinstance(specific.get(key), str):
-            severity.append(("urgency" if key == "urgency" else "word", specific[key]))
+            severity.append((kind, specific[key]))
     return Rule(tuple(part for part in ranges if part), tuple(affected.versions or ()), {}, tuple(severity))
 
 

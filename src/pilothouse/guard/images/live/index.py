@@ -12,6 +12,7 @@ from typing import TypeAlias
 
 import msgspec
 
+from pilothouse.guard.images.data.names import stands_for
 from pilothouse.guard.images.match.flaw import Flaw
 from pilothouse.guard.images.match.matcher import Judged
 from pilothouse.guard.images.match.result import bare_package, combined
@@ -37,7 +38,7 @@ class Index:
         self._answers: dict[Key, bytes] = {}
         self._users: dict[Key, set[str]] = {}
         self._by_name: dict[tuple[str, str], set[Key]] = {}
-        self._prefixes: dict[str, int] = {}
+        self._patterns: dict[str, int] = {}
         self._decoded: dict[bytes, Judged] = {}
 
     def add(self, image: str, inventory: Inventory) -> None:
@@ -50,8 +51,8 @@ class Index:
                 users = self._users[key] = set()
                 for name in _names(key):
                     self._by_name.setdefault(name, set()).add(key)
-                    if name[0].endswith("*"):
-                        self._prefixes[name[0]] = self._prefixes.get(name[0], 0) + 1
+                    if "*" in name[0]:
+                        self._patterns[name[0]] = self._patterns.get(name[0], 0) + 1
             users.add(image)
 
     def remove(self, image: str) -> None:
@@ -69,10 +70,10 @@ class Index:
                 self._by_name[name].discard(key)
                 if not self._by_name[name]:
                     del self._by_name[name]
-                if name[0].endswith("*"):
-                    self._prefixes[name[0]] -= 1
-                    if not self._prefixes[name[0]]:
-                        del self._prefixes[name[0]]
+                if "*" in name[0]:
+                    self._patterns[name[0]] -= 1
+                    if not self._patterns[name[0]]:
+                        del self._patterns[name[0]]
 
     def unanswered(self) -> list[Key]:
         """Packages nothing is known of yet."""
@@ -83,9 +84,9 @@ class Index:
         found: dict[Key, None] = {}
         for ecosystem, name in changed:
             found.update(dict.fromkeys(self._by_name.get((ecosystem, name), ())))
-            for prefix in self._prefixes:
-                if ecosystem.startswith(prefix[:-1]):
-                    found.update(dict.fromkeys(self._by_name.get((prefix, name), ())))
+            for pattern in self._patterns:
+                if stands_for(pattern, ecosystem):
+                    found.update(dict.fromkeys(self._by_name.get((pattern, name), ())))
         return list(found)
 
     def all_keys(self) -> list[Key]:
@@ -143,7 +144,9 @@ def _key(package: Package, system: System | None) -> Key:
 
 def _names(key: Key) -> list[tuple[str, str]]:
     target = target_of(key[1], key[0])
-    return [(ecosystem, name) for ecosystem in target.ecosystems for name in target.names] if target else []
+    if target is None:
+        return []
+    return [(ecosystem, name) for ecosystem in (*target.ecosystems, *target.paid) for name in target.names]
 
 
 def _packed(judged: Judged) -> bytes:

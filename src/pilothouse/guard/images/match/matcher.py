@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import msgspec
 
 from pilothouse.guard.images.data.base import Base, Known, Risk
-from pilothouse.guard.images.data.records import Release
+from pilothouse.guard.images.data.records import FIXED as FIXED_AT
+from pilothouse.guard.images.data.records import Release, Rule
 from pilothouse.guard.images.match.flaw import END_OF_LIFE, FIXED, UNFIXED, WONT_FIX, Flaw
 from pilothouse.guard.images.match.ranges import evaluate
 from pilothouse.guard.images.match.severity import rating
@@ -20,6 +21,10 @@ from pilothouse.guard.images.model import Package, System
 
 _WRAPPED: Final = re.compile(r"^[A-Z]+-(CVE-\d{4}-\d+)$")
 """A distribution's record of exactly one CVE, such as DEBIAN-CVE-2024-1 or UBUNTU-CVE-2024-1."""
+_ESM: Final = re.compile(r"esm\d")
+"""A version that only subscribers of Ubuntu Pro have."""
+_MODULE: Final = ".module"
+"""In the release of packages that are built as a part of a module: `.module+el8`, `.module_el8`."""
 _PREFERENCE: Final = ("CVE-", "GHSA-", "PYSEC-", "GO-", "RUSTSEC-")
 
 
@@ -35,6 +40,10 @@ class Hit:
     """Debian's own, by its tracker."""
 
 
+Hits = dict[tuple[str, str, str], Hit | None]
+"""By ecosystem, name, and feed with id: all that is said of a package; None for what does not apply."""
+
+
 class Judged(msgspec.Struct):
     """The flaws of a package, and what could not be judged, with the reason."""
 
@@ -48,36 +57,72 @@ def judge(base: Base, package: Package, system: System | None) -> Judged:
     judged = Judged()
     if target is None:
         return judged
-    hits: list[Hit] = []
-    for known in _lookups(base, target):
-        if known.advisory.withdrawn:
-            continue
-        try:
-            hit = _hit(known, target)
-        except ValueError as error:
-            judged.problems.append(f"{known.advisory.id} could not be compared with {package.name}: {error}")
-            continue
-        if hit is not None:
-            hits.append(hit)
-    for ids, group in _merged(hits):
+    hits = _applying(base, target.ecosystems, target, judged)
+    if target.paid:
+        hits = _with_paid(hits, _applying(base, target.paid, target, judged), target.version)
+    found = [hit for hit in hits.values() if hit is not None]
+    for ids, group in _merged(found):
         judged.flaws.append(_flaw(package, target, ids, group, base.risk(ids)))
     return judged
 
 
-def _lookups(base: Base, target: Target) -> Iterable[Known]:
-    for ecosystem in target.ecosystems:
+def _applying(base: Base, ecosystems: Sequence[str], target: Target, judged: Judged) -> Hits:
+    found: Hits = {}
+    for ecosystem in ecosystems:
         for name in target.names:
-            yield from base.lookup(ecosystem, name)
+            for known in base.lookup(ecosystem, name):
+                if known.advisory.withdrawn:
+                    continue
+                try:
+                    hit = _hit(known, target)
+                except ValueError as error:
+                    reason = f"{known.advisory.id} could not be compared with {target.names[0]}: {error}"
+                    judged.problems.append(reason)
+                    continue
+                key = (ecosystem, name, f"{known.feed} {known.advisory.id}")
+                found[key] = found.get(key) or hit
+    return found
+
+
+def _with_paid(plain: Hits, paid: Hits, version: str) -> Hits:
+    """With what is said of Ubuntu Pro: it decides about its own versions; to others its fixes are a reason only."""
+    found = dict(plain)
+    places = {key[1:]: key for key in plain}
+    for key, hit in paid.items():
+        if not _WRAPPED.match(key[2].rpartition(" ")[2]):
+            continue  # notices repeat what the records of flaws say
+        place = places.get(key[1:], key)
+        free = plain.get(place)
+        if _ESM.search(version):
+            found[place] = hit
+        elif hit is not None and (place not in plain or (free is not None and not free.fixed)):
+            reason = f"fixed in {hit.fixed} for subscribers of Ubuntu Pro" if hit.fixed else ""
+            found[place] = Hit(hit.known, UNFIXED, "", reason)
+    return found
 
 
 def _hit(known: Known, target: Target) -> Hit | None:
     rule = known.rule
     if rule.releases:
         return _debian_hit(known, target)
+    if target.order == "rpm":
+        rule = _of_module(rule, target.version)
     verdict = evaluate(rule, target.order, target.version)
     if not verdict.affected:
         return None
     return Hit(known, FIXED if verdict.fixed else UNFIXED, verdict.fixed)
+
+
+def _of_module(rule: Rule, version: str) -> Rule:
+    """Without ranges that a module's build ends and the package is of none, or the other way round: their versions
+    have nothing to do with each other."""
+    modular = _MODULE in version
+    ranges = tuple(
+        part
+        for part in rule.ranges
+        if all((_MODULE in event.version) == modular for event in part if event.kind == FIXED_AT)
+    )
+    return rule if len(ranges) == len(rule.ranges) else msgspec.structs.replace(rule, ranges=ranges)
 
 
 def _debian_hit(known: Known, target: Target) -> Hit | None:
@@ -137,10 +182,13 @@ def _unique(hits: list[Hit]) -> list[Hit]:
 
 def _each(known: Known) -> list[set[str]]:
     ids = _identities(known)
-    cves = [ident for ident in known.advisory.upstream if ident.startswith("CVE-")]
-    if cves and not any(ident.startswith("CVE-") for ident in ids):
-        # DSA, RHSA, USN …: a distribution's answer to several flaws; its own id is none of a flaw.
-        return [{cve} for cve in cves]
+    for prefix in ("CVE-", "GHSA-"):
+        answered = [ident for ident in known.advisory.upstream if ident.startswith(prefix)]
+        if any(ident.startswith(prefix) for ident in ids):
+            break
+        if answered:
+            # DSA, RHSA, USN …: a distribution's answer to several flaws; its own id is none of a flaw.
+            return [{ident} for ident in answered]
     return [set(ids)]
 
 

@@ -25,7 +25,7 @@ def evaluate(rule: Rule, order: str, version: str) -> Verdict:
     """Raises ValueError when the version, or one of the rule that decides, cannot be read."""
     listed = version in rule.versions
     if not rule.ranges:
-        return Verdict(listed)
+        return Verdict(listed or any(_same(order, version, other) for other in rule.versions))
     try:
         key = version_key(order, version)
     except ValueError:
@@ -42,6 +42,14 @@ def evaluate(rule: Rule, order: str, version: str) -> Verdict:
         return Verdict(False)
     later = [entry for entry in fixes if entry[0] > key]
     return Verdict(True, min(later, key=lambda entry: entry[0])[1] if later else "")
+
+
+def _same(order: str, version: str, other: str) -> bool:
+    """The same version written otherwise, such as 1.0 and 1.0.0; not where one of them cannot be read."""
+    try:
+        return bool(version_key(order, version) == version_key(order, other))
+    except ValueError:
+        return False
 
 
 def _in_range(events: Sequence[Event], order: str, key: Key) -> bool:

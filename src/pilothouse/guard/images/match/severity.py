@@ -28,7 +28,7 @@ def rating(package: Iterable[tuple[str, str]], advisory: Iterable[tuple[str, str
     """Rating, CVSS base score (0 when there is none) and vector, from pairs of type and score."""
     own, common = list(package), list(advisory)
     score, vector = best_score([*own, *common])
-    for kind, text in own:
+    for kind, text in (*own, *common):
         word = _WORDS.get(text.lower())  # urgencies such as `high**` are derived, and not the distribution's own
         if kind in _DISTRIBUTIONS and word:
             return word, score, vector

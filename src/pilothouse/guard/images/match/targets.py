@@ -31,12 +31,15 @@ _CODENAMES: Final[Mapping[str, str]] = {
     "12": "bookworm",
     "13": "trixie",
     "14": "forky",
+    "15": "duke",
 }
+_SUPPORT_PHASES: Final = ("", "-LTSS", "-ESPOS")
+"""What SUSE adds to a product in its later years; the image is the same whoever has a subscription."""
 
 
 @dataclass(frozen=True, slots=True)
 class Target:
-    """Where to look. An ecosystem that ends with `*` stands for all that begin so."""
+    """Where to look. An ecosystem with a `*` stands for all that begin and end so (see `names.stands_for`)."""
 
     ecosystems: tuple[str, ...]
     names: tuple[str, ...]
@@ -44,6 +47,8 @@ class Target:
     order: str
     release: str = ""
     """The codename by which Debian's tracker knows the release."""
+    paid: tuple[str, ...] = ()
+    """Ecosystems of the same release whose fixes are for subscribers."""
 
 
 def codename(system: System) -> str:
@@ -76,7 +81,26 @@ def _major(name: str) -> Callable[[System], tuple[str, ...]]:
 
 
 def _red_hat(system: System) -> tuple[str, ...]:
-    return (f"Red Hat:enterprise_linux:{system.version.partition('.')[0]}::*",)
+    """A repository a record until RHEL 9; a minor release since RHEL 10."""
+    major = system.version.partition(".")[0]
+    return f"Red Hat:enterprise_linux:{major}::*", f"Red Hat:enterprise_linux:{major}.*"
+
+
+def _leap(system: System) -> tuple[str, ...]:
+    return f"openSUSE:Leap {system.version}", f"openSUSE:Leap {system.version} NonFree"
+
+
+def _suse(system: System) -> tuple[str, ...]:
+    """By release whatever the product: packages of SLES 15 are filed under the module that ships them."""
+    major, dot, minor = system.version.partition(".")
+    release = f"{major} SP{minor}" if dot and major in ("12", "15") else system.version
+    return tuple(f"SUSE:* {release}{phase}" for phase in _SUPPORT_PHASES)
+
+
+def _openeuler(system: System) -> tuple[str, ...]:
+    """The service pack stands in the name alone: `openEuler 22.03 (LTS-SP4)`."""
+    found = re.search(r"\((LTS[\w-]*)\)", system.name)
+    return (f"openEuler:{system.version}-{found[1]}" if found else f"openEuler:{system.version}",)
 
 
 _SYSTEMS: Final[Mapping[str, Callable[[System], tuple[str, ...]]]] = {
@@ -89,12 +113,30 @@ _SYSTEMS: Final[Mapping[str, Callable[[System], tuple[str, ...]]]] = {
     "centos": _red_hat,
     "rocky": _major("Rocky Linux"),
     "almalinux": _major("AlmaLinux"),
-    "opensuse-leap": lambda system: (f"openSUSE:Leap {system.version}",),
+    "opensuse-leap": _leap,
     "opensuse-tumbleweed": _plain("openSUSE:Tumbleweed"),
-    "sles": lambda system: (f"SUSE:Linux Enterprise Server {system.version.replace('.', ' SP')}",),
+    "sles": _suse,
+    "sled": _suse,
+    "sles_sap": _suse,
+    "sle_hpc": _suse,
+    "sle-micro": lambda system: (f"SUSE:Linux Enterprise Micro {system.version}",),
+    "azurelinux": _major("Azure Linux"),
+    "mariner": _major("Azure Linux"),
+    "openeuler": _openeuler,
+    "mageia": _major("Mageia"),
+    "alpaquita": lambda system: (f"Alpaquita:{system.version}",),
+    "minimos": _plain("MinimOS"),
+    "echo": _plain("Echo"),
 }
 _ORDERS: Final[Mapping[str, str]] = {"deb": "dpkg", "apk": "apk", "rpm": "rpm"}
-_LANGUAGE_ORDERS: Final[Mapping[str, str]] = {"pypi": "pep440", "maven": "maven", "gem": "gem"}
+_LANGUAGE_ORDERS: Final[Mapping[str, str]] = {
+    "pypi": "pep440",
+    "maven": "maven",
+    "gem": "gem",
+    "composer": "composer",
+    "nuget": "nuget",
+}
+_GO_PRERELEASE: Final = re.compile(r"(\d)(rc|beta)(\d+)$")
 
 
 def ecosystems_of(system: System) -> tuple[str, ...] | None:
@@ -116,13 +158,17 @@ def target_of(package: Package, system: System | None) -> Target | None:
             version = package.source_version or re.sub(r"\+b\d+$", "", version)
         elif package.type == "rpm":
             names = {package.name: None, (package.source or package.name): None}
-        return Target(ecosystems, tuple(names), version, _ORDERS[package.type], release)
+        paid = (f"Ubuntu:Pro:{system.version}:LTS",) if system.id == "ubuntu" else ()
+        return Target(ecosystems, tuple(names), version, _ORDERS[package.type], release, paid)
     ecosystem = _LANGUAGES.get(package.type)
     if ecosystem is None:
         return None
     name = package_name(ecosystem, package.name)
     order = _LANGUAGE_ORDERS.get(package.type, "semver")
-    return Target((ecosystem,), (name,), package.version, order)
+    version = package.version
+    if (package.type, name) == ("golang", "stdlib"):
+        version = _GO_PRERELEASE.sub(r"\1-\2.\3", version)  # go1.22rc1 is 1.22.0-rc.1 in records
+    return Target((ecosystem,), (name,), version, order)
 
 
 def language_ecosystem(kind: str) -> str | None:

@@ -209,6 +209,35 @@ def gem_key(text: str) -> Key:
     return (*trimmed, (1, 0, ""))
 
 
+_COMPOSER: Final = re.compile(
+    r"v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:\.(\d+))?"
+    r"(?:[._-]?(?:(stable|beta|b|rc|alpha|a|patch|pl|p)((?:[.-]?\d+)*))?)?([.-]?dev)?(?:\+\S*)?"
+)
+_STABILITY: Final = {"dev": 0, "alpha": 1, "a": 1, "beta": 2, "b": 2, "rc": 3, "": 4, "stable": 4}
+
+
+def composer_key(text: str) -> Key:
+    """Composer's: dev, alpha, beta, RC, then the release, then its patches. A branch such as dev-main has no order.
+
+    Source: Composer's documentation, "Versions and constraints"; PHP's manual, `version_compare`.
+    """
+    match = _COMPOSER.fullmatch(text.strip().lower())
+    if match is None:
+        raise ValueError(f"{text!r} is no Composer version")
+    numbers = tuple(int(number or 0) for number in match.groups()[:4])
+    word, behind, dev = match[5] or "", match[6] or "", bool(match[7])
+    rank = _STABILITY.get(word, 5)
+    if dev and rank == 4:
+        return numbers, _STABILITY["dev"], (), 1
+    more = tuple(int(number) for number in re.findall(r"\d+", behind)) if rank != 4 else ()
+    return numbers, rank, more, int(not dev)
+
+
+def nuget_key(text: str) -> Key:
+    """NuGet's: Semantic Versioning with a fourth number, labels without regard to case."""
+    return semver_key(text.lower())
+
+
 def pep440_key(text: str) -> Key:
     """PEP 440."""
     from packaging.version import Version  # late: 30 ms
@@ -224,40 +253,9 @@ _ORDERS: Final[dict[str, Callable[[str], Key]]] = {
     "pep440": pep440_key,
     "maven": maven_key,
     "gem": gem_key,
+    "composer": composer_key,
+    "nuget": nuget_key,
 }
-_OF_ECOSYSTEM: Final = {
-    "PyPI": "pep440",
-    "npm": "semver",
-    "Go": "semver",
-    "crates.io": "semver",
-    "Packagist": "semver",
-    "NuGet": "semver",
-    "Hex": "semver",
-    "Pub": "semver",
-    "SwiftURL": "semver",
-    "Maven": "maven",
-    "RubyGems": "gem",
-    "Debian": "dpkg",
-    "Ubuntu": "dpkg",
-    "Echo": "dpkg",
-    "Alpine": "apk",
-    "Wolfi": "apk",
-    "Chainguard": "apk",
-    "MinimOS": "apk",
-    "Red Hat": "rpm",
-    "Rocky Linux": "rpm",
-    "AlmaLinux": "rpm",
-    "openSUSE": "rpm",
-    "SUSE": "rpm",
-    "Mageia": "rpm",
-    "openEuler": "rpm",
-    "Azure Linux": "rpm",
-}
-
-
-def order_of(ecosystem: str) -> str:
-    """Which order an OSV ecosystem has. Raises KeyError for one we do not know."""
-    return _OF_ECOSYSTEM[ecosystem.partition(":")[0]]
 
 
 @lru_cache(maxsize=16384)
