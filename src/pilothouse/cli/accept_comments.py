@@ -8,7 +8,7 @@ from collections.abc import Iterator, Sequence
 import yaml
 
 from pilothouse.guard.finding import Comment
-from pilothouse.machinery.yaml_positions import LINE_BREAK, first_line, is_alias, last_line
+from pilothouse.machinery.yaml_positions import LINE_BREAK, first_line, is_alias, last_line, own_pairs
 
 MARK = "pilothouse:accept"
 _COMMENT = re.compile(rf"(?:^|(?<=\s))#[ \t]*{MARK}(?:[ \t]+(?P<said>.*))?$")
@@ -58,7 +58,7 @@ def _begun_at(node: yaml.Node, target: int, extent: tuple[int, int]) -> tuple[in
 def _parts(node: yaml.Node) -> Iterator[tuple[int, int, yaml.Node]]:
     """First line, last line and node of each entry."""
     if isinstance(node, yaml.MappingNode):
-        for key, value in node.value:
+        for key, value in own_pairs(node):
             last = key.end_mark.line if is_alias(value, node) else last_line(value)
             yield key.start_mark.line, max(last, key.end_mark.line), value
     elif isinstance(node, yaml.SequenceNode):

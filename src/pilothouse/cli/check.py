@@ -11,11 +11,12 @@ import gc
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import typer
 
+from pilothouse.cli import fix
 from pilothouse.cli.errors import CommandError
 from pilothouse.cli.manifests import read
 from pilothouse.cli.own_checks import known_checks, read_own
@@ -54,6 +55,8 @@ class CheckOptions:
     kubeconfig: str | None = None
     checks: tuple[str, ...] = ()
     exceptions: bool = True
+    fix: bool = False
+    dry_run: bool = False
 
     @property
     def live(self) -> bool:
@@ -70,18 +73,43 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
     if paths and options.live:
         raise CommandError("name files, or a cluster by --context or --kubeconfig, not both", code=2)
     known = _baseline(options.new_only) if options.new_only else None
-    with _uncollected():
-        items, unread = _cluster(options, own) if options.live else _files(paths, options)
-        report = judge(items, chosen)
-        if options.exceptions:
-            known_ids = [check.id for check in known_checks(own)]
-            rules = Rules(known_ids, dt.datetime.now(dt.UTC), options.live, options.namespace)
-            report = with_exceptions(report, items, rules)
-        outcome = Outcome(report, (*faults, *unread))
-    if known is not None:
-        outcome = replace(outcome, report=new_only(outcome.report, known))
+    if options.fix and options.live:
+        raise CommandError("--fix mends files, not a cluster", code=2)
+
+    def judged() -> tuple[list[Item], Outcome]:
+        with _uncollected():
+            items, unread = _cluster(options, own) if options.live else _files(paths, options)
+            report = judge(items, chosen)
+            if options.exceptions:
+                known_ids = [check.id for check in known_checks(own)]
+                rules = Rules(known_ids, dt.datetime.now(dt.UTC), options.live, options.namespace)
+                report = with_exceptions(report, items, rules)
+        return items, Outcome(new_only(report, known) if known is not None else report, (*faults, *unread))
+
+    items, outcome = judged()
+    if options.fix:
+        mends = fix.plan(items, outcome.report.findings)
+        if options.dry_run:
+            return _show_fix(mends, outcome)
+        fix.write(mends)
+        fix.tell(mends, dry=False, error=options.output not in (None, "text"))
+        items, outcome = judged()
     _print(outcome, options.output)
     return _exit_code(outcome, threshold)
+
+
+def _show_fix(mends: Sequence[fix.FileMends], outcome: Outcome) -> int:
+    """Prints what would be mended; exit code 1 when something would, 2 when not all could be read."""
+    changes = fix.diff(mends)
+    typer.echo(changes, nl=False)
+    fix.tell(mends, dry=True, error=True)
+    for entry in outcome.unread:
+        typer.echo(_unread(entry), err=True)
+    return 2 if outcome.incomplete else 1 if changes else 0
+
+
+def _unread(entry: Unread) -> str:
+    return f"not read: {entry.file}{f':{entry.line}' if entry.line else ''}: {entry.message}"
 
 
 def _files(paths: list[str], options: CheckOptions) -> tuple[list[Item], list[Unread]]:
@@ -168,7 +196,7 @@ def _print(outcome: Outcome, output: str | None) -> None:
     else:
         typer.echo(FORMATS[output or ""](outcome), nl=False)
         for entry in outcome.unread:
-            typer.echo(f"not read: {entry.file}{f':{entry.line}' if entry.line else ''}: {entry.message}", err=True)
+            typer.echo(_unread(entry), err=True)
 
 
 def _paint(text: str, style: str) -> str:

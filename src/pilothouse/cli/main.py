@@ -202,6 +202,10 @@ def check(
     exceptions: Annotated[
         bool, typer.Option("--exceptions/--no-exceptions", help="Whether exceptions in the manifests count.")
     ] = True,
+    fix: Annotated[bool, typer.Option("--fix", help="Mend in the files what can be mended safely.")] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", "--diff", help="What --fix would do, as a unified diff; writes nothing.")
+    ] = False,
     context: Annotated[str | None, typer.Option(help="Instead of files: the live cluster of this context.")] = None,
     kubeconfig: Annotated[str | None, typer.Option(help="Instead of files: the live cluster of this file.")] = None,
     export: Annotated[
@@ -244,6 +248,8 @@ def check(
         kubeconfig,
         tuple(checks or ()),
         exceptions,
+        fix or dry_run,
+        dry_run,
     )
     raise typer.Exit(run_check(paths or [], chosen))
 

@@ -27,7 +27,7 @@ def text_report(outcome: Outcome, paint: Paint = plain) -> str:
     told: set[str] = set()
     for ref, findings in by_object(outcome.report.findings).items():
         file = f"  {findings[0].file}" if findings[0].file else ""
-        lines.append(paint(_clean(str(ref)), "title") + paint(_clean(file), "dim"))
+        lines.append(paint(printable(str(ref)), "title") + paint(printable(file), "dim"))
         for finding in findings:
             lines += _finding(finding, finding.check.id not in told, paint)
             told.add(finding.check.id)
@@ -55,9 +55,9 @@ def explanation(check: Check) -> str:
 
 def _finding(finding: Finding, first: bool, paint: Paint) -> list[str]:
     severity = f"{finding.check.severity!s:<{_WIDTH}}"
-    lines = [f"  {paint(severity, str(finding.check.severity))}{_clean(sentence(finding))}  [{finding.check.id}]"]
+    lines = [f"  {paint(severity, str(finding.check.severity))}{printable(sentence(finding))}  [{finding.check.id}]"]
     pad = " " * (_WIDTH + 2)
-    lines.append(paint(_clean(f"{pad}{place_of(finding)}  {finding.field}".rstrip()), "dim"))
+    lines.append(paint(printable(f"{pad}{place_of(finding)}  {finding.field}".rstrip()), "dim"))
     if first:
         lines.append(f"{pad}{finding.check.why}")
         lines += [f"{pad}  {line}" for line in finding.check.remedy.split("\n")]
@@ -68,14 +68,14 @@ def _accepted(outcome: Outcome, paint: Paint) -> list[str]:
     lines = []
     for entry in outcome.report.accepted:
         finding = entry.finding
-        lines.append(_clean(f"{finding.ref}: {sentence(finding)}  [{finding.check.id}]"))
-        lines.append(_clean(f"  {acceptance(entry)}"))
+        lines.append(printable(f"{finding.ref}: {sentence(finding)}  [{finding.check.id}]"))
+        lines.append(printable(f"  {acceptance(entry)}"))
     return [*(paint(line, "dim") for line in lines), ""] if lines else []
 
 
 def _missed(outcome: Outcome, paint: Paint) -> list[str]:
     lines = [
-        paint(_clean(f"not read: {entry.file}{f':{entry.line}' if entry.line else ''}: {entry.message}"), "high")
+        paint(printable(f"not read: {entry.file}{f':{entry.line}' if entry.line else ''}: {entry.message}"), "high")
         for entry in outcome.unread
     ]
     errors: dict[tuple[str, str], list[str]] = {}
@@ -86,13 +86,13 @@ def _missed(outcome: Outcome, paint: Paint) -> list[str]:
         else:
             by_design.setdefault((entry.check_id, entry.reason), []).append(str(entry.ref))
     for (ref, reason), ids in errors.items():
-        lines.append(paint(_clean(f"not checked: {ref or 'objects together'}: {reason} ({_shown(ids)})"), "high"))
+        lines.append(paint(printable(f"not checked: {ref or 'objects together'}: {reason} ({_shown(ids)})"), "high"))
     for (check_id, reason), refs in by_design.items():
-        lines.append(paint(_clean(f"{check_id}: {reason} ({_shown(refs)})"), "dim"))
+        lines.append(paint(printable(f"{check_id}: {reason} ({_shown(refs)})"), "dim"))
     return [*lines, ""] if lines else []
 
 
-def _clean(text: str) -> str:
+def printable(text: str) -> str:
     """On one line and without control characters, which a manifest could send to the terminal."""
     return "".join(character if character.isprintable() else " " for character in text)
 
