@@ -72,30 +72,44 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
         raise CommandError("name files or folders to check, or - for standard input", code=2)
     if paths and options.live:
         raise CommandError("name files, or a cluster by --context or --kubeconfig, not both", code=2)
-    known = _baseline(options.new_only) if options.new_only else None
     if options.fix and options.live:
         raise CommandError("--fix mends files, not a cluster", code=2)
-
-    def judged() -> tuple[list[Item], Outcome]:
-        with _uncollected():
-            items, unread = _cluster(options, own) if options.live else _files(paths, options)
-            report = judge(items, chosen)
-            if options.exceptions:
-                known_ids = [check.id for check in known_checks(own)]
-                rules = Rules(known_ids, dt.datetime.now(dt.UTC), options.live, options.namespace)
-                report = with_exceptions(report, items, rules)
-        return items, Outcome(new_only(report, known) if known is not None else report, (*faults, *unread))
-
-    items, outcome = judged()
+    run = _Run(paths, options, chosen, tuple(faults), _baseline(options.new_only) if options.new_only else None)
+    items, outcome = run.judged()
     if options.fix:
         mends = fix.plan(items, outcome.report.findings)
         if options.dry_run:
             return _show_fix(mends, outcome)
         fix.write(mends)
         fix.tell(mends, dry=False, error=options.output not in (None, "text"))
-        items, outcome = judged()
+        items, outcome = run.judged()
     _print(outcome, options.output)
     return _exit_code(outcome, threshold)
+
+
+@dataclass(frozen=True, slots=True)
+class _Run:
+    """What one run judges, and how; `known` are the fingerprints of a saved run."""
+
+    paths: list[str]
+    options: CheckOptions
+    chosen: Options
+    faults: tuple[Unread, ...]
+    known: Mapping[str, int] | None
+
+    def judged(self) -> tuple[list[Item], Outcome]:
+        """Reads and judges."""
+        options, own = self.options, self.chosen.own
+        with _uncollected():
+            items, unread = _cluster(options, own) if options.live else _files(self.paths, options)
+            report = judge(items, self.chosen)
+            if options.exceptions:
+                ids = [check.id for check in known_checks(own)]
+                rules = Rules(ids, dt.datetime.now(dt.UTC), options.live, options.namespace)
+                report = with_exceptions(report, items, rules)
+        if self.known is not None:
+            report = new_only(report, self.known)
+        return items, Outcome(report, (*self.faults, *unread))
 
 
 def _show_fix(mends: Sequence[fix.FileMends], outcome: Outcome) -> int:
