@@ -61,7 +61,7 @@ async def refused(client: Client, tree: Obj, method: str = "POST", url: str = ""
             ("spec", "FieldValueInvalid", 'Invalid value: "object": 5 is above 2'),
         ),
         (
-            rule("self.least <= self.most", messageExpression="'x' + string(1/0)", message="otherwise"),
+            rule("self.least <= self.most", messageExpression="'x' + ['a', 'b'][2]", message="otherwise"),
             ("spec", "FieldValueInvalid", 'Invalid value: "object": otherwise'),
         ),
         (
@@ -170,15 +170,19 @@ async def test_a_rule_that_is_none_refuses_its_definition(client: Client, given:
 
 
 async def test_the_entries_of_a_plain_list_have_no_past(client: Client) -> None:
-    items = {"type": "string", "x-kubernetes-validations": [rule("self == oldSelf")]}
-    ((field, _, message),) = await refused(client, ruled(list={"type": "array", "items": items}), url=DEFINITIONS)
+    items = {"type": "string", "maxLength": 10, "x-kubernetes-validations": [rule("self == oldSelf")]}
+    ((field, _, message),) = await refused(
+        client, ruled(list={"type": "array", "maxItems": 10, "items": items}), url=DEFINITIONS
+    )
     assert field.endswith("items.x-kubernetes-validations[0].rule")
     assert "oldSelf cannot be used on the uncorrelatable portion of the schema within" in message
 
 
 async def test_a_rule_that_costs_too_much_refuses_and_the_server_goes_on(client: Client) -> None:
+    # Estimated within the limit of definitions, which is ten times that of what runs.
     dear = rule("self.list.all(a, self.list.all(b, self.list.all(c, a + b + c != 'x')))", message="dear")
-    await call(client, "POST", DEFINITIONS, ruled(dear, list={"type": "array", "items": {"type": "string"}}))
+    few = {"type": "array", "maxItems": 80, "items": {"type": "string", "maxLength": 3}}
+    await call(client, "POST", DEFINITIONS, ruled(dear, list=few))
     lags: list[float] = []
 
     async def beat() -> None:
@@ -189,7 +193,7 @@ async def test_a_rule_that_costs_too_much_refuses_and_the_server_goes_on(client:
             lags.append(loop.time() - before)
 
     beating = asyncio.create_task(beat())
-    ((field, _, message),) = await refused(client, cron_tab(list=["abc"] * 3000))
+    ((field, _, message),) = await refused(client, cron_tab(list=["abc"] * 80))
     beating.cancel()
     assert field == "spec"
     assert "no further validation rules will be run" in message
@@ -239,7 +243,12 @@ FIELDS: Obj = {
     "number": {"type": "integer"},
     "redirect": {"type": "object", "properties": {"code": {"type": "integer"}}},
     "lifetime": {"type": "string"},
-    "words": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+    "words": {
+        "type": "array",
+        "maxItems": 20,
+        "x-kubernetes-list-type": "set",
+        "items": {"type": "string", "maxLength": 63},
+    },
 }
 
 
@@ -290,3 +299,34 @@ async def test_rules_as_definitions_in_use_have_them(client: Client, text: str, 
     await call(client, "POST", path(), cron_tab(**good))
     found = await refused(client, cron_tab("bad", **bad))
     assert found == [("spec", "FieldValueInvalid", 'Invalid value: "object": no')]
+
+
+NAMES: Obj = {"type": "array", "items": {"type": "string"}}
+BOUNDED: Obj = {"type": "array", "maxItems": 20, "items": {"type": "string", "maxLength": 63}}
+UNIQUE = rule("self.names.all(x, self.names.exists_one(y, x == y))")
+
+
+async def test_a_rule_that_could_be_too_dear_is_refused_with_its_definition(client: Client) -> None:
+    (cause, *_) = await refused(client, ruled(UNIQUE, names=NAMES), url=DEFINITIONS)
+    place = "spec.versions[0].schema.openAPIV3Schema.properties[spec].x-kubernetes-validations[0].rule"
+    assert cause[:2] == (place, "FieldValueForbidden")
+    assert "estimated rule cost exceeds budget by factor of more than 100x (try simplifying the rule" in cause[2]
+    await call(client, "POST", DEFINITIONS, ruled(UNIQUE, names=BOUNDED))
+
+
+async def test_rules_that_are_too_dear_together_are_refused(client: Client) -> None:
+    # 8.4 million each, for a text as long as a request; twelve are over a hundred.
+    many = [rule(f"self.text.matches('{'a' * 103}{n:02}')") for n in range(12)]
+    causes = await refused(client, ruled(*many, cronSpec={"type": "string"}), url=DEFINITIONS)
+    assert [cause[1] for cause in causes] == ["FieldValueForbidden"] * 5
+    assert all("contributed to estimated rule cost total" in cause[2] for cause in causes[:4])
+    assert causes[4][0] == "spec.versions[0].schema.openAPIV3Schema"
+    assert "estimated rule cost total for entire OpenAPIv3 schema exceeds budget by factor of 1.0" in causes[4][2]
+
+
+async def test_how_often_a_rule_runs_counts(client: Client) -> None:
+    entry = {"type": "object", "properties": {"a": {"type": "string"}}}
+    entry["x-kubernetes-validations"] = [rule("self.a.contains('abcdefghijkl')")]
+    (cause, *_) = await refused(client, ruled(many={"type": "array", "items": entry}), url=DEFINITIONS)
+    assert "properties[many].items.x-kubernetes-validations[0].rule" in cause[0]
+    await call(client, "POST", DEFINITIONS, ruled(many={"type": "array", "maxItems": 10, "items": entry}))

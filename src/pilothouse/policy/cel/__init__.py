@@ -9,7 +9,7 @@ the same budget to bound them together. JSON trees are values as they are; for o
 
 from pilothouse.policy.cel import types
 from pilothouse.policy.cel.budget import MATCH_CONDITIONS, PER_EXPRESSION, PER_REQUEST, Budget
-from pilothouse.policy.cel.environment import Environment, compile
+from pilothouse.policy.cel.environment import Environment, check, compile
 from pilothouse.policy.cel.errors import CompileError, CostExceeded, EvaluationError
 from pilothouse.policy.cel.program import Program
 from pilothouse.policy.cel.types import Type
@@ -25,6 +25,7 @@ __all__ = [
     "EvaluationError",
     "Program",
     "Type",
+    "check",
     "compile",
     "types",
 ]

@@ -17,7 +17,7 @@ from pilothouse.policy.cel import checks, library, types
 from pilothouse.policy.cel.errors import CompileError
 from pilothouse.policy.cel.program import Program
 from pilothouse.policy.cel.registry import DECLARED, OVERLOADS
-from pilothouse.policy.cel.tree import read
+from pilothouse.policy.cel.tree import Checked, read
 from pilothouse.policy.cel.types import Type, spec
 
 _ = library.__all__  # imported to have its functions declared
@@ -49,6 +49,14 @@ class Environment:
 
     def compile(self, expression: str, results: Sequence[Type] = ()) -> Program:
         """The program of an expression that gives one of the types `results` (none: any). Raises CompileError."""
+        checked = self.check(expression)
+        if results and checked.result not in results and checked.result != types.DYN:
+            wanted = " or ".join(str(entry) for entry in results)
+            raise CompileError(f"must evaluate to {wanted}", 1, 1)
+        return Program(expression, checked)
+
+    def check(self, expression: str) -> Checked:
+        """The tree of an expression with its types. Raises CompileError."""
         try:
             expression.encode()
             checked = read(self._env.compile(expression).serialize())
@@ -57,10 +65,7 @@ class Environment:
         except RuntimeError as error:
             raise _compile_error(str(error), expression) from None
         checks.check(checked, expression)
-        if results and checked.result not in results and checked.result != types.DYN:
-            wanted = " or ".join(str(entry) for entry in results)
-            raise CompileError(f"must evaluate to {wanted}", 1, 1)
-        return Program(expression, checked)
+        return checked
 
 
 def compile(
@@ -68,6 +73,11 @@ def compile(
 ) -> Program:
     """Compiles one expression; environments are remembered by what they declare. Raises CompileError."""
     return _environment(tuple(sorted(variables.items())), messages).compile(expression, results)
+
+
+def check(expression: str, variables: Mapping[str, Type], messages: bytes = b"") -> Checked:
+    """The tree of one expression with its types, as `compile` would run it. Raises CompileError."""
+    return _environment(tuple(sorted(variables.items())), messages).check(expression)
 
 
 @lru_cache(maxsize=16)

@@ -7,7 +7,7 @@ from typing import Any
 from cel_expr_python import cel as cpp
 from cel_expr_python.ext.ext_optional import ExtOptional
 from cel_expr_python.ext.ext_strings import ExtStrings
-from hypothesis import example, given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from pilothouse.policy import cel
@@ -62,6 +62,8 @@ def _expressions(draw: st.DrawFn, depth: int = 3, *, inner: bool = False) -> str
 def _by_cpp(expression: str, variables: dict[str, Any]) -> Any:
     result = _ENV.compile(expression).eval(_ENV.Activation(variables))
     if result.type() in (cpp.Type.ERROR, cpp.Type.UNKNOWN):
+        # What can be no key of a map is in none, says Go's, which is upstream's; C++'s has no such overload.
+        assume("No matching overloads found : @in" not in str(result.value()))
         return _ERROR
     return result.plain_value()
 
