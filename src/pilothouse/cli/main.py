@@ -273,7 +273,16 @@ def scan(
         list[str] | None, typer.Option("--plain-http", metavar="HOST[:PORT]", help="A registry without TLS.")
     ] = None,
     vex: Annotated[
-        list[str] | None, typer.Option("--vex", metavar="FILE", help="OpenVEX: what its maker says does not apply.")
+        list[str] | None,
+        typer.Option("--vex", metavar="FILE|attached", help="OpenVEX: what its maker says does not apply."),
+    ] = None,
+    sbom: Annotated[
+        list[str] | None,
+        typer.Option("--sbom", metavar="FILE|attached", help="An image's SBOM: what it names is looked up too."),
+    ] = None,
+    verify_key: Annotated[
+        list[str] | None,
+        typer.Option("--verify-key", metavar="FILE", help="Images must be signed by one of these public keys (PEM)."),
     ] = None,
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Every running container of this machine's cluster: scanned, or why not.")
@@ -292,7 +301,16 @@ def scan(
 
         raise typer.Exit(run_coverage(output, data_dir, kubeconfig))
     chosen = ScanOptions(
-        output, fail_on, only_fixed, new_only, platform, tuple(plain_http or ()), tuple(vex or ()), data_dir
+        output,
+        fail_on,
+        only_fixed,
+        new_only,
+        platform,
+        tuple(plain_http or ()),
+        tuple(vex or ()),
+        tuple(sbom or ()),
+        tuple(verify_key or ()),
+        data_dir,
     )
     raise typer.Exit(run_scan(targets or [], chosen))
 

@@ -32,12 +32,15 @@ from pilothouse.guard.images.report.document import (
     subject_of,
 )
 from pilothouse.guard.images.report.text import plain, text_report
+from pilothouse.guard.images.scan.beside import Asked
 from pilothouse.guard.images.scan.cache import LayerCache
 from pilothouse.guard.images.scan.reader import LayerReader
 from pilothouse.guard.images.scan.targets import Inventories
+from pilothouse.guard.images.signed.keys import BadKey, public_key
 from pilothouse.guard.images.source.image import host_platform
 
 _OLD_DAYS = 7.0
+_ATTACHED = "attached"
 _COLOURS = {
     "critical": typer.colors.BRIGHT_RED,
     "high": typer.colors.RED,
@@ -58,6 +61,8 @@ class ScanOptions:
     platform: str | None = None
     plain_http: tuple[str, ...] = ()
     vex: tuple[str, ...] = ()
+    sbom: tuple[str, ...] = ()
+    verify_keys: tuple[str, ...] = ()
     data_dir: str = ""
 
 
@@ -70,7 +75,7 @@ def run_scan(targets: list[str], options: ScanOptions) -> int:
     if not targets:
         raise CommandError("name images, archives, folders or SBOMs to scan", code=2)
     known = _baseline(options.new_only) if options.new_only else None
-    outcome = _scanned(targets, options, _statements(options.vex))
+    outcome = _scanned(targets, options, _statements(options.vex), _asked(options))
     if known is not None:
         outcome = new_only(outcome, known)
     _print(outcome, options.output)
@@ -84,17 +89,35 @@ def _baseline(file: str) -> frozenset[str]:
         raise CommandError(f"--new-only {file}: {error}", code=2) from error
 
 
-def _statements(files: tuple[str, ...]) -> Statements:
+def _asked(options: ScanOptions) -> Asked:
+    keys = []
+    for file in options.verify_keys:
+        try:
+            keys.append(public_key(Path(file).read_bytes(), Path(file).name))
+        except (OSError, BadKey) as error:
+            raise CommandError(f"--verify-key {file}: {error}", code=2) from error
+    if _ATTACHED in options.vex and not keys:
+        raise CommandError(
+            "--vex attached: whoever may write to the repository may attach anything: name a key that vouches for it"
+            " (--verify-key)",
+            code=2,
+        )
+    return Asked(tuple(keys), _ATTACHED in options.sbom, _ATTACHED in options.vex)
+
+
+def _statements(files: tuple[str, ...]) -> list[Statement]:
     found: list[Statement] = []
     for file in files:
+        if file == _ATTACHED:
+            continue
         try:
             found += statements_in(Path(file).read_bytes(), file)
         except (OSError, BadVex) as error:
             raise CommandError(f"--vex {file}: {error}", code=2) from error
-    return Statements(found)
+    return found
 
 
-def _scanned(targets: list[str], options: ScanOptions, vex: Statements) -> ScanOutcome:
+def _scanned(targets: list[str], options: ScanOptions, vex: list[Statement], asked: Asked) -> ScanOutcome:
     subjects: list[Subject] = []
     unread: list[tuple[str, str]] = []
     show = _Progress(sys.stderr.isatty())
@@ -106,11 +129,14 @@ def _scanned(targets: list[str], options: ScanOptions, vex: Statements) -> ScanO
     with LayerReader() as reader:
         inventories = Inventories(reader, cache, options.platform or host_platform(), options.plain_http)
         inventories.progress = show.layer
+        inventories.asked = asked
+        inventories.sboms = [Path(file) for file in options.sbom if file != _ATTACHED]
         for target in targets:
             show.target = target
             try:
                 for inventory in inventories.of(target):
-                    subjects.append(subject_of(scanned(base, inventory), only_fixed=options.only_fixed, vex=vex))
+                    said = Statements([*vex, *inventories.statements])
+                    subjects.append(subject_of(scanned(base, inventory), only_fixed=options.only_fixed, vex=said))
             except (NotReadable, OSError) as error:
                 unread.append((target, str(error).removeprefix(f"{target}: ")))
             show.clear()

@@ -119,3 +119,7 @@ class Inventory(msgspec.Struct, frozen=True, omit_defaults=True):
     created: str = ""
     index: str = ""
     """Digest of the index the image was chosen from, "" when it was not."""
+    signed_by: str = ""
+    """Name of the key that signed it, "" when that was not asked."""
+    notes: tuple[str, ...] = ()
+    """What else is to be told of it, in words."""

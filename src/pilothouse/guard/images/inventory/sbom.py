@@ -33,21 +33,26 @@ def sbom_inventory(path: Path) -> Inventory:
     """Raises NotReadable, OSError."""
     if path.stat().st_size > _LARGEST:
         raise NotReadable(f"{path}: larger than {_LARGEST >> 20} MiB")
+    return sbom_in(path.read_bytes(), str(path))
+
+
+def sbom_in(data: bytes, name: str) -> Inventory:
+    """What a document says. Raises NotReadable."""
     try:
-        tree = msgspec.json.decode(path.read_bytes())
+        tree = msgspec.json.decode(data)
     except (msgspec.DecodeError, RecursionError) as error:
-        raise NotReadable(f"{path}: no JSON: {error}") from error
+        raise NotReadable(f"{name}: no JSON: {error}") from error
     if not isinstance(tree, dict):
-        raise NotReadable(f"{path}: no SBOM")
+        raise NotReadable(f"{name}: no SBOM")
     if tree.get("bomFormat") == "CycloneDX":
         found = _cyclonedx(tree)
     elif isinstance(tree.get("spdxVersion"), str):
         if not str(tree["spdxVersion"]).startswith("SPDX-2."):
-            raise NotReadable(f"{path}: {tree['spdxVersion']} is not read; SPDX 2.2 and 2.3 are")
+            raise NotReadable(f"{name}: {tree['spdxVersion']} is not read; SPDX 2.2 and 2.3 are")
         found = _spdx(tree)
     else:
-        raise NotReadable(f"{path}: neither CycloneDX nor SPDX")
-    return _inventory(str(path), found)
+        raise NotReadable(f"{name}: neither CycloneDX nor SPDX")
+    return _inventory(name, found)
 
 
 @dataclass(slots=True)

@@ -144,6 +144,8 @@ def _subject(subject: Subject) -> dict[str, Any]:
         "layers": [
             {"digest": layer.digest, "size": layer.size, "createdBy": layer.created_by} for layer in inventory.layers
         ],
+        "signedBy": inventory.signed_by,
+        "notes": list(inventory.notes),
         "notScanned": list(subject.result.not_scanned),
         "known": subject.known,
         "takenAwayByVex": len(subject.silenced),

@@ -88,14 +88,14 @@ def verified(pieces: Iterable[bytes], digest: str, what: str) -> Iterator[bytes]
         raise NotReadable(f"{what} is not what its digest {digest} says: broken or tampered with")
 
 
-def small(pieces: Iterable[bytes], what: str) -> bytes:
+def small(pieces: Iterable[bytes], what: str, largest: int = DOCUMENT_BYTES) -> bytes:
     """All of a small document. Raises NotReadable when it is larger than such documents are."""
-    data = b""
+    data = bytearray()
     for piece in pieces:
         data += piece
-        if len(data) > DOCUMENT_BYTES:
-            raise NotReadable(f"{what} is larger than {DOCUMENT_BYTES >> 20} MiB")
-    return data
+        if len(data) > largest:
+            raise NotReadable(f"{what} is larger than {largest >> 20} MiB")
+    return bytes(data)
 
 
 def image_of(name: str, digest: str, manifest: dict[str, Any], open_blob: Open) -> Image:

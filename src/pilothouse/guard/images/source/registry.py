@@ -33,6 +33,8 @@ _HUB: Final = "registry-1.docker.io"
 _HUB_KEYS: Final = ("https://index.docker.io/v1/", "index.docker.io", "docker.io")
 _PARAMETER: Final = re.compile(r'(\w+)="([^"]*)"')
 _RESUMES: Final = 5
+_NO_API: Final = (400, 404, 405, 501)
+"""Answers of registries that do not know the referrers API."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +91,40 @@ class Registry:
         if document.get("schemaVersion") == 1:
             raise NotReadable(f"{name}: its manifest is of Docker's schema 1, which is no longer read; push it anew")
         return replace(image_of(name, digest, document, self._blob), index=index)
+
+    @property
+    def name(self) -> str:
+        """The image that was asked for."""
+        return str(self._reference)
+
+    def resolve(self) -> str:
+        """The digest that the name stands for now. Raises NotReadable."""
+        return self._reference.digest or self._manifest(self._reference.wanted)[1]
+
+    def document(self, wanted: str) -> dict[str, Any] | None:
+        """A manifest or index by tag or digest, None when there is none. Raises NotReadable."""
+        try:
+            data, _, _ = self._manifest(wanted)
+        except HttpError as error:
+            if error.status == 404:
+                return None
+            raise
+        return json_document(data, f"{self.name}: {wanted}")
+
+    def referrers(self, digest: str) -> dict[str, Any] | None:
+        """The index of what refers to a digest, None when the registry has no such API. Raises NotReadable."""
+        try:
+            pieces, _ = self._get(f"/referrers/{digest}", {"Accept": INDEXES[0]})
+        except HttpError as error:
+            if error.status in _NO_API:
+                return None
+            raise
+        return json_document(small(pieces, f"{self.name}: its referrers"), f"{self.name}: its referrers")
+
+    def blob(self, digest: str, largest: int) -> bytes:
+        """A verified blob of at most so many bytes. Raises NotReadable."""
+        what = f"{self.name}: blob {digest[:19]}"
+        return small(verified(self._blob(digest, 0), digest, what), what, largest)
 
     def _manifest(self, wanted: str) -> tuple[bytes, str, str]:
         answer = self._get(f"/manifests/{wanted}", {"Accept": ", ".join((*MANIFESTS, *INDEXES))})
