@@ -14,13 +14,14 @@ import logging
 import ssl
 from collections.abc import Awaitable, Callable, Coroutine
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from pilothouse.apiserver.admission.exempt import BOOTSTRAP
 from pilothouse.apiserver.aggregation import availability
 from pilothouse.apiserver.allocation import service_allocators
 from pilothouse.apiserver.audit.log import AuditLog
 from pilothouse.apiserver.audit.policy import InvalidPolicy, Policy, default_policy, read_policy
+from pilothouse.apiserver.authentication.oidc.tokens import OidcTokens
 from pilothouse.apiserver.authorise import may_list
 from pilothouse.apiserver.bootstrap.chain import build_chain
 from pilothouse.apiserver.bootstrap.component_roles import CONTROLLER_PREFIX, component_names
@@ -32,6 +33,7 @@ from pilothouse.apiserver.http import HttpsEdge
 from pilothouse.apiserver.node_link import NodeLink
 from pilothouse.apiserver.reader import StoreReader
 from pilothouse.apiserver.server import ApiServer
+from pilothouse.apiserver.settings_file import SettingsFile
 from pilothouse.client.client import Client
 from pilothouse.client.shared import SharedInformers
 from pilothouse.client.wire import HandlerTransport, User
@@ -70,6 +72,9 @@ from pilothouse.scheduler.scheduler import run_scheduler
 from pilothouse.store.copy import copy_database
 from pilothouse.store.sqlite import SqliteStore
 
+if TYPE_CHECKING:
+    from pilothouse.apiserver.authentication.oidc.config import AuthenticationSettings
+
 log = logging.getLogger(__name__)
 _LONGEST_SLEEP = 3600.0
 _OWN_TOKEN_SECONDS = 3600.0
@@ -97,7 +102,8 @@ async def control(config: Config) -> None:
     issuer = f"https://kubernetes.default.svc.{config.domain}"
     door = GuardDoor(StoreReader(store))
     image_door = ImageDoor(StoreReader(store), Door(config.path(FOLDER)))
-    chain = build_chain(store, pki.service_account_key, issuer, (door, image_door))
+    oidc = OidcTokens(_authentication(config, issuer).current)
+    chain = build_chain(store, pki.service_account_key, issuer, (door, image_door), oidc=oidc)
     parts = Parts(config.without, StoreReader(store))
     api = _api(config, pki, store, chain, findings, nodes, parts)
     context = pki.server_context()
@@ -140,9 +146,21 @@ async def control(config: Config) -> None:
     finally:
         await edge.close()
         await api.close()
+        await oidc.close()
         await nodes.close()
         await findings.close()
         await store.close()
+
+
+def _authentication(config: Config, issuer: str) -> SettingsFile[AuthenticationSettings | None]:
+    """Whose tokens are believed besides the cluster's own. Raises InvalidSettings."""
+
+    def read(tree: Any) -> AuthenticationSettings | None:
+        from pilothouse.apiserver.authentication.oidc.config import read_settings  # late: CEL takes its time to import
+
+        return read_settings(tree, issuer)
+
+    return SettingsFile(config.path("authentication.yaml"), read, None)
 
 
 def _api(

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from pilothouse.apiserver.authentication.authenticator import TokenAuthenticator
-from pilothouse.apiserver.authentication.bootstrap_tokens import is_bootstrap_token
 from pilothouse.apiserver.authentication.jose import BadToken
 from pilothouse.apiserver.authentication.service_accounts import ServiceAccountTokens
 from pilothouse.apiserver.authorization.authorizer import MASTERS
@@ -98,20 +97,21 @@ class Reviews:
         spec = request.object.get("spec") or {}
         token, audiences = spec.get("token") or "", spec.get("audiences") or []
         try:
-            user, shared = self._recognise(token, audiences)
+            user, shared = await self._recognise(token, audiences)
         except BadToken as error:
             return {**request.object, "status": {"authenticated": False, "error": str(error), "user": {}}}
         status = {"authenticated": True, "user": user_tree(user), "audiences": shared}
         return {**request.object, "status": status}
 
-    def _recognise(self, token: str, audiences: Sequence[str]) -> tuple[User, list[str]]:
-        if not is_bootstrap_token(token):
+    async def _recognise(self, token: str, audiences: Sequence[str]) -> tuple[User, list[str]]:
+        user = await self._authenticator.other_user(token)
+        if user is None:
             return self._service_accounts.verify(token, audiences)
         own = self._service_accounts.audiences
         shared = [audience for audience in audiences or own if audience in own]
         if not shared:
-            raise BadToken("bootstrap tokens are good for this API only")
-        return self._authenticator.token_user(token), shared
+            raise BadToken("the token is good for this API only")
+        return user, shared
 
     async def self_subject(self, request: ReviewRequest) -> Obj:
         """SelfSubjectReview."""

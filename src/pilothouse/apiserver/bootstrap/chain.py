@@ -9,6 +9,7 @@ from pilothouse.apiserver.authentication.authenticator import TokenAuthenticator
 from pilothouse.apiserver.authentication.bootstrap_tokens import BootstrapTokens
 from pilothouse.apiserver.authentication.documents import documents
 from pilothouse.apiserver.authentication.jose import SigningKey
+from pilothouse.apiserver.authentication.oidc.tokens import OidcTokens
 from pilothouse.apiserver.authentication.service_accounts import ServiceAccountTokens
 from pilothouse.apiserver.authorization.authorizer import FirstAllowing
 from pilothouse.apiserver.authorization.index import RbacIndex
@@ -21,15 +22,23 @@ from pilothouse.apiserver.reader import StoreReader
 from pilothouse.store.store import Store
 
 
-def build_chain(store: Store, service_account_key: bytes, issuer: str, extra: Sequence[Validator] = ()) -> Chain:
+def build_chain(
+    store: Store,
+    service_account_key: bytes,
+    issuer: str,
+    extra: Sequence[Validator] = (),
+    *,
+    oidc: OidcTokens | None = None,
+) -> Chain:
     """The chain over a store. `service_account_key` (PEM) signs service account tokens; `issuer` is the URL they name,
-    `https://kubernetes.default.svc.DOMAIN`; `extra` are steps of admission that the API server does not know."""
+    `https://kubernetes.default.svc.DOMAIN`; `extra` are steps of admission that the API server does not know; `oidc`
+    knows the tokens of other issuers."""
     objects = StoreReader(store)
     index = RbacIndex(store)
     authorizer = FirstAllowing([NodeAuthorizer(NodeGraph(store), objects), RbacAuthorizer(index)])
     key = SigningKey(service_account_key)
     tokens = ServiceAccountTokens(objects, key, issuer)
-    authenticator = TokenAuthenticator(tokens, BootstrapTokens(objects), authorizer)
+    authenticator = TokenAuthenticator(tokens, BootstrapTokens(objects), authorizer, oidc)
     return Chain(
         authenticator=authenticator,
         authorizer=authorizer,
