@@ -6,7 +6,7 @@ from typing import Final
 
 import msgspec
 
-RECORD_FORMAT: Final = 1
+RECORD_FORMAT: Final = 2
 """Part of what layer records are kept under: raised whenever reading a layer finds something else than before."""
 
 
@@ -67,7 +67,8 @@ class LayerRecord(msgspec.Struct, omit_defaults=True):
     size: int = 0
     entries: int = 0
     missing: list[str] = []
-    """Targets of hard links in place of files we read, which come earlier in the layer: to be read again with these."""
+    """Targets of hard links in place of files we read, which come earlier in the layer, and programs to be read whole:
+    to be read again with these."""
 
 
 class Layer(msgspec.Struct, frozen=True, omit_defaults=True):

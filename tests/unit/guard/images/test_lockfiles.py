@@ -88,6 +88,21 @@ FILES: dict[str, tuple[str, set[tuple[str, str]]]] = {
         "    nokogiri (1.15.0-x86_64-linux)\n",
         {("rack", "2.2.3"), ("nokogiri", "1.15.0")},
     ),
+    "packages.lock.json": (
+        json.dumps(
+            {
+                "version": 1,
+                "dependencies": {
+                    "net8.0": {
+                        "Serilog": {"type": "Direct", "requested": "[3.1.1, )", "resolved": "3.1.1"},
+                        "own": {"type": "Project"},
+                    },
+                    "net6.0": {"Serilog": {"type": "Transitive", "resolved": "3.1.0"}},
+                },
+            }
+        ),
+        {("Serilog", "3.1.1"), ("Serilog", "3.1.0")},
+    ),
     "composer.lock": (json.dumps({"packages": [{"name": "a/b", "version": "v1.2.3"}]}), {("a/b", "1.2.3")}),
 }
 
@@ -113,6 +128,7 @@ def test_lockfiles(name: str, tmp_path: Path) -> None:
         ("pom.xml", "<a><b></a>"),
         ("pom.xml", '<!DOCTYPE x [<!ENTITY a "b">]><project/>'),
         ("composer.lock", "x"),
+        ("packages.lock.json", "x"),
     ],
 )
 def test_broken_lockfiles_are_problems_that_name_the_file(name: str, text: str, tmp_path: Path) -> None:

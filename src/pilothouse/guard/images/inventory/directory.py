@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final
 
-from pilothouse.guard.images.inventory import languages, paths
+from pilothouse.guard.images.inventory import languages
 from pilothouse.guard.images.inventory.limits import MIB
 from pilothouse.guard.images.inventory.lockfiles import node, others, python
 from pilothouse.guard.images.model import Inventory, NotReadable, Package, Placed, Problem
@@ -32,6 +32,7 @@ _LOCKFILES: Final[dict[str, Read]] = {
     "pom.xml": others.pom,
     "Gemfile.lock": others.gemfile_lock,
     "composer.lock": others.composer_lock,
+    "packages.lock.json": others.nuget_lock,
 }
 _SUMS: Final = "go.sum"
 
@@ -74,11 +75,7 @@ def _reader(path: Path, shown: str) -> Read | None:
         return found
     if path.name == _SUMS:
         return None if (path.parent / "go.mod").is_file() else _go_sum
-    if paths.PYTHON.search(shown):
-        return languages.read_python
-    if paths.NODE.search(shown):
-        return languages.read_node
-    return None
+    return languages.text_reader(shown)
 
 
 def _go_sum(text: str, path: str) -> list[Package]:

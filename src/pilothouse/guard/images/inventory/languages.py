@@ -1,11 +1,13 @@
-"""Packages of programming languages by the metadata that their installers leave: Python, Node, Ruby, Go."""
+"""Packages of programming languages by the metadata that their installers leave: Python, Node, PHP, .NET, Ruby, Go."""
 
 from __future__ import annotations
 
 import json
 import re
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
+from pilothouse.guard.images.inventory import paths
 from pilothouse.guard.images.model import NotReadable, Package
 
 _EGG: Final = re.compile(r"/?([^/]+?)-([^/-]+)(?:-py[\d.]+)?\.egg-info$")
@@ -34,16 +36,61 @@ def read_python(text: str, path: str) -> list[Package]:
 
 def read_node(text: str, path: str) -> list[Package]:
     """package.json of an installed package. Raises NotReadable."""
-    try:
-        tree = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise NotReadable(f"no JSON: {error}") from error
+    tree = _json(text)
     if not isinstance(tree, dict):
         return []
     name, version = tree.get("name"), tree.get("version")
     if not (isinstance(name, str) and isinstance(version, str) and name and version):
         return []
     return [Package("npm", name, version, path=path)]
+
+
+def read_php(text: str, path: str) -> list[Package]:
+    """Composer's list of what it installed, in the forms of Composer 1 and 2. Raises NotReadable."""
+    tree = _json(text)
+    entries = tree.get("packages") if isinstance(tree, dict) else tree
+    found = []
+    for entry in entries if isinstance(entries, list) else ():
+        name, version = (entry.get("name"), entry.get("version")) if isinstance(entry, dict) else (None, None)
+        if isinstance(name, str) and isinstance(version, str):
+            found.append(Package("composer", name, version.removeprefix("v"), path=path))
+    return found
+
+
+def read_dotnet(text: str, path: str) -> list[Package]:
+    """`APPLICATION.deps.json`: packages, and the runtime where it is deployed with the application. Raises NotReadable.
+
+    Source: .NET's documentation of runtime configuration files.
+    """
+    tree = _json(text)
+    libraries = tree.get("libraries") if isinstance(tree, dict) else None
+    found = []
+    for key, entry in (libraries if isinstance(libraries, dict) else {}).items():
+        name, slash, version = key.rpartition("/")
+        kind = entry.get("type") if isinstance(entry, dict) else None
+        if slash and version and kind in ("package", "runtimepack"):
+            found.append(Package("nuget", name.removeprefix("runtimepack."), version, path=path))
+    return found
+
+
+_FORMS: Final[tuple[tuple[re.Pattern[str], Callable[[str, str], list[Package]]], ...]] = (
+    (paths.PYTHON, read_python),
+    (paths.NODE, read_node),
+    (paths.PHP, read_php),
+    (paths.DOTNET, read_dotnet),
+)
+
+
+def text_reader(path: str) -> Callable[[str, str], list[Package]] | None:
+    """What reads a file of this path, given its text and path; None when it is no package's metadata."""
+    return next((read for form, read in _FORMS if form.search(path)), None)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NotReadable(f"no JSON: {error}") from error
 
 
 def read_gem(path: str) -> list[Package]:

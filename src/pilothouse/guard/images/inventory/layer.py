@@ -7,7 +7,18 @@ import tempfile
 from collections.abc import Callable, Iterable
 from typing import Final
 
-from pilothouse.guard.images.inventory import apk, dpkg, java, languages, os_release, paths, rpm, secrets, tar
+from pilothouse.guard.images.inventory import (
+    apk,
+    dpkg,
+    java,
+    languages,
+    os_release,
+    paths,
+    rpm,
+    rust,
+    secrets,
+    tar,
+)
 from pilothouse.guard.images.inventory.limits import MIB, Limits
 from pilothouse.guard.images.inventory.streams import ByteReader, decompressed
 from pilothouse.guard.images.model import LayerRecord, NotReadable, Package, Problem, Trace
@@ -19,7 +30,9 @@ _STATUS: Final = "var/lib/dpkg/status"
 _STATUS_D: Final = "var/lib/dpkg/status.d/"
 _INFO: Final = "var/lib/dpkg/info/"
 _APK: Final = ("lib/apk/db/installed", "usr/lib/apk/db/installed")
-_RPM: Final = re.compile(r"^(?:var/lib/rpm|usr/lib/sysimage/rpm|usr/share/rpm)/(rpmdb\.sqlite|Packages|Packages\.db)$")
+_RPM: Final = re.compile(
+    r"^(?:var/lib/rpm|usr/lib/sysimage/rpm|usr/share/rpm)/(?:rpmdb\.sqlite|Packages|Packages\.db)$"
+)
 _SETUID: Final = 0o6000
 _EXECUTABLE: Final = 0o111
 _ELF: Final = b"\x7fELF"
@@ -149,18 +162,18 @@ class _Reading:
             if path.startswith(_INFO) and not path.endswith((".list", ".md5sums")):
                 return
             self._content(path, self._bounded(entry, limits.database))
-        elif match := _RPM.match(path):
-            self._rpm(path, match[1], entry)
+        elif _RPM.match(path):
+            self._rpm(path, entry)
         elif paths.JAVA.search(path):
             self._java(path, entry)
         elif paths.GEM.search(path):
             self._keep(path, languages.read_gem(path))
-        elif paths.PYTHON.search(path) or paths.NODE.search(path):
+        elif languages.text_reader(path) is not None:
             self._content(path, self._bounded(entry, limits.metadata))
-        elif path in self._wanted:
-            self._contents[path] = self._bounded(entry, limits.metadata)
         elif entry.size >= _SMALLEST_PROGRAM and entry.mode & _EXECUTABLE:
             self._program(path, entry)
+        elif path in self._wanted:
+            self._contents[path] = self._bounded(entry, limits.metadata)
         elif 0 < entry.size <= limits.text and secrets.looked_at(path):
             for trace in secrets.traces_in(entry.read(), path):
                 self._trace(trace)
@@ -184,15 +197,10 @@ class _Reading:
             record.owned[path] = dpkg.owned_by_list(text.split("\n"))
         elif path == _STATUS or path.startswith(_STATUS_D):
             self._keep(path, dpkg.read_status(text, path))
-        elif paths.PYTHON.search(path):
-            self._keep(path, languages.read_python(text, path))
-        elif paths.NODE.search(path):
-            self._keep(path, languages.read_node(text, path))
+        elif read := languages.text_reader(path):
+            self._keep(path, read(text, path))
 
-    def _rpm(self, path: str, name: str, entry: tar.Entry) -> None:
-        if name != "rpmdb.sqlite":
-            form = "ndb" if name == "Packages.db" else "Berkeley DB"
-            raise NotReadable(f"an RPM database in {form} form, which is not supported (rpm before 4.16)")
+    def _rpm(self, path: str, entry: tar.Entry) -> None:
         data = bytearray(self._bounded(entry, self._limits.database))
         packages, owned = rpm.read_database(data, path)
         self._keep(path, packages)
@@ -208,9 +216,14 @@ class _Reading:
             self._keep(path, java.read_archive(file, path, self._limits))
 
     def _program(self, path: str, entry: tar.Entry) -> None:
-        """Looks through a program for what the Go linker left, in windows that overlap by the marker."""
+        """Looks through a program for what linkers left, in windows that overlap by the longest marker."""
         window = entry.read(4)
         if window != _ELF:
+            if path in self._wanted and entry.size <= self._limits.metadata:
+                self._contents[path] = window + entry.read()
+            return
+        if path in self._wanted:
+            self._audited(path, window, entry)
             return
         start = 0
         for piece in entry.pieces():
@@ -225,8 +238,15 @@ class _Reading:
                         self._keep(path, found)
                         return
                 at = window.find(languages.BUILD_INFO, at + 1)
+            if rust.SECTION in window and (not self._record.missing or self._record.missing[-1] != path):
+                self._record.missing.append(path)  # the name comes after what it names: a second pass has both
             start += max(0, len(window) - _OVERLAP)
             window = window[-_OVERLAP:]
+
+    def _audited(self, path: str, start: bytes, entry: tar.Entry) -> None:
+        if entry.size > self._limits.database:
+            raise NotReadable(f"a Rust program of {entry.size} bytes; up to {self._limits.database} are read")
+        self._keep(path, rust.read_program(start + entry.read(), path))
 
     def _bounded(self, entry: tar.Entry, limit: int) -> bytes:
         if entry.size > limit:

@@ -63,6 +63,8 @@ def ancestors(path: str) -> list[str]:
 
 PYTHON: Final = re.compile(r"(?:^|/)[^/]+\.(?:dist-info/METADATA|egg-info/PKG-INFO|egg-info)$")
 NODE: Final = re.compile(r"(?:^|/)node_modules/(?:@[^/]+/)?[^/@]+/package\.json$")
+PHP: Final = re.compile(r"(?:^|/)composer/installed\.json$")
+DOTNET: Final = re.compile(r"\.deps\.json$")
 JAVA: Final = re.compile(r"\.(?:jar|war|ear|jpi|hpi)$")
 GEM: Final = re.compile(r"(?:^|/)specifications/(?:default/)?[^/]+\.gemspec$")
 
@@ -72,4 +74,4 @@ def of_language(path: str) -> bool:
     name = path.rpartition("/")[2]
     if "." not in name:
         return "/" in path and not path.startswith(("usr/share/", "etc/", "var/lib/dpkg/"))
-    return bool(PYTHON.search(path) or JAVA.search(path) or NODE.search(path) or GEM.search(path))
+    return any(form.search(path) for form in (PYTHON, JAVA, NODE, GEM, PHP, DOTNET))

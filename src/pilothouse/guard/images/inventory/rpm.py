@@ -1,4 +1,4 @@
-"""RPM's package database in SQLite, as of rpm 4.16. The older formats (Berkeley DB, ndb) are named, not read.
+"""RPM's package database: SQLite as of rpm 4.16, and the older forms (`rpm_files`).
 
 Source: RPM's documentation, "RPM v4 headers": index entries of tag, type, offset, count; then their data.
 Numbers are big-endian.
@@ -9,8 +9,10 @@ from __future__ import annotations
 import sqlite3
 import struct
 from collections.abc import Iterator
+from contextlib import closing
 from typing import Final
 
+from pilothouse.guard.images.inventory import rpm_files
 from pilothouse.guard.images.inventory.dpkg import owned
 from pilothouse.guard.images.model import NotReadable, Package
 
@@ -19,30 +21,43 @@ _DIR_INDEXES, _BASENAMES, _DIR_NAMES, _MODULE = 1116, 1117, 1118, 5096
 _INT32, _STRING, _STRINGS, _I18N = 4, 6, 8, 9
 _ENTRIES: Final = 16_384
 _TAGS = frozenset({_NAME, _VERSION, _RELEASE, _EPOCH, _ARCH, _SOURCE, _DIR_INDEXES, _BASENAMES, _DIR_NAMES, _MODULE})
-_HEADER: Final = b"SQLite format 3\0"
+_SQLITE: Final = b"SQLite format 3\0"
 
 
 def read_database(data: bytearray, path: str) -> tuple[list[Package], bytes]:
     """The packages, and digests of what they own. Raises NotReadable."""
-    if not data.startswith(_HEADER) or len(data) < 100:
-        raise NotReadable("no SQLite database")
+    found: list[Package] = []
+    paths: list[str] = []
+    for blob in _headers(data):
+        tags = _header(blob)
+        package = _package(tags, path)
+        if package is not None:
+            found.append(package)
+            paths += _paths(tags)
+    return found, owned(paths)
+
+
+def _headers(data: bytearray) -> Iterator[bytes]:
+    """Told apart by what stands in it: the same file names have been used for several forms."""
+    if data.startswith(_SQLITE) and len(data) >= 100:
+        return _sqlite_headers(data)
+    if data.startswith(rpm_files.NDB):
+        return rpm_files.ndb_headers(data)
+    if rpm_files.is_berkeley(data):
+        return rpm_files.berkeley_headers(data)
+    raise NotReadable("no RPM database in a form we know: SQLite, ndb, Berkeley DB's hash")
+
+
+def _sqlite_headers(data: bytearray) -> Iterator[bytes]:
     data[18:20] = b"\1\1"  # written in WAL mode; the log is empty in an image, and a copy in memory cannot have one
     try:
-        base = sqlite3.connect(":memory:")
-        base.deserialize(bytes(data))
-        base.execute("PRAGMA trusted_schema=OFF")
-        found: list[Package] = []
-        paths: list[str] = []
-        for (blob,) in base.execute("SELECT blob FROM Packages"):
-            tags = _header(bytes(blob))
-            package = _package(tags, path)
-            if package is not None:
-                found.append(package)
-                paths += _paths(tags)
-        base.close()
-    except sqlite3.Error as error:
+        with closing(sqlite3.connect(":memory:")) as base:
+            base.deserialize(bytes(data))
+            base.execute("PRAGMA trusted_schema=OFF")
+            for (blob,) in base.execute("SELECT blob FROM Packages"):
+                yield bytes(blob)
+    except (sqlite3.Error, TypeError) as error:
         raise NotReadable(f"the RPM database cannot be read: {error}") from error
-    return found, owned(paths)
 
 
 def _header(blob: bytes) -> dict[int, list[str] | list[int]]:

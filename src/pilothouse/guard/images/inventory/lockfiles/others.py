@@ -1,4 +1,4 @@
-"""Go, Rust, Java, Ruby, PHP."""
+"""Go, Rust, Java, Ruby, PHP, .NET."""
 
 from __future__ import annotations
 
@@ -75,6 +75,22 @@ def composer_lock(text: str, path: str) -> list[Package]:
         for entry in entries
         if isinstance(entry, dict) and "name" in entry and "version" in entry
     ]
+
+
+def nuget_lock(text: str, path: str) -> list[Package]:
+    """packages.lock.json: by target framework; projects are the folder's own. Raises NotReadable."""
+    try:
+        tree: Any = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise NotReadable(f"no JSON: {error}") from error
+    frameworks = tree.get("dependencies") if isinstance(tree, dict) else None
+    found: dict[Package, None] = {}
+    for entries in (frameworks if isinstance(frameworks, dict) else {}).values():
+        for name, entry in (entries if isinstance(entries, dict) else {}).items():
+            version = entry.get("resolved") if isinstance(entry, dict) else None
+            if isinstance(version, str) and entry.get("type") != "Project":
+                found[Package("nuget", name, version, path=path)] = None
+    return list(found)
 
 
 def pom(text: str, path: str) -> list[Package]:
