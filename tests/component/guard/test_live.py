@@ -203,3 +203,14 @@ async def test_the_same_verdict_from_file_and_live(plane: ControlPlane, live: Li
 
     found = await shown(client, lambda found: said(found) >= wanted)
     assert said(found) == wanted
+
+
+async def test_a_mistake_in_the_mapping_file_is_a_finding(
+    plane: ControlPlane, findings: Findings, tmp_path: Path
+) -> None:
+    (tmp_path / "owners.yaml").write_text("- {namespace: shop, owner: a}\n- {namespace: shop, owne: b}\n")
+    async with running(plane, findings, tmp_path):
+        found = await shown(plane.client(), lambda found: "guard-file-mistaken" in rules(found))
+    (mistaken,) = (finding for finding in found if finding.spec.rule == "guard-file-mistaken")
+    assert "owners.yaml:2: there is no 'owne'" in mistaken.spec.message
+    assert mistaken.namespace == "kube-system"

@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 
 class Sent(NamedTuple):
-    """A finding at a receiver: its own name of it, whether it is open there, and a digest of the words."""
+    """A finding at a receiver: its own name of it ("" while it is not known whether the first telling arrived), whether
+    it is open there, and a digest of the words."""
 
     external: str
     open: bool

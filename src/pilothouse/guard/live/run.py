@@ -17,6 +17,7 @@ from pilothouse.client.shared import SharedInformers
 from pilothouse.guard.access import watch as access
 from pilothouse.guard.exemptions.watch import Exemptions
 from pilothouse.guard.finding import Finding, Ref
+from pilothouse.guard.findings.files import report_on
 from pilothouse.guard.findings.findings import Findings
 from pilothouse.guard.findings.model import Report, home
 from pilothouse.guard.findings.owners import BadMapping, Entry, owner_of, parse_mapping
@@ -47,6 +48,8 @@ class Owners:
         self._file = file
         self._stamp: object = None
         self._mapping: list[Entry] = []
+        self.problem = ""
+        """What is wrong with the mapping file, "" when nothing is."""
 
     def __call__(self, ref: Ref) -> str:
         return owner_of(ref, self._world.known, self._mapping)
@@ -67,8 +70,10 @@ class Owners:
         try:
             self._mapping = parse_mapping(self._file.read_text(), str(self._file)) if stamp else []
         except (BadMapping, OSError, UnicodeDecodeError) as error:
+            self.problem = str(error)
             log.error("owners: %s", error)
             return False
+        self.problem = ""
         return True
 
 
@@ -138,11 +143,15 @@ class Live:
         """Puts what informers told in its place, a few objects at a time."""
         while self._incoming:
             for place in list(self._incoming)[:_TAKEN_AT_ONCE]:
-                self._rights_changed |= place[0] in access.RBAC_KINDS or place[0] in PODS
                 document = self._incoming.pop(place)
-                if not document:
+                fresh = trimmed(document) if document else b""
+                known = self.world.entries.get(place)
+                if known is not None and known.document == fresh:
+                    continue  # its status alone is another
+                self._rights_changed |= place[0] in access.RBAC_KINDS or place[0] in PODS
+                if not fresh:
                     self.checks.remove(place)
-                elif self.checks.put(trimmed(document)):
+                elif self.checks.put(fresh):
                     self._touched.add(place[2] if place[0] == "Namespace" else place[1])
             await asyncio.sleep(0)
 
@@ -150,6 +159,7 @@ class Live:
         """Judges what changed while nobody looked, and forgets what is no more."""
         self._findings.world = self
         self.owners.refresh()
+        await self._report([report_on("owners", self.owners.problem)])
         await self._take_in()
         self._touched.clear()
         for _ in self.checks.mark_all(lambda subject: self._findings.basis(SOURCE, subject)):
@@ -194,6 +204,7 @@ class Live:
                 if self._exemptions is not None:
                     await self._exemptions.look(client, self._findings)
                 await self._look_at_rights()
+                await self._findings.report([report_on("owners", self.owners.problem)])
             except ApiError as error:
                 log.warning("%s", error.message)
             if self.owners.refresh():

@@ -25,6 +25,7 @@ from pilothouse.guard.findings.findings import Findings
 from pilothouse.guard.findings.model import Basis, Found, Report
 from pilothouse.guard.judge import shipped_evaluator
 from pilothouse.guard.live.checks import LiveChecks
+from pilothouse.guard.live.documents import trimmed
 from pilothouse.guard.live.world import World
 from pilothouse.kinds.guard.finding import FINDINGS
 from pilothouse.kinds.rbac.role import PolicyRule
@@ -188,7 +189,7 @@ def _live() -> list[tuple[object, ...]]:
     started = time.perf_counter()
     checks = LiveChecks(World(), lambda ref: "")
     for tree in objects:
-        checks.put(orjson.dumps(tree))
+        checks.put(trimmed(orjson.dumps(tree)))
     longest = 0.0
     while len(checks):
         step = time.perf_counter()
@@ -215,7 +216,7 @@ def _change(checks: LiveChecks, objects: list[Obj], kind: str) -> float:
     for number, tree in enumerate([tree for tree in objects if tree["kind"] == kind][:21]):
         tree["metadata"]["labels"] = {"changed": str(number)}
         started = time.perf_counter()
-        checks.put(orjson.dumps(tree))
+        checks.put(trimmed(orjson.dumps(tree)))
         while len(checks):
             checks.step()
         times.append(time.perf_counter() - started)

@@ -34,9 +34,15 @@ def wanted(target: Target, row: Row) -> bool:
     """Whether a receiver is told of such findings."""
     return (
         row.check.severity >= target.severity
+        and row.subject != about(target)
         and (not target.owners or (row.owner or NOBODY) in target.owners)
         and (not target.namespaces or row.namespace in target.namespaces)
     )
+
+
+def about(target: Target) -> str:
+    """The subject of findings about a receiver, of which it is not told itself."""
+    return f"receiver {target.name}"
 
 
 def actions(target: Target, rows: Mapping[str, Row], sent: Mapping[str, Sent], now: dt.datetime) -> list[Action]:
@@ -46,9 +52,9 @@ def actions(target: Target, rows: Mapping[str, Row], sent: Mapping[str, Sent], n
     for key, row in rows.items():
         told = sent.get(key)
         if row.state == OPEN and wanted(target, row):
-            if told is None:
+            if told is None or not told.external:
                 if row.first_seen <= settled:
-                    found.append(Action(CREATE, key, row, None))
+                    found.append(Action(CREATE, key, row, told))
             elif not told.open:
                 found.append(Action(REOPEN, key, row, told))
             elif told.words != words(row):
@@ -87,13 +93,12 @@ def title(row: Row) -> str:
     return f"[{row.check.severity}] {where}:{container} {row.message}"[:250]
 
 
-def text(row: Row) -> str:
-    """A finding at length, as Markdown."""
+def text(row: Row, fence: tuple[str, str] = ("```yaml", "```")) -> str:
+    """A finding at length; `fence` is what the receiver writes before and after code."""
     facts = [("Rule", row.check.id), ("Field", row.field), ("Owner", row.owner or NOBODY), ("Why", row.check.why)]
     facts += [*row.evidence, ("Standards", row.check.standards), ("First seen", row.first_seen)]
     lines = [f"- {name}: {value}" for name, value in facts if value]
-    fence = "`" * 3
-    return "\n".join([row.message, "", *lines, "", fence + "yaml", row.check.remedy, fence, "", marker(row.key)])
+    return "\n".join([marker(row.key), "", row.message, "", *lines, "", fence[0], row.check.remedy, fence[1]])
 
 
 def marker(key: str) -> str:

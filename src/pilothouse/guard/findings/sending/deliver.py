@@ -1,34 +1,34 @@
-"""How each kind of receiver is told. One request or two; what it answers is the finding's name there."""
+"""How each kind of receiver is told. A request or two; what it answers is the finding's name there.
+
+Sources: GitHub REST documentation (issues, search); Jira REST documentation, version 2 (issue, search, transitions);
+Slack, "Sending messages using incoming webhooks" and "Formatting text".
+"""
 
 from __future__ import annotations
 
-import hashlib
-import hmac
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
-from urllib.parse import urlsplit
 
 import aiohttp
-import orjson
 
+from pilothouse.guard.findings.model import Row
 from pilothouse.guard.findings.render import tree_of
 from pilothouse.guard.findings.sending.decide import CLOSE, CREATE, REOPEN, UPDATE, Action, marker, text, title
 from pilothouse.guard.findings.sending.settings import Target
+from pilothouse.guard.findings.sending.wire import Refused, Rejected, Wire
 
-_TIMEOUT: Final = aiohttp.ClientTimeout(total=20, connect=5)
 _DONE: Final = "done"
-
-
-class Refused(Exception):
-    """The receiver is away, or did not take it; the message holds no secret."""
+_LONGEST: Final = 30_000
+"""Characters of a body: Jira takes 32,767, GitHub 65,536."""
+_PAGE: Final = 100
+_PAGES: Final = 10
 
 
 class Courier:
     """Talks to one receiver."""
 
     def __init__(self, session: aiohttp.ClientSession, target: Target) -> None:
-        self._session = session
+        self._wire = Wire(session, target)
         self._target = target
         kinds: Mapping[str, Callable[[Action], Awaitable[str]]] = {
             "webhook": self._webhook,
@@ -37,27 +37,29 @@ class Courier:
             "jira": self._jira,
         }
         self._deliver = kinds[target.kind]
+        self._issues = f"{target.url}/repos/{target.project}/issues"
+        self._jira_api = f"{target.url}/rest/api/2"
 
     async def deliver(self, action: Action) -> str:
-        """Tells of one finding; the name it has there. Raises Refused."""
+        """Tells of one finding; the name it has there. Raises Refused, Rejected."""
         return await self._deliver(action)
 
     async def say(self, message: str) -> None:
         """Sends plain words (a digest). Raises Refused."""
+        head = message.partition("\n")[0]
         if self._target.kind == "github":
-            body = {"title": message.partition("\n")[0], "body": message}
-            await self._send("POST", f"{self._target.url}/repos/{self._target.project}/issues", body)
+            await self._wire.send("POST", self._issues, {"title": quiet(head), "body": quiet(message)})
         elif self._target.kind == "jira":
-            await self._send(
-                "POST", f"{self._target.url}/rest/api/2/issue", self._fields(message.partition("\n")[0], message)
-            )
+            await self._wire.send("POST", f"{self._jira_api}/issue", self._fields(head, message, new=True))
         else:
-            await self._send("POST", self._target.url, {"text": message})
+            await self._wire.send("POST", self._target.url, {"text": escaped(message)})
 
     async def _webhook(self, action: Action) -> str:
         names = {CREATE: "opened", REOPEN: "opened", UPDATE: "changed", CLOSE: "closed"}
         finding = tree_of(action.row) if action.row is not None else None
-        await self._send("POST", self._target.url, {"event": names[action.what], "key": action.key, "finding": finding})
+        await self._wire.send(
+            "POST", self._target.url, {"event": names[action.what], "key": action.key, "finding": finding}
+        )
         return action.key
 
     async def _slack(self, action: Action) -> str:
@@ -66,94 +68,113 @@ class Courier:
         told = title(action.row) if action.row is not None else marker(action.key)
         state = "resolved" if action.what == CLOSE else "open"
         owner = f" (owner: {action.row.owner})" if action.row is not None and action.row.owner else ""
-        await self._send("POST", self._target.url, {"text": f"{state}: {told}{owner}"})
+        await self._wire.send("POST", self._target.url, {"text": escaped(f"{state}: {told}{owner}")})
         return action.key
 
     async def _github(self, action: Action) -> str:
-        issues = f"{self._target.url}/repos/{self._target.project}/issues"
-        if action.sent is None:
-            assert action.row is not None
-            found = await self._found_on_github(action.key)
-            if found:
-                return found
-            made = await self._send("POST", issues, {"title": title(action.row), "body": text(action.row)})
+        row, known = action.row, action.sent.external if action.sent is not None else ""
+        known = known or await self._found_on_github(action)
+        if action.what == CREATE:
+            if known:
+                return known
+            assert row is not None
+            made = _tree(await self._wire.send("POST", self._issues, _github_issue(row)))
             return str(made["number"])
-        change: dict[str, Any] = {"state": "closed" if action.what == CLOSE else "open"}
-        if action.row is not None and action.what != CLOSE:
-            change |= {"title": title(action.row), "body": text(action.row)}
-        await self._send("PATCH", f"{issues}/{action.sent.external}", change)
-        return action.sent.external
+        if not known:
+            return ""  # it was never told
+        closing = action.what == CLOSE
+        change: dict[str, Any] = {"state": "closed" if closing else "open"}
+        if closing:
+            change["state_reason"] = "completed"
+        elif row is not None:
+            change |= _github_issue(row)
+        await self._wire.send("PATCH", f"{self._issues}/{known}", change)
+        return known
 
-    async def _found_on_github(self, key: str) -> str:
-        """The issue of a finding that was made before, by a process that was killed before it could write that down."""
-        asked = {"q": f'repo:{self._target.project} in:body "{marker(key)}"'}
-        answer = await self._send("GET", f"{self._target.url}/search/issues", None, asked)
-        items = answer.get("items") or []
-        return str(items[0]["number"]) if items else ""
+    async def _found_on_github(self, action: Action) -> str:
+        """The issue of a finding that was made before, by a process that was killed before it could write that down,
+        or whose database was lost. Search may not know it yet, so after a try that broke off the latest are looked
+        through too."""
+        wanted = marker(action.key)
+        asked = {"q": f'repo:{self._target.project} is:issue in:body "{wanted}"'}
+        answer = _tree(await self._wire.send("GET", f"{self._target.url}/search/issues", None, asked))
+        if items := answer.get("items"):
+            return str(items[0]["number"])
+        for page in range(1, _PAGES + 1) if action.sent is not None else ():
+            asked = {"state": "all", "sort": "created", "direction": "desc", "per_page": str(_PAGE), "page": str(page)}
+            found = await self._wire.send("GET", self._issues, None, asked)
+            issues = found if isinstance(found, list) else []
+            for issue in issues:
+                if wanted in (issue.get("body") or ""):
+                    return str(issue["number"])
+            if len(issues) < _PAGE:
+                break
+        return ""
 
     async def _jira(self, action: Action) -> str:
-        issue = f"{self._target.url}/rest/api/2/issue"
-        if action.sent is None:
+        known = action.sent.external if action.sent is not None else ""
+        known = known or await self._found_in_jira(action.key)
+        if action.what == CREATE:
+            if known:
+                return known
             assert action.row is not None
-            asked = {
-                "jql": f'project = "{self._target.project}" AND text ~ "\\"{marker(action.key)}\\""',
-                "fields": "key",
-            }
-            answer = await self._send("GET", f"{self._target.url}/rest/api/2/search", None, asked)
-            if answer.get("issues"):
-                return str(answer["issues"][0]["key"])
-            made = await self._send("POST", issue, self._fields(title(action.row), text(action.row)))
-            return str(made["key"])
-        own = f"{issue}/{action.sent.external}"
-        if action.what == UPDATE and action.row is not None:
-            await self._send("PUT", own, self._fields(title(action.row), text(action.row)))
-            return action.sent.external
-        known = (await self._send("GET", f"{own}/transitions", None)).get("transitions") or []
-        closing = action.what == CLOSE
+            fields = self._fields(title(action.row), text(action.row, ("{code:yaml}", "{code}")), new=True)
+            return str(_tree(await self._wire.send("POST", f"{self._jira_api}/issue", fields))["key"])
+        if not known:
+            return ""
+        own = f"{self._jira_api}/issue/{known}"
+        if action.what in (UPDATE, REOPEN) and action.row is not None:
+            fields = self._fields(title(action.row), text(action.row, ("{code:yaml}", "{code}")))
+            await self._wire.send("PUT", own, fields)
+        if action.what in (CLOSE, REOPEN):
+            await self._move(own, known, action.what == CLOSE)
+        return known
+
+    async def _found_in_jira(self, key: str) -> str:
+        asked = {"jql": f'project = "{self._target.project}" AND text ~ "\\"{marker(key)}\\""', "fields": "key"}
+        try:
+            answer = _tree(await self._wire.send("GET", f"{self._jira_api}/search", None, asked))
+        except Rejected as error:
+            if not error.gone:
+                raise
+            # Jira Cloud has this search only.
+            answer = _tree(await self._wire.send("GET", f"{self._jira_api}/search/jql", None, asked))
+        return str(answer["issues"][0]["key"]) if answer.get("issues") else ""
+
+    async def _move(self, own: str, name: str, closing: bool) -> None:
+        """Takes an issue to done, or from it, where somebody has not done so already."""
+        issue = _tree(await self._wire.send("GET", own, None, {"fields": "status"}))
+        if (issue["fields"]["status"]["statusCategory"]["key"] == _DONE) == closing:
+            return
+        known = _tree(await self._wire.send("GET", f"{own}/transitions")).get("transitions") or []
         fitting = (t for t in known if (t["to"]["statusCategory"]["key"] == _DONE) == closing)
         transition = next(fitting, None)
         if transition is None:
-            raise Refused(f"{action.sent.external} has no transition to {'done' if closing else 'open'}")
-        await self._send("POST", f"{own}/transitions", {"transition": {"id": transition["id"]}})
-        return action.sent.external
+            raise Rejected(f"{name} has no transition to {'done' if closing else 'open'}", gone=False)
+        await self._wire.send("POST", f"{own}/transitions", {"transition": {"id": transition["id"]}})
 
-    def _fields(self, summary: str, description: str) -> dict[str, Any]:
-        project = {"key": self._target.project}
-        return {
-            "fields": {
-                "project": project,
-                "summary": summary,
-                "description": description,
-                "issuetype": {"name": "Task"},
-            }
-        }
+    def _fields(self, summary: str, description: str, *, new: bool = False) -> dict[str, Any]:
+        fields: dict[str, Any] = {"summary": summary, "description": description[:_LONGEST]}
+        if new:
+            fields |= {"project": {"key": self._target.project}, "issuetype": {"name": self._target.issue_type}}
+        return {"fields": fields}
 
-    async def _send(self, method: str, url: str, body: Any, params: Mapping[str, str] | None = None) -> dict[str, Any]:
-        data = orjson.dumps(body) if body is not None else b""
-        # The host alone: the path of a hook is its secret.
-        place = urlsplit(url).netloc.rpartition("@")[2]
-        try:
-            headers = self._headers(data)
-            async with self._session.request(
-                method, url, data=data or None, params=params, headers=headers, timeout=_TIMEOUT, allow_redirects=False
-            ) as answer:
-                found = await answer.read()
-                if answer.status >= 300:
-                    raise Refused(f"{place} answered a {method} with {answer.status}: {found[:200]!r}")
-        except (aiohttp.ClientError, OSError, TimeoutError) as error:
-            raise Refused(f"{place} cannot be reached: {type(error).__name__}") from error
-        try:
-            tree = orjson.loads(found) if found else {}
-        except orjson.JSONDecodeError:
-            return {}  # Slack says "ok"
-        return tree if isinstance(tree, dict) else {}
 
-    def _headers(self, data: bytes) -> dict[str, str]:
-        headers = {"content-type": "application/json", "accept": "application/json", "user-agent": "pilothouse"}
-        if not self._target.token_file:
-            return headers
-        token = Path(self._target.token_file).read_text().strip()
-        if self._target.kind == "webhook":
-            signature = hmac.new(token.encode(), data, hashlib.sha256).hexdigest()
-            return {**headers, "x-pilothouse-signature-256": f"sha256={signature}"}
-        return {**headers, "authorization": f"Bearer {token}"}
+def _github_issue(row: Row) -> dict[str, str]:
+    return {"title": quiet(title(row)), "body": quiet(text(row))[:_LONGEST]}
+
+
+def escaped(words: str) -> str:
+    """Words as Slack shows them: none of them is a command such as `<!channel>`."""
+    return words.replace("&", "&amp;").replace("<", "&lt;").replace(">", "&gt;")
+
+
+def quiet(words: str) -> str:
+    """Words that call nobody on GitHub: what a finding is about may be named `@somebody`."""
+    return words.replace("@", "@\u200b")
+
+
+def _tree(answer: dict[str, Any] | Sequence[Any]) -> dict[str, Any]:
+    if not isinstance(answer, dict):
+        raise Refused("the answer is a list where an object was expected")
+    return answer

@@ -13,9 +13,8 @@ import yaml
 from pilothouse.guard.finding import Severity
 
 KINDS: Final = ("webhook", "slack", "github", "jira")
-_FIELDS: Final = frozenset(
-    {"name", "kind", "url", "project", "tokenFile", "severity", "owners", "namespaces", "quiet", "digest", "perMinute"}
-)
+_FILTERS: Final = frozenset({"severity", "owners", "namespaces", "quiet", "digest", "perMinute"})
+_FIELDS: Final = _FILTERS | {"name", "kind", "url", "project", "tokenFile", "issueType"}
 _CLOCK: Final = re.compile(r"([01]\d|2[0-3]):([0-5]\d)")
 
 
@@ -39,6 +38,8 @@ class Target:
     quiet: tuple[dt.time, dt.time] | None = None
     digest: dt.time | None = None
     per_minute: int = 20
+    issue_type: str = "Task"
+    """What a Jira issue is made as."""
 
     def is_quiet(self, now: dt.datetime) -> bool:
         """Whether it is not to be disturbed."""
@@ -85,7 +86,7 @@ def _target(entry: Any) -> Target:
     if kind not in KINDS:
         raise ValueError(f"kind {kind!r}: there is {', '.join(KINDS)}")
     if urlsplit(url).scheme not in ("http", "https"):
-        raise ValueError(f"url {url!r} is no http or https address")
+        raise ValueError("url is no http or https address")  # not repeated: a hook's address is a secret
     project = str(entry.get("project") or "")
     if kind in ("github", "jira") and not project:
         raise ValueError("project is missing: owner/repository for GitHub, the key for Jira")
@@ -106,6 +107,7 @@ def _target(entry: Any) -> Target:
         (_clock(start), _clock(end)) if quiet else None,
         _clock(str(entry["digest"])) if entry.get("digest") else None,
         minute,
+        str(entry.get("issueType") or "Task"),
     )
 
 
