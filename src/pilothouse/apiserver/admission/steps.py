@@ -26,6 +26,7 @@ from pilothouse.apiserver.admission.runtime_class import RuntimeClassStep
 from pilothouse.apiserver.admission.service_account import ServiceAccountStep
 from pilothouse.apiserver.admission.storage_class import DefaultStorageClass
 from pilothouse.apiserver.admission.toleration_seconds import DefaultTolerationSeconds
+from pilothouse.apiserver.admission.topology_labels import PodTopologyLabels
 from pilothouse.apiserver.admission.webhooks.call import WebhookClient
 from pilothouse.apiserver.admission.webhooks.step import MutatingWebhooks, Reach, ValidatingWebhooks
 from pilothouse.apiserver.authorization.escalation import Escalation
@@ -116,6 +117,7 @@ def standard_chain(
         ServiceAccountStep(objects),
         priority,
         DefaultTolerationSeconds(),
+        PodTopologyLabels(objects),
         runtime_class,
         DefaultStorageClass(objects),
         DefaultIngressClass(objects),

@@ -50,11 +50,12 @@ async def bind(backend: Backend, call: Call) -> Response:
         _check(call, pod, meta.get("uid") or "")
         pod["metadata"]["resourceVersion"] = meta.get("resourceVersion") or ""
         pod["spec"]["nodeName"] = target["name"]
+        pod.setdefault("status", {}).pop("nominatedNodeName", None)
         if meta.get("annotations"):
             pod["metadata"].setdefault("annotations", {}).update(meta["annotations"])
         if meta.get("labels"):
             pod["metadata"].setdefault("labels", {}).update(meta["labels"])
-        conditions = pod.setdefault("status", {}).setdefault("conditions", [])
+        conditions = pod["status"].setdefault("conditions", [])
         conditions[:] = [condition for condition in conditions if condition.get("type") != "PodScheduled"]
         conditions.append({"type": "PodScheduled", "status": "True", "lastTransitionTime": timestamp()})
         return pod
@@ -70,6 +71,8 @@ def _check(call: Call, pod: Obj, uid: str) -> None:
         raise refusals.conflict(
             resource, name, f"Precondition failed: UID in precondition: {uid}, UID in object meta: {found}"
         )
+    if pod["spec"].get("schedulingGates"):
+        raise refusals.conflict(resource, name, f"pod {name} has non-empty .spec.schedulingGates")
     if pod["metadata"].get("deletionTimestamp"):
         raise refusals.conflict(resource, name, f"pod {name} is being deleted, cannot be assigned to a host")
     node = pod["spec"].get("nodeName")

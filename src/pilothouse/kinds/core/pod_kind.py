@@ -19,6 +19,15 @@ def _rules(pod: Obj, old: Obj | None, problems: Problems) -> None:
         check_pod_spec(spec, "spec", problems)
     elif spec != (before := section(old, "spec")):
         check_pod_update(spec, before, problems)
+    if old is not None:
+        _check_nomination(pod, old, problems)
+
+
+def _check_nomination(pod: Obj, old: Obj, problems: Problems) -> None:
+    """Source: upstream's feature ClearingNominatedNodeNameAfterBinding: binding a pod ends its nomination."""
+    wanted = section(pod, "status").get("nominatedNodeName")
+    if wanted and section(old, "spec").get("nodeName") and wanted != section(old, "status").get("nominatedNodeName"):
+        problems.forbidden("status.nominatedNodeName", "may not be set on pods that are already bound to a node")
 
 
 def _on_create(pod: Obj) -> None:
