@@ -103,7 +103,7 @@ async def control(config: Config) -> None:
     door = GuardDoor(StoreReader(store))
     image_door = ImageDoor(StoreReader(store), Door(config.path(FOLDER)))
     oidc = OidcTokens(_authentication(config, issuer).current)
-    chain = build_chain(store, pki.service_account_key, issuer, (door, image_door), oidc=oidc)
+    chain = build_chain(store, pki.service_account_key, issuer, (door, image_door), (image_door,), oidc=oidc)
     parts = Parts(config.without, StoreReader(store))
     api = _api(config, pki, store, chain, findings, nodes, parts)
     context = pki.server_context()

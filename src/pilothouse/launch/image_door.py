@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator
+from typing import Final
 
 import msgspec
 
 from pilothouse.apiserver.chain import AdmissionRequest, ObjectReader
 from pilothouse.guard.images.door.ask import Door
 from pilothouse.guard.images.door.policy import BadPolicy, Policy, of_facts, of_name, policy_of
+from pilothouse.guard.images.door.question import Question
 from pilothouse.guard.images.live.vex_documents import LABEL, documents
 from pilothouse.guard.images.live.vex_documents import NAMESPACE as VEX_NAMESPACE
 from pilothouse.guard.images.match.vex import NO_STATEMENTS, Statements, named
@@ -25,8 +27,15 @@ from pilothouse.machinery.objects import Obj
 _LISTS = ("initContainers", "containers", "ephemeralContainers")
 
 
+KEYS: Final = "image-signing-keys"
+"""The ConfigMap of kube-system that holds public keys by name."""
+
+
 class ImageDoor:
-    """Checks pods against their namespace's policy, and policies when they are written."""
+    """Checks pods against their namespace's policy, and policies when they are written.
+
+    Where images must be signed, their names get the digest that was: a tag may name another image when the node pulls.
+    """
 
     def __init__(self, objects: ObjectReader, door: Door) -> None:
         self._objects = objects
@@ -34,20 +43,35 @@ class ImageDoor:
         self._statements = NO_STATEMENTS
         self._read_at = -1
 
+    async def mutate(self, request: AdmissionRequest) -> None:
+        """Writes signed digests into new images' names; refuses nothing."""
+        policy = self._policy_for(request)
+        if policy is not None and policy.signed_by and request.object is not None:
+            before = set(_images(request.old_object))
+            new = [container for container in _containers(request.object) if str(container["image"]) not in before]
+            pinned = await asyncio.gather(*(self._pinned(str(container["image"]), policy) for container in new))
+            for container, name in zip(new, pinned):
+                container["image"] = name
+
     async def validate(self, request: AdmissionRequest) -> None:
         """Raises Forbidden."""
         if request.object is None or request.operation not in ("CREATE", "UPDATE"):
             return
         if request.resource == Namespace.resource and not request.subresource:
             _policy(request.object, request.resource.plural, request.name)
-        elif request.resource == Pod.resource and request.subresource in ("", "ephemeralcontainers"):
-            await self._pod(request)
+        policy = self._policy_for(request)
+        if policy is not None:
+            await self._pod(request, policy)
 
-    async def _pod(self, request: AdmissionRequest) -> None:
+    def _policy_for(self, request: AdmissionRequest) -> Policy | None:
+        """The policy that a pod comes under; None for all else. Raises Forbidden."""
+        written = request.object is not None and request.operation in ("CREATE", "UPDATE")
+        if not written or request.resource != Pod.resource or request.subresource not in ("", "ephemeralcontainers"):
+            return None
         namespace = self._objects.get(Namespace.resource, "", request.namespace)
-        policy = _policy(namespace, "pods", request.name) if namespace is not None else None
-        if policy is None or request.object is None:
-            return
+        return _policy(namespace, "pods", request.name) if namespace is not None else None
+
+    async def _pod(self, request: AdmissionRequest, policy: Policy) -> None:
         before = set(_images(request.old_object))
         wanted = list(dict.fromkeys(image for image in _images(request.object) if image not in before))
         against: list[str] = []
@@ -66,11 +90,39 @@ class ImageDoor:
         except NotReadable as error:
             return [str(error)], []
         against = of_name(policy, reference)
-        if against or not policy.scans:
+        if against or not (policy.scans or policy.signed_by):
             return against, []
-        facts = await self._door.facts(image)
+        question, missing = self._question(image, policy)
+        if missing:
+            return [missing], []
+        facts = await self._door.facts(question)
         left, _ = (await self._vex()).split(facts.flaws, named(str(reference), facts.digests))
         return of_facts(policy, msgspec.structs.replace(facts, flaws=tuple(left)))
+
+    async def _pinned(self, image: str, policy: Policy) -> str:
+        """The name with the digest that one of the keys has signed; as it is when none has, or its name is refused."""
+        question, missing = self._question(image, policy)
+        try:
+            reference = parse(image)
+        except NotReadable:
+            return image
+        if missing or of_name(policy, reference):
+            return image
+        facts = await self._door.facts(question)
+        if not facts.signed_digest or facts.signed_digest == reference.digest:
+            return image
+        name = f"{image.partition('@')[0]}@{facts.signed_digest}"
+        self._door.same(question, msgspec.structs.replace(question, image=name))
+        return name
+
+    def _question(self, image: str, policy: Policy) -> tuple[Question, str]:
+        """What to ask of an image, and what is amiss with the keys that the policy names."""
+        there = self._objects.get(ConfigMap.resource, VEX_NAMESPACE, KEYS) if policy.signed_by else None
+        texts = (there or {}).get("data") or {}
+        missing = [name for name in policy.signed_by if not texts.get(name)]
+        keys = {name: str(texts[name]) for name in policy.signed_by if texts.get(name)}
+        told = f"there is no key {', '.join(missing)} in ConfigMap {VEX_NAMESPACE}/{KEYS}, whose signature is asked for"
+        return Question(image, keys, policy.scans, policy.sbom), told if missing else ""
 
     async def _vex(self) -> Statements:
         """What the cluster's VEX documents say, read again when a ConfigMap is another one."""
@@ -92,8 +144,9 @@ def _policy(namespace: Obj, plural: str, name: str) -> Policy | None:
 
 
 def _images(pod: Obj | None) -> Iterator[str]:
+    return (str(container["image"]) for container in _containers(pod))
+
+
+def _containers(pod: Obj | None) -> Iterator[Obj]:
     spec = (pod or {}).get("spec") or {}
-    for key in _LISTS:
-        for container in spec.get(key) or ():
-            if container.get("image"):
-                yield str(container["image"])
+    return (container for key in _LISTS for container in spec.get(key) or () if container.get("image"))

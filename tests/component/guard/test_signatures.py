@@ -18,6 +18,11 @@ from known_layers import DEBIAN, image_files, sha256, status, tar_of
 
 from pilothouse.cli.scan import ScanOptions, run_scan
 from pilothouse.cli.vulndb import run_update
+from pilothouse.guard.images.door.policy import Facts
+from pilothouse.guard.images.door.question import Question
+from pilothouse.guard.images.door.scan import answer
+from pilothouse.guard.images.places import LAYERS
+from pilothouse.guard.images.scan.cache import LayerCache
 from pilothouse.launch.listeners import listen_tcp
 from pilothouse.testing.images import Image, ImageError, push
 
@@ -439,3 +444,46 @@ def test_an_attached_vex_document_counts_when_a_key_vouches_for_it(
     assert "is not signed by key.pub, and not heard" in subject["notes"][-1]
     with pytest.raises(typer.Exit):
         scan(repository.name("vouched"), vex=("attached",))
+
+
+@pytest.fixture
+def ask(tmp_path: Path) -> Any:
+    """Asks as the door's process does."""
+
+    def run(image: str, *keys: str, **more: Any) -> Facts:
+        texts = {Path(key).name: Path(key).read_text() for key in keys}
+        return answer(tmp_path / "vulndb", Question(image, texts, **more))
+
+    return run
+
+
+def test_the_door_verifies_once_and_keeps_it_by_digest(repository: Repository, ask: Any, tmp_path: Path) -> None:
+    signer, other = Signer(), Signer()
+    key, another = signer.public(tmp_path / "key.pub"), other.public(tmp_path / "another.pub")
+    image = repository.image("door", "1.0-8")
+    unsigned = ask(repository.name("door"), key, scan=False)
+    assert unsigned.signed_by == ""
+    assert "it has no signature in its registry" in unsigned.unsigned
+    repository.sign(signer, image)
+    facts = ask(repository.name("door"), key)
+    assert (facts.signed_by, facts.signed_digest) == ("key.pub", image)
+    assert [flaw.id for flaw in facts.flaws] == ["CVE-1"]
+    repository.sign(other, image)  # takes the place of the other's signature
+    assert ask(repository.name("door"), key, scan=False).signed_by == "key.pub", "it was verified before"
+    elsewhere = f"127.0.0.1:1/team/app@{image}"
+    assert ask(elsewhere, key, scan=False).signed_by == "key.pub", "without a registry"
+    assert ask(elsewhere, another, scan=False).signed_by == ""
+    assert ask(repository.name("door"), another, scan=False).signed_by == "another.pub"
+    (tmp_path / "no.pub").write_text("no key")
+    assert "key no.pub: no public key" in ask(repository.name("door"), str(tmp_path / "no.pub")).unsigned
+
+
+def test_an_attached_sbom_is_kept_for_the_engine(repository: Repository, ask: Any, tmp_path: Path) -> None:
+    image = repository.image("kept", "1.0-9")
+    repository.refer(image, json.dumps(bom(DJANGO)).encode(), "application/vnd.cyclonedx+json")
+    assert {flaw.id for flaw in ask(repository.name("kept"), sbom=True).flaws} == {"CVE-1", "CVE-2"}
+    cache = LayerCache(tmp_path / "vulndb" / LAYERS)
+    ((_, said),) = cache.sboms(image)
+    cache.close()
+    assert [placed.package.name for placed in said.packages] == ["django"]
+    assert "no SBOM is attached" in ask(repository.name("door"), sbom=True).reasons[0]

@@ -102,11 +102,17 @@ class AdmissionChain:
 
 
 def standard_chain(
-    store: Store, objects: ObjectReader, authorizer: Authorizer, index: RbacIndex, extra: Sequence[Validator] = ()
+    store: Store,
+    objects: ObjectReader,
+    authorizer: Authorizer,
+    index: RbacIndex,
+    extra: Sequence[Validator] = (),
+    last: Sequence[Mutator] = (),
 ) -> AdmissionChain:
     """The steps every API server runs, in order. NamespaceLifecycle comes first: nothing else matters in a namespace
     that is going away. What users bring comes last: it sees what the others made of the object. `extra` are steps of
-    parts that this room does not know (the guard)."""
+    parts that this room does not know (the guard); `last` those of them that change what is written, after all else
+    has: what they write is what is stored."""
     lifecycle, priority, runtime_class = NamespaceLifecycle(objects), Priority(objects), RuntimeClassStep(objects)
     limit_ranger = LimitRanger(objects)
     equivalents, worker = Equivalents(ServedKinds(KINDS, store)), WorkerLink()
@@ -125,6 +131,7 @@ def standard_chain(
         ExemptionRequester(),
     ]
     mutators.append(MutatingWebhooks(webhooks, tuple(mutators)))
+    mutators += last
     validators: list[Validator] = [
         NodeRestriction(objects),
         PodSecurity(objects),

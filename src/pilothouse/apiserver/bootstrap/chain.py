@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from pilothouse.apiserver.admission.steps import Validator, standard_chain
+from pilothouse.apiserver.admission.steps import Mutator, Validator, standard_chain
 from pilothouse.apiserver.authentication.authenticator import TokenAuthenticator
 from pilothouse.apiserver.authentication.bootstrap_tokens import BootstrapTokens
 from pilothouse.apiserver.authentication.documents import documents
@@ -27,12 +27,13 @@ def build_chain(
     service_account_key: bytes,
     issuer: str,
     extra: Sequence[Validator] = (),
+    last: Sequence[Mutator] = (),
     *,
     oidc: OidcTokens | None = None,
 ) -> Chain:
     """The chain over a store. `service_account_key` (PEM) signs service account tokens; `issuer` is the URL they name,
-    `https://kubernetes.default.svc.DOMAIN`; `extra` are steps of admission that the API server does not know; `oidc`
-    knows the tokens of other issuers."""
+    `https://kubernetes.default.svc.DOMAIN`; `extra` are steps of admission that the API server does not know, `last`
+    those of them that change what is written; `oidc` knows the tokens of other issuers."""
     objects = StoreReader(store)
     index = RbacIndex(store)
     authorizer = FirstAllowing([NodeAuthorizer(NodeGraph(store), objects), RbacAuthorizer(index)])
@@ -42,7 +43,7 @@ def build_chain(
     return Chain(
         authenticator=authenticator,
         authorizer=authorizer,
-        admission=standard_chain(store, objects, authorizer, index, extra),
+        admission=standard_chain(store, objects, authorizer, index, extra, last),
         token_issuer=tokens,
         reviews=Reviews(authorizer, index, authenticator, tokens).resources(),
         documents=documents(issuer, key),

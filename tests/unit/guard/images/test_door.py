@@ -15,6 +15,7 @@ from pilothouse.guard.images.data.base import Base
 from pilothouse.guard.images.data.update import Updater
 from pilothouse.guard.images.door.ask import Door
 from pilothouse.guard.images.door.policy import BadPolicy, Facts, of_facts, of_name, policy_of
+from pilothouse.guard.images.door.question import Question
 from pilothouse.guard.images.door.scan import answer
 from pilothouse.guard.images.match.flaw import Flaw
 from pilothouse.guard.images.places import data_file
@@ -85,6 +86,8 @@ def test_names(image: str, settings: dict[str, str], refused: bool) -> None:
         {"data-days": "x"},
         {"sevrity": "high"},
         {"registries": " , "},
+        {"signed-by": ""},
+        {"sbom": "yes"},
     ],
 )
 def test_a_policy_that_says_nothing_sensible_is_told(annotations: dict[str, str]) -> None:
@@ -98,10 +101,13 @@ class Objects:
 
     def __init__(self, annotations: dict[str, str]) -> None:
         self.maps: list[Obj] = []
+        self.found: dict[tuple[Resource, str, str], Obj] = {}
         self.namespace: Obj = {"metadata": {"name": "shop", "annotations": annotations}}
 
     def get(self, resource: Resource, namespace: str, name: str) -> Obj | None:
-        return self.namespace if (resource, name) == (Namespace.resource, "shop") else None
+        if (resource, name) == (Namespace.resource, "shop"):
+            return self.namespace
+        return self.found.get((resource, namespace, name))
 
     def list(self, resource: Resource, namespace: str = "") -> list[Obj]:
         return self.maps if (resource, namespace) == (ConfigMap.resource, "kube-system") else []
@@ -115,11 +121,14 @@ class Known(Door):
 
     def __init__(self, facts: dict[str, Facts]) -> None:
         self._facts = facts
-        self.asked: list[str] = []
+        self.asked: list[Question] = []
 
-    async def facts(self, name: str) -> Facts:
-        self.asked.append(name)
-        return self._facts[name]
+    async def facts(self, question: Question) -> Facts:
+        self.asked.append(question)
+        return self._facts[question.image]
+
+    def same(self, question: Question, other: Question) -> None:
+        self._facts[other.image] = self._facts[question.image]
 
 
 def pod(*images: str) -> Obj:
@@ -163,6 +172,61 @@ async def test_what_the_clusters_vex_documents_silence_passes() -> None:
     await step.validate(request(pod("r.example/bad:1")))
 
 
+DIGEST = "sha256:" + "a" * 64
+
+
+def keys_of(objects: Objects, **keys: str) -> None:
+    objects.found[ConfigMap.resource, "kube-system", "image-signing-keys"] = {"data": keys}
+
+
+async def test_a_signed_image_is_named_by_the_digest_that_was_signed() -> None:
+    objects = Objects({PREFIX + "signed-by": "release, build"})
+    keys_of(objects, release="PEM 1", build="PEM 2", other="PEM 3")
+    facts = {
+        "r.example:1/app:1": Facts(signed_by="release", signed_digest=DIGEST),
+        f"r.example:1/app@{DIGEST}": Facts(signed_by="release", signed_digest=DIGEST),
+        "r.example:1/bad:1": Facts(unsigned="nobody signed it"),
+    }
+    door = Known(facts)
+    step = ImageDoor(objects, door)
+    made = request(pod("r.example:1/app:1", f"r.example:1/app@{DIGEST}"))
+    await step.mutate(made)
+    assert [container["image"] for container in made.object["spec"]["containers"]] == [
+        f"r.example:1/app:1@{DIGEST}",
+        f"r.example:1/app@{DIGEST}",
+    ]
+    await step.validate(made)
+    assert {(*question.keys.items(), question.scan) for question in door.asked} == {
+        (("release", "PEM 1"), ("build", "PEM 2"), False)
+    }
+    refused = request(pod("r.example:1/bad:1"))
+    await step.mutate(refused)
+    with pytest.raises(Forbidden, match="it is not signed by release or build: nobody signed it"):
+        await step.validate(refused)
+
+
+async def test_a_key_that_is_not_there_lets_nothing_in() -> None:
+    objects = Objects({PREFIX + "signed-by": "release"})
+    door = Known({})
+    step = ImageDoor(objects, door)
+    for _ in range(2):
+        made = request(pod("r.example/app:1"))
+        await step.mutate(made)
+        with pytest.raises(Forbidden, match="no key release in ConfigMap kube-system/image-signing-keys"):
+            await step.validate(made)
+        keys_of(objects, other="PEM")
+    assert door.asked == []
+
+
+async def test_without_a_policy_on_signatures_names_stay_as_they_are() -> None:
+    door = Known({"r/a:1": Facts()})
+    step = ImageDoor(Objects({PREFIX + "severity": "high"}), door)
+    made = request(pod("r/a:1"))
+    await step.mutate(made)
+    assert made.object == pod("r/a:1")
+    assert door.asked == []
+
+
 async def test_images_that_a_pod_has_already_and_namespaces_without_a_policy_are_not_asked_about() -> None:
     door = Known({})
     await ImageDoor(Objects({PREFIX + "severity": "high"}), door).validate(request(pod("r/a:1"), pod("r/a:1")))
@@ -198,12 +262,12 @@ def test_an_image_that_nobody_has_scanned_is_scanned_at_the_door_once(folder: Pa
             [tar_of({"etc/os-release": DEBIAN, "var/lib/dpkg/status": status(("redis", "1.0-1", ""))})]
         )
         registry.put("1", manifest, blobs)
-        facts = answer(folder, f"{registry.host}/team/app:1")
+        facts = answer(folder, Question(f"{registry.host}/team/app:1"))
         assert [found.id for found in facts.flaws] == ["CVE-1"]
         read = len([path for path, _ in registry.asked if "/blobs/" in path])
-        assert answer(folder, f"{registry.host}/team/app:1").flaws == facts.flaws
+        assert answer(folder, Question(f"{registry.host}/team/app:1")).flaws == facts.flaws
         assert len([path for path, _ in registry.asked if "/blobs/" in path]) == read + 1, "its configuration only"
-        missing = answer(folder, f"{registry.host}/team/app:2")
+        missing = answer(folder, Question(f"{registry.host}/team/app:2"))
         assert "does not have it" in missing.reasons[0]
     finally:
         registry.close()
@@ -213,17 +277,20 @@ async def test_one_that_takes_too_long_is_not_scanned_and_goes_on(folder: Path) 
     started = asyncio.Event()
 
     class Slow(Door):
-        async def _scan(self, name: str) -> Facts:
+        async def _look(self, question: bytes) -> Facts:
             started.set()
             await release.wait()
             return Facts((flaw("CVE-1", "high", "2"),))
 
     release = asyncio.Event()
     door = Slow(folder, deadline=0.05)
-    assert "could not be scanned within" in (await door.facts("a")).reasons[0]
+    asked = Question("a", {"key": "PEM"})
+    late = await door.facts(asked)
+    assert "could not be looked at within" in late.reasons[0]
+    assert "could not be looked at within" in late.unsigned
     assert started.is_set()
     release.set()
     door._deadline = 30.0
-    first, second = await asyncio.gather(door.facts("a"), door.facts("a"))
+    first, second = await asyncio.gather(door.facts(asked), door.facts(asked))
     assert first is second
     assert first.flaws

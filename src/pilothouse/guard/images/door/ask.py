@@ -13,39 +13,53 @@ from typing import Final
 import msgspec
 
 from pilothouse.guard.images.door.policy import Facts
+from pilothouse.guard.images.door.question import Question
 from pilothouse.guard.images.places import data_file
 
 _DEADLINE_SECONDS: Final = 8.0
 """Well under the ten seconds after which clients of admission give up."""
 _KEPT_SECONDS: Final = 60.0
+_UNSIGNED_SECONDS: Final = 5.0
+"""So long it is kept that no key has signed an image: whoever signs it then tries again."""
 _KEPT: Final = 256
 _AT_ONCE: Final = 2
 
 
 class Door:
-    """Asks about images by name; `folder` holds the data base and known layers."""
+    """Asks about images; `folder` holds the data base, known layers and signatures."""
 
     def __init__(self, folder: Path, deadline: float = _DEADLINE_SECONDS) -> None:
         self._folder = folder
         self._deadline = deadline
         self._slots = asyncio.Semaphore(_AT_ONCE)
-        self._asked: OrderedDict[str, tuple[object, float, asyncio.Task[Facts]]] = OrderedDict()
+        self._asked: OrderedDict[bytes, tuple[object, float, asyncio.Task[Facts]]] = OrderedDict()
 
-    async def facts(self, name: str) -> Facts:
+    async def facts(self, question: Question) -> Facts:
         """What is known; an image that is not read in time is not scanned, and goes on being read for the next."""
         stamp = self._stamp()
-        kept = self._asked.get(name)
-        if kept is None or kept[0] != stamp or (kept[2].done() and time.monotonic() > kept[1]):
-            task = asyncio.create_task(self._scan(name))
-            kept = self._asked[name] = (stamp, time.monotonic() + _KEPT_SECONDS, task)
-            self._asked.move_to_end(name)
-            if len(self._asked) > _KEPT:
-                self._asked.popitem(last=False)[1][2].cancel()
+        key = msgspec.json.encode(question)
+        kept = self._asked.get(key)
+        if kept is None or kept[0] != stamp or _over(kept[1], kept[2]):
+            kept = self._keep(key, stamp, asyncio.create_task(self._look(key)))
         try:
             async with asyncio.timeout(self._deadline):
                 return await asyncio.shield(kept[2])
         except TimeoutError:
-            return Facts((), (f"it could not be scanned within {self._deadline:g} s; it goes on, so try again",))
+            late = f"it could not be looked at within {self._deadline:g} s; that goes on, so try again"
+            return Facts((), (late,) if question.scan else (), unsigned=late if question.keys else "")
+
+    def same(self, question: Question, other: Question) -> None:
+        """What was answered of an image is so of the same one under another name."""
+        kept = self._asked.get(msgspec.json.encode(question))
+        if kept is not None:
+            self._keep(msgspec.json.encode(other), kept[0], kept[2])
+
+    def _keep(self, key: bytes, stamp: object, task: asyncio.Task[Facts]) -> tuple[object, float, asyncio.Task[Facts]]:
+        kept = self._asked[key] = (stamp, time.monotonic() + _KEPT_SECONDS, task)
+        self._asked.move_to_end(key)
+        if len(self._asked) > _KEPT:
+            self._asked.popitem(last=False)[1][2].cancel()
+        return kept
 
     def _stamp(self) -> object:
         try:
@@ -54,23 +68,32 @@ class Door:
             return None
         return status.st_mtime_ns, status.st_size
 
-    async def _scan(self, name: str) -> Facts:
+    async def _look(self, question: bytes) -> Facts:
         async with self._slots:
             package = str(Path(__file__).parents[4])
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "pilothouse.guard.images.door.scan", str(self._folder), name),
+                *("-m", "pilothouse.guard.images.door.scan", str(self._folder)),
                 env={**os.environ, "PYTHONPATH": package},
-                stdin=asyncio.subprocess.DEVNULL,
+                stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,
             )
             try:
-                out, _ = await process.communicate()
+                out, _ = await process.communicate(question)
             finally:
                 if process.returncode is None:
                     process.kill()
         try:
             return msgspec.json.decode(out, type=Facts)
         except msgspec.DecodeError:
-            return Facts((), (f"scanning it failed (exit code {process.returncode})",))
+            reason = f"looking at it failed (exit code {process.returncode})"
+            return Facts((), (reason,), unsigned=reason)
+
+
+def _over(until: float, task: asyncio.Task[Facts]) -> bool:
+    """Whether an answer is too old to be given again."""
+    if not task.done():
+        return False
+    unsigned = task.cancelled() or task.exception() is not None or task.result().unsigned
+    return time.monotonic() > (until - _KEPT_SECONDS + _UNSIGNED_SECONDS if unsigned else until)

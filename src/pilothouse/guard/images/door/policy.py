@@ -9,6 +9,8 @@ unfixed           `refuse`: nor where none is
 known-exploited   `refuse`: no image with a flaw that is known to be exploited
 not-scanned       `refuse`: no image that is not scanned in full (else that is a warning)
 data-days         no image judged by data older than so many days
+signed-by         names of keys, separated by commas: only images that one of them has signed
+sbom              `attached`: packages that attached SBOMs name are looked up too
 """
 
 from __future__ import annotations
@@ -25,8 +27,24 @@ from pilothouse.guard.images.match.severity import RATINGS
 from pilothouse.guard.images.source.reference import Reference
 
 PREFIX: Final = "images.guard.pilothouse.dev/"
-_KEYS: Final = ("registries", "digest", "severity", "unfixed", "known-exploited", "not-scanned", "data-days")
-_WORDS: Final = {"digest": "required", "unfixed": "refuse", "known-exploited": "refuse", "not-scanned": "refuse"}
+_KEYS: Final = (
+    "registries",
+    "digest",
+    "severity",
+    "unfixed",
+    "known-exploited",
+    "not-scanned",
+    "data-days",
+    "signed-by",
+    "sbom",
+)
+_WORDS: Final = {
+    "digest": "required",
+    "unfixed": "refuse",
+    "known-exploited": "refuse",
+    "not-scanned": "refuse",
+    "sbom": "attached",
+}
 _SHOWN: Final = 3
 
 
@@ -45,11 +63,13 @@ class Policy:
     known_exploited: bool = False
     not_scanned: bool = False
     data_days: float = 0.0
+    signed_by: tuple[str, ...] = ()
+    sbom: bool = False
 
     @property
     def scans(self) -> bool:
         """What is in the image matters."""
-        return bool(self.severity or self.known_exploited or self.not_scanned or self.data_days)
+        return bool(self.severity or self.known_exploited or self.not_scanned or self.data_days or self.sbom)
 
 
 class Facts(msgspec.Struct, frozen=True):
@@ -60,6 +80,11 @@ class Facts(msgspec.Struct, frozen=True):
     age_days: float = 0.0
     digests: tuple[str, ...] = ()
     """Of the image, and of the index it was chosen from."""
+    signed_by: str = ""
+    """The key that signed it, by name."""
+    signed_digest: str = ""
+    unsigned: str = ""
+    """Why no key is known to have signed it, "" when that was not asked."""
 
 
 def policy_of(annotations: Mapping[str, str]) -> Policy | None:
@@ -75,9 +100,7 @@ def policy_of(annotations: Mapping[str, str]) -> Policy | None:
     severity = given.get("severity", "")
     if severity and severity not in ("low", "medium", "high", "critical"):
         raise BadPolicy(f"{PREFIX}severity: Invalid value: {severity!r}: there is low, medium, high and critical")
-    registries = tuple(part.strip() for part in given.get("registries", "").split(",") if part.strip())
-    if "registries" in given and not registries:
-        raise BadPolicy(f"{PREFIX}registries: Invalid value: '': names no registry")
+    registries, keys = _listed(given, "registries", "registry"), _listed(given, "signed-by", "key")
     return Policy(
         registries,
         "digest" in given,
@@ -86,7 +109,16 @@ def policy_of(annotations: Mapping[str, str]) -> Policy | None:
         "known-exploited" in given,
         "not-scanned" in given,
         _days(given.get("data-days", "")),
+        keys,
+        "sbom" in given,
     )
+
+
+def _listed(given: Mapping[str, str], key: str, what: str) -> tuple[str, ...]:
+    found = tuple(part.strip() for part in given.get(key, "").split(",") if part.strip())
+    if key in given and not found:
+        raise BadPolicy(f"{PREFIX}{key}: Invalid value: '': names no {what}")
+    return found
 
 
 def _days(text: str) -> float:
@@ -120,6 +152,8 @@ def of_facts(policy: Policy, facts: Facts) -> tuple[list[str], list[str]]:
     """What speaks against an image by what is in it, and what is to be warned of."""
     against: list[str] = []
     warnings: list[str] = []
+    if policy.signed_by and not facts.signed_by:
+        against.append(f"it is not signed by {' or '.join(policy.signed_by)}: {facts.unsigned or 'it was not asked'}")
     if policy.severity:
         least = RATINGS.index(policy.severity)
         bad = [f for f in facts.flaws if RATINGS.index(f.severity) >= least and (f.fixed or policy.unfixed)]

@@ -1,6 +1,8 @@
-"""One image scanned while a pod waits: `python -m pilothouse.guard.images.door.scan FOLDER IMAGE`; the answer as JSON.
+"""One image looked at while a pod waits: `python -m pilothouse.guard.images.door.scan FOLDER`; a question as JSON on
+standard input, the answer as JSON on standard output.
 
-Layers and images that are known are not read again. In its own process: what it costs is over when it is.
+Layers, images and signatures that are known are not asked for again. In its own process: what it costs is over when
+it is.
 """
 
 from __future__ import annotations
@@ -13,43 +15,99 @@ import msgspec
 
 from pilothouse.guard.images.data.base import Base
 from pilothouse.guard.images.door.policy import Facts
+from pilothouse.guard.images.door.question import Question
 from pilothouse.guard.images.fetch import Http
 from pilothouse.guard.images.match.result import scanned
 from pilothouse.guard.images.model import NotReadable
 from pilothouse.guard.images.places import LAYERS, data_file
+from pilothouse.guard.images.scan.beside import Asked, Beside, NotSigned, look_beside
 from pilothouse.guard.images.scan.cache import LayerCache
 from pilothouse.guard.images.scan.inventory import take_inventory
 from pilothouse.guard.images.scan.reader import LayerReader
-from pilothouse.guard.images.source.image import host_platform
+from pilothouse.guard.images.signed.keys import BadKey, Key, public_key
+from pilothouse.guard.images.source.image import Image, host_platform
 from pilothouse.guard.images.source.reference import parse
 from pilothouse.guard.images.source.registry import Login, Registry
 
 
-def answer(folder: Path, name: str) -> Facts:
-    """Scans an image of a registry."""
+def answer(folder: Path, question: Question) -> Facts:
+    """Looks at an image of a registry."""
+    cache = LayerCache(folder / LAYERS)
+    try:
+        return _answer(folder, question, cache)
+    except (NotReadable, OSError, BadKey) as error:
+        return Facts((), (str(error),) if question.scan else (), unsigned=str(error) if question.keys else "")
+    finally:
+        cache.close()
+
+
+def _answer(folder: Path, question: Question, cache: LayerCache) -> Facts:
+    keys = _keys(question)
+    reference = parse(question.image)
+    known = _known(cache, keys, (reference.digest,))
+    if keys and known.signed_by and not question.scan:
+        return known
+    registry = Registry(reference, Http(), Login())
+    image = registry.image(host_platform())
+    digests = tuple(digest for digest in (image.digest, image.index) if digest)
+    if keys and not known.signed_by:
+        known = _known(cache, keys, digests)
+    asked = Asked(() if known.signed_by else keys, question.sbom)
+    try:
+        beside = look_beside(registry, image, asked)
+    except NotSigned as error:
+        return Facts(digests=digests, unsigned=error.why)
+    if beside.signed_by is not None:
+        cache.put_signature(beside.signed_digest, beside.signed_by.id)
+        known = Facts(signed_by=beside.signed_by.name, signed_digest=beside.signed_digest)
+    facts = _scanned(folder, image, beside, cache) if question.scan else Facts()
+    return msgspec.structs.replace(facts, digests=digests, signed_by=known.signed_by, signed_digest=known.signed_digest)
+
+
+def _keys(question: Question) -> tuple[Key, ...]:
+    keys = []
+    for name, text in question.keys.items():
+        try:
+            keys.append(public_key(text.encode(), name))
+        except BadKey as error:
+            raise BadKey(f"key {name}: {error}") from error
+    return tuple(keys)
+
+
+def _known(cache: LayerCache, keys: tuple[Key, ...], digests: tuple[str, ...]) -> Facts:
+    """What was verified before; a signature stays true."""
+    names = {key.id: key.name for key in keys}
+    for digest in digests:
+        found = cache.signed_by(digest, list(names)) if digest else ""
+        if found:
+            return Facts(digests=(digest,), signed_by=names[found], signed_digest=digest)
+    return Facts()
+
+
+def _scanned(folder: Path, image: Image, beside: Beside, cache: LayerCache) -> Facts:
     if not data_file(folder).exists():
         return Facts((), ("there is no vulnerability data",))
-    base, cache = Base(data_file(folder)), LayerCache(folder / LAYERS)
-    checked = max((feed.checked for feed in base.feeds()), default=0.0)
+    base = Base(data_file(folder))
     try:
-        image = Registry(parse(name), Http(), Login()).image(host_platform())
+        checked = max((feed.checked for feed in base.feeds()), default=0.0)
         inventory = cache.image(image.digest)
         if inventory is None:
             with LayerReader() as reader:
                 inventory = take_inventory(image, reader, cache)
-        result = scanned(base, inventory)
-    except (NotReadable, OSError) as error:
-        return Facts((), (str(error),))
+        if beside.sboms:
+            said = [(document.where, sbom) for document, sbom in beside.sboms]
+            for digest in {image.digest, image.index} - {""}:
+                cache.put_sboms(digest, said)
+        result = scanned(base, beside.told(inventory))
     finally:
         base.close()
-        cache.close()
-    digests = tuple(digest for digest in (image.digest, image.index) if digest)
-    return Facts(result.flaws, result.not_scanned, (time.time() - checked) / 86400, digests)
+    return Facts(result.flaws, result.not_scanned, (time.time() - checked) / 86400)
 
 
 def main(arguments: list[str]) -> int:
     """Prints the answer."""
-    sys.stdout.buffer.write(msgspec.json.encode(answer(Path(arguments[0]), arguments[1])))
+    question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
+    sys.stdout.buffer.write(msgspec.json.encode(answer(Path(arguments[0]), question)))
     return 0
 
 

@@ -23,6 +23,7 @@ from pilothouse.client.informer import Informer
 from pilothouse.client.shared import SharedInformers
 from pilothouse.guard.findings.findings import Findings
 from pilothouse.guard.findings.model import Report
+from pilothouse.guard.images.inventory.stated import with_sbom
 from pilothouse.guard.images.live.account_rights import AccountRights
 from pilothouse.guard.images.live.index import Index, Key
 from pilothouse.guard.images.live.kept import MOST, Kept, Listed, kept, listed_in
@@ -254,6 +255,8 @@ class ImageGuard:
                 return
         if inventory is None:
             return
+        for where, sbom in await asyncio.to_thread(self._cache.sboms, image):
+            inventory = with_sbom(inventory, sbom, where)
         self._failed.pop(image, None)
         self.index.add(image, inventory)
         if self._data.feeds:

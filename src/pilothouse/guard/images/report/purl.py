@@ -17,9 +17,10 @@ def purl_of(package: Package, system: System | None) -> str:
             qualifiers["arch"] = package.arch
         if system and system.version:
             qualifiers["distro"] = f"{system.id}-{system.version}"
-        if package.source and package.source != package.name:
-            version_ = package.source_version if package.source_version not in ("", package.version) else ""
-            qualifiers["upstream"] = f"{package.source}@{version_}" if version_ else package.source
+        version_ = package.source_version if package.source_version not in ("", package.version) else ""
+        if version_ or package.source not in ("", package.name):
+            source = package.source or package.name
+            qualifiers["upstream"] = f"{source}@{version_}" if version_ else source
         if package.module:
             qualifiers["rpmmod"] = package.module
         if package.type == "rpm" and ":" in version:

@@ -23,7 +23,11 @@ if TYPE_CHECKING:  # HTTP and TLS take 100 ms to import
 
 
 class NotSigned(NotReadable):
-    """None of the keys has signed the image; the message says why each signature there is does not count."""
+    """None of the keys has signed the image; `why` says it of each signature there is."""
+
+    def __init__(self, image: str, keys: Sequence[Key], reasons: Sequence[str]) -> None:
+        self.why = "; ".join(reasons)
+        super().__init__(f"{image}: not signed by {_names(keys)}: {self.why}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +47,7 @@ class Beside:
     """What was found. `reasons` say why an SBOM that was asked for cannot be used, `notes` what else was not heard."""
 
     signed_by: Key | None = None
+    signed_digest: str = ""
     sboms: list[tuple[Document, Inventory]] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
@@ -73,8 +78,8 @@ def look_beside(registry: Registry, image: Image, asked: Asked) -> Beside:
     if asked.keys:
         verdict = verify(entries, digests, asked.keys)
         if verdict.key is None:
-            raise NotSigned(f"{image.name}: not signed by {_names(asked.keys)}: {'; '.join(verdict.reasons)}")
-        found.signed_by = verdict.key
+            raise NotSigned(image.name, asked.keys, verdict.reasons)
+        found.signed_by, found.signed_digest = verdict.key, verdict.digest
     if asked.sbom:
         _read_sboms(entries, digests, asked.keys, found)
     if asked.vex:

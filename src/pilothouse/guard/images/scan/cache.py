@@ -25,7 +25,14 @@ CREATE TABLE IF NOT EXISTS layer (
   PRIMARY KEY (digest, format)) WITHOUT ROWID;
 CREATE TABLE IF NOT EXISTS image (
   digest TEXT NOT NULL, format INTEGER NOT NULL, inventory BLOB NOT NULL, PRIMARY KEY (digest, format)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS signature (
+  digest TEXT NOT NULL, key TEXT NOT NULL, used INTEGER NOT NULL, PRIMARY KEY (digest, key)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS sbom (
+  digest TEXT NOT NULL, format INTEGER NOT NULL, used INTEGER NOT NULL, said BLOB NOT NULL,
+  PRIMARY KEY (digest, format)) WITHOUT ROWID;
 """
+_SIGNATURES: Final = 20_000
+_SBOMS: Final = 2_000
 
 
 class LayerCache:
@@ -102,6 +109,45 @@ class LayerCache:
         with self._lock:
             kept = {row[0] for row in self._base.execute("SELECT digest FROM image")}
             self._base.executemany("DELETE FROM image WHERE digest = ?", [(gone,) for gone in kept - set(digests)])
+
+    def signed_by(self, digest: str, keys: Collection[str]) -> str:
+        """The first of the keys (by id) that is known to have signed a digest, "" for none."""
+        with self._lock:
+            known = {row[0] for row in self._base.execute("SELECT key FROM signature WHERE digest = ?", (digest,))}
+        return next((key for key in keys if key in known), "")
+
+    def put_signature(self, digest: str, key: str) -> None:
+        """Keeps that a key has signed a digest, which stays true."""
+        with self._lock:
+            self._base.execute("INSERT OR REPLACE INTO signature VALUES (?, ?, ?)", (digest, key, int(time.time())))
+            self._keep("signature", _SIGNATURES)
+
+    def sboms(self, digest: str) -> list[tuple[str, Inventory]]:
+        """What attached SBOMs say of an image, each with where it was."""
+        with self._lock:
+            row = self._base.execute(
+                "SELECT said FROM sbom WHERE digest = ? AND format = ?", (digest, RECORD_FORMAT)
+            ).fetchone()
+        try:
+            return msgspec.msgpack.decode(zlib.decompress(row[0]), type=list[tuple[str, Inventory]]) if row else []
+        except (zlib.error, msgspec.DecodeError):
+            return []
+
+    def put_sboms(self, digest: str, said: list[tuple[str, Inventory]]) -> None:
+        """Keeps what SBOMs say."""
+        data = zlib.compress(msgspec.msgpack.encode(said), 1)
+        with self._lock:
+            self._base.execute(
+                "INSERT OR REPLACE INTO sbom VALUES (?, ?, ?, ?)", (digest, RECORD_FORMAT, int(time.time()), data)
+            )
+            self._keep("sbom", _SBOMS)
+
+    def _keep(self, table: str, most: int) -> None:
+        """Forgets all but the latest."""
+        self._base.execute(
+            f"DELETE FROM {table} WHERE digest IN (SELECT digest FROM {table} ORDER BY used DESC LIMIT -1 OFFSET ?)",
+            (most,),
+        )
 
     def _prune(self) -> None:
         (total,) = self._base.execute("SELECT COALESCE(SUM(LENGTH(record)), 0) FROM layer").fetchone()

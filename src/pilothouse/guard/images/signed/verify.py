@@ -27,9 +27,10 @@ _REASONS: Final = 5
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """The key that signed an image, None with the reasons when none did."""
+    """The key that signed an image and which of its digests, None with the reasons when none did."""
 
     key: Key | None = None
+    digest: str = ""
     reasons: tuple[str, ...] = ()
 
 
@@ -41,24 +42,21 @@ def verify(documents: Sequence[Attached], digests: Collection[str], keys: Sequen
             reasons.append(data)
             continue
         try:
-            key = (
-                _simple(entry, data, digests, keys)
-                if entry.media_type == SIMPLE
-                else _bundle(entry, data, digests, keys)
-            )
+            judge = _simple if entry.media_type == SIMPLE else _bundle
+            verdict = judge(entry, data, digests, keys)
         except NotReadable as error:
             reasons.append(str(error))
             continue
-        if key is not None:
-            return Verdict(key)
-    return Verdict(None, tuple(dict.fromkeys(reasons))[:_REASONS] or ("it has no signature in its registry",))
+        if verdict is not None:
+            return verdict
+    return Verdict(reasons=tuple(dict.fromkeys(reasons))[:_REASONS] or ("it has no signature in its registry",))
 
 
 def _is_signature(entry: Attached) -> bool:
     return entry.media_type == SIMPLE or entry.media_type.startswith(BUNDLE)
 
 
-def _simple(entry: Attached, data: bytes, digests: Collection[str], keys: Sequence[Key]) -> Key:
+def _simple(entry: Attached, data: bytes, digests: Collection[str], keys: Sequence[Key]) -> Verdict:
     what = f"signature {entry.where}"
     signature = decoded(entry.annotations.get(_SIGNATURE), what)
     key = next((key for key in keys if signature and key.verifies(signature, data)), None)
@@ -69,11 +67,11 @@ def _simple(entry: Attached, data: bytes, digests: Collection[str], keys: Sequen
     image = critical.get("image") if isinstance(critical, dict) else None
     if not isinstance(critical, dict) or not isinstance(image, dict) or critical.get("type") != _TYPE:
         raise NotReadable(f"{what}: key {key.name} signed it, but it is no signature of an image")
-    _matches(what, key, {str(image.get("docker-manifest-digest") or image.get("Docker-manifest-digest"))}, digests)
-    return key
+    signed = str(image.get("docker-manifest-digest") or image.get("Docker-manifest-digest"))
+    return _matching(what, key, {signed}, digests)
 
 
-def _bundle(entry: Attached, data: bytes, digests: Collection[str], keys: Sequence[Key]) -> Key | None:
+def _bundle(entry: Attached, data: bytes, digests: Collection[str], keys: Sequence[Key]) -> Verdict | None:
     """None for a signed statement of another kind, such as an SBOM: that vouches for no image."""
     what = f"signature {entry.where}"
     envelope = envelope_in(data, what)
@@ -83,14 +81,15 @@ def _bundle(entry: Attached, data: bytes, digests: Collection[str], keys: Sequen
     key = envelope.signer(keys)
     if key is None:
         raise NotReadable(f"{what}: {_not_by(keys, keyless=envelope.keyless)}")
-    _matches(what, key, statement.subjects, digests)
-    return key
+    return _matching(what, key, statement.subjects, digests)
 
 
-def _matches(what: str, key: Key, signed: Collection[str], digests: Collection[str]) -> None:
-    if set(digests).isdisjoint(signed):
+def _matching(what: str, key: Key, signed: Collection[str], digests: Collection[str]) -> Verdict:
+    own = sorted(set(digests) & set(signed))
+    if not own:
         shown = ", ".join(sorted(signed))[:100]
         raise NotReadable(f"{what}: key {key.name} signed another image ({shown})")
+    return Verdict(key, own[0])
 
 
 def _not_by(keys: Sequence[Key], *, keyless: bool) -> str:

@@ -1,0 +1,14 @@
+"""What the door asks of an image."""
+
+from __future__ import annotations
+
+import msgspec
+
+
+class Question(msgspec.Struct, frozen=True):
+    """What is asked of an image. `keys` are PEM texts by name; empty when it need not be signed."""
+
+    image: str
+    keys: dict[str, str] = {}
+    scan: bool = True
+    sbom: bool = False
