@@ -11,7 +11,7 @@ import gc
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import typer
@@ -24,7 +24,7 @@ from pilothouse.cli.sources import read_sources
 from pilothouse.guard.baseline import BadBaseline, fingerprints, new_only
 from pilothouse.guard.exceptions.apply import Rules, with_exceptions
 from pilothouse.guard.finding import Check, Item, Severity
-from pilothouse.guard.judge import Options, judge, worst
+from pilothouse.guard.judge import Options, Report, judge, worst
 from pilothouse.guard.own.evaluate import OwnChecks
 from pilothouse.guard.removals import parse_version
 from pilothouse.guard.report import FORMATS
@@ -39,6 +39,8 @@ _COLOURS = {
     "medium": typer.colors.YELLOW,
     "low": typer.colors.BLUE,
 }
+
+_NOTHING = Report((), (), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -101,7 +103,7 @@ class _Run:
         """Reads and judges."""
         options, own = self.options, self.chosen.own
         with _uncollected():
-            items, unread = _cluster(options, own) if options.live else _files(self.paths, options)
+            items, rest = _cluster(options, own) if options.live else _files(self.paths, options)
             report = judge(items, self.chosen)
             if options.exceptions:
                 ids = [check.id for check in known_checks(own)]
@@ -109,7 +111,7 @@ class _Run:
                 report = with_exceptions(report, items, rules)
         if self.known is not None:
             report = new_only(report, self.known)
-        return items, Outcome(report, (*self.faults, *unread))
+        return items, replace(rest, report=report, unread=(*self.faults, *rest.unread))
 
 
 def _show_fix(mends: Sequence[fix.FileMends], outcome: Outcome) -> int:
@@ -126,19 +128,22 @@ def _unread(entry: Unread) -> str:
     return f"not read: {entry.file}{f':{entry.line}' if entry.line else ''}: {entry.message}"
 
 
-def _files(paths: list[str], options: CheckOptions) -> tuple[list[Item], list[Unread]]:
-    manifests, problems = read_sources(paths, options.namespace)
-    items = [Item(manifest.tree, manifest.file, manifest.line_of, manifest.comments) for manifest in manifests]
-    return items, [Unread(problem.file, problem.message, problem.line) for problem in problems]
+def _files(paths: list[str], options: CheckOptions) -> tuple[list[Item], Outcome]:
+    """The objects of files, and an outcome that so far tells what could not be read."""
+    found = read_sources(paths, options.namespace)
+    items = [Item(manifest.tree, manifest.file, manifest.line_of, manifest.comments) for manifest in found.manifests]
+    unread = tuple(Unread(problem.file, problem.message, problem.line) for problem in found.problems)
+    return items, Outcome(_NOTHING, unread, tuple(found.passed_over))
 
 
-def _cluster(options: CheckOptions, own: OwnChecks) -> tuple[list[Item], list[Unread]]:
+def _cluster(options: CheckOptions, own: OwnChecks) -> tuple[list[Item], Outcome]:
     from pilothouse.cli.cluster import Cluster  # late: files need no client
 
     cluster = Cluster(options.kubeconfig, options.context)
     unread: list[Unread] = []
     try:
-        return [Item(tree) for tree in cluster.objects(unread, own.kinds())], unread
+        items = [Item(tree) for tree in cluster.objects(unread, own.kinds())]
+        return items, Outcome(_NOTHING, tuple(unread))
     finally:
         cluster.close()
 

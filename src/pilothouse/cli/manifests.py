@@ -17,6 +17,7 @@ import yaml
 from pilothouse.cli.accept_comments import MARK, comments_of
 from pilothouse.guard.finding import Comment
 from pilothouse.machinery.objects import Obj
+from pilothouse.machinery.schema import UnknownKind, schema_for
 from pilothouse.machinery.yaml_bounds import check_suspect
 
 SUFFIXES = (".yaml", ".yml", ".json")
@@ -54,12 +55,14 @@ _RANK = {kind: rank for rank, kind in enumerate(_ORDER)}
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What cannot be read, and where; `line` and `column` count from 1, 0 when unknown."""
+    """What cannot be read, and where; `line` and `column` count from 1, 0 when unknown. `foreign`: it is no object of
+    an API and was hardly meant to be one."""
 
     file: str
     message: str
     line: int = 0
     column: int = 0
+    foreign: bool = False
 
     def __str__(self) -> str:
         place = self.file
@@ -266,7 +269,8 @@ def _construct(node: yaml.Node) -> Any:
 def _collect(name: str, tree: Any, node: yaml.Node, manifests: list[Manifest], problems: list[Problem]) -> None:
     line = node.start_mark.line + 1
     if not isinstance(tree, dict):
-        problems.append(Problem(name, f"this document is not an object but {type(tree).__name__}", line))
+        said = f"this document is not an object but {type(tree).__name__}"
+        problems.append(Problem(name, said, line, foreign=True))
         return
     items = tree.get("items")
     if str(tree.get("kind", "")).endswith("List") and isinstance(items, list):
@@ -279,9 +283,20 @@ def _collect(name: str, tree: Any, node: yaml.Node, manifests: list[Manifest], p
     if not isinstance(metadata, dict) or not (metadata.get("name") or metadata.get("generateName")):
         missing.append("metadata.name")
     if missing:
-        problems.append(Problem(name, f"this document lacks {', '.join(missing)}", line))
+        foreign = len(missing) == 3 or (metadata is None and _is_configuration(tree))
+        problems.append(Problem(name, f"this document lacks {', '.join(missing)}", line, foreign=foreign))
         return
     manifests.append(Manifest(tree, name, line, node))
+
+
+def _is_configuration(tree: Obj) -> bool:
+    """Whether it is of a kind that no API serves, such as a kubeconfig: a program's settings in an object's form."""
+    group, _, version = str(tree.get("apiVersion", "")).rpartition("/")
+    try:
+        schema_for(group, version, str(tree.get("kind", "")))
+    except UnknownKind:
+        return True
+    return False
 
 
 def _item_nodes(node: yaml.Node) -> list[yaml.Node]:

@@ -7,47 +7,96 @@ render them. Where those are not installed the chart or kustomization is a probl
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from pilothouse.cli.manifests import MAX_BYTES, SUFFIXES, Manifest, Problem, read, read_text
 
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _TIMEOUT = 120.0
+_OF_VERSIONS = frozenset((".git", ".hg", ".svn"))
+_OF_PROGRAMS = frozenset(("node_modules", ".terraform"))
+"""Folders that programs fill with what others wrote; so are Python's virtual environments."""
+_OBJECT = re.compile(r"""\b(?:apiVersion|kind)["']?\s*:""")
 
 
-def read_sources(paths: list[str], namespace: str) -> tuple[list[Manifest], list[Problem]]:
-    """All objects of these files, folders, or `-`; what could not be read is told, and the rest still read."""
-    manifests: list[Manifest] = []
-    problems: list[Problem] = []
+@dataclass(slots=True)
+class Sources:
+    """All objects that were read, what could not be, and the files and folders of named folders that hold none."""
+
+    manifests: list[Manifest] = field(default_factory=list)
+    problems: list[Problem] = field(default_factory=list)
+    passed_over: list[str] = field(default_factory=list)
+
+
+def read_sources(paths: list[str], namespace: str) -> Sources:
+    """All objects of these files, folders, or `-`; what could not be read is told, and the rest still read.
+
+    In a folder there may be other YAML and JSON than manifests; it is passed over. A file that is named is meant to
+    hold objects.
+    """
+    found = Sources()
     for path in paths:
-        found = len(manifests), len(problems)
+        before = len(found.manifests), len(found.problems)
         if path == "-" or not Path(path).is_dir():
             more, wrong = read(path)
-            manifests += more
-            problems += wrong
+            found.manifests += more
+            found.problems += wrong
             continue
-        for kind, place in _walk(Path(path), problems):
+        for kind, place in _walk(Path(path), found):
             if kind == "file":
-                more, wrong = read(str(place))
-                manifests += more
-                problems += [problem for problem in wrong if not problem.message.startswith("no objects found")]
+                _read_found(place, found)
             else:
-                _render(kind, place, namespace, manifests, problems)
-        if found == (len(manifests), len(problems)):
-            problems.append(Problem(path, f"no objects found (files ending in {', '.join(SUFFIXES)} are read)"))
-    return manifests, problems
+                _render(kind, place, namespace, found.manifests, found.problems)
+        if before == (len(found.manifests), len(found.problems)):
+            found.problems.append(Problem(path, f"no objects found (files ending in {', '.join(SUFFIXES)} are read)"))
+    return found
 
 
-def _walk(root: Path, problems: list[Problem]) -> Iterator[tuple[str, Path]]:
+def _read_found(file: Path, found: Sources) -> None:
+    """Reads a file that is in a folder by chance or by intent."""
+    if not _may_hold_objects(file):
+        found.passed_over.append(str(file))
+        return
+    manifests, problems = read(str(file))
+    problems = [problem for problem in problems if not problem.message.startswith("no objects found")]
+    found.manifests += manifests
+    if manifests or not all(problem.foreign for problem in problems):
+        found.problems += problems
+    elif problems:
+        found.passed_over.append(str(file))
+
+
+def _may_hold_objects(file: Path) -> bool:
+    """Whether there is use in parsing it. JSON is often large and seldom a manifest: an object's fields must be named
+    in it. YAML is parsed in any case, and so is what cannot be read, to tell what is wrong."""
+    if file.suffix != ".json":
+        return True
+    try:
+        with file.open("rb") as opened:
+            return _OBJECT.search(opened.read(MAX_BYTES).decode()) is not None
+    except (OSError, UnicodeDecodeError):
+        return True
+
+
+def _walk(root: Path, found: Sources) -> Iterator[tuple[str, Path]]:
     """`file`, `helm` or `kustomize`, and where. Nothing below a chart or kustomization is read by itself."""
+    problems = found.problems
     real = root.resolve()
     unreadable: list[OSError] = []
     for folder, names, files in os.walk(root, onerror=unreadable.append):
         names.sort()
         here = Path(folder)
+        if "pyvenv.cfg" in files:
+            names.clear()
+            found.passed_over.append(str(here))
+            continue
+        found.passed_over += [str(here / name) for name in names if name in _OF_PROGRAMS]
+        names[:] = [name for name in names if name not in _OF_PROGRAMS and name not in _OF_VERSIONS]
         links = [name for name in names if (here / name).is_symlink()]
         problems += [
             Problem(str(here / name), "is a link to a folder and is not followed")

@@ -117,10 +117,10 @@ def test_links_out_of_the_folder_are_told_and_not_followed(tmp_path: Path) -> No
     (inside / "link.yaml").symlink_to(outside / "secret.yaml")
     (inside / "folder").symlink_to(outside)
 
-    found, problems = read_sources([str(inside)], "default")
+    found = read_sources([str(inside)], "default")
 
-    assert found == []
-    assert sorted(Path(problem.file).name for problem in problems) == ["folder", "link.yaml"]
+    assert found.manifests == []
+    assert sorted(Path(problem.file).name for problem in found.problems) == ["folder", "link.yaml"]
 
 
 def test_a_file_that_is_too_large_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -166,7 +166,8 @@ def test_charts_and_kustomizations_are_told_where_their_program_is_not_installed
     (tmp_path / file).write_text("name: a\n")
     write(tmp_path, other=PRIVILEGED)
 
-    found, problems = read_sources([str(tmp_path)], "default")
+    sources = read_sources([str(tmp_path)], "default")
+    found, problems = sources.manifests, sources.problems
 
     assert found == []
     assert f"{program} is not installed" in problems[0].message
@@ -183,7 +184,8 @@ def test_a_chart_is_what_helm_renders(tmp_path: Path, monkeypatch: pytest.Monkey
     (chart / "Chart.yaml").write_text("name: a\n")
     (chart / "templates" / "a.yaml").write_text("{{ no yaml }}\n")
 
-    found, problems = read_sources([str(chart)], "default")
+    sources = read_sources([str(chart)], "default")
+    found, problems = sources.manifests, sources.problems
 
     assert problems == []
     assert [(manifest.name, manifest.file) for manifest in found] == [("p", f"{chart} (rendered)")]
@@ -192,7 +194,8 @@ def test_a_chart_is_what_helm_renders(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_documents_after_one_that_does_not_parse_are_read_and_keep_their_lines(tmp_path: Path) -> None:
     write(tmp_path, a=f"a: [\n---\n{PRIVILEGED}---\n3: x\n---\n{CONFIG}")
 
-    found, problems = read_sources([str(tmp_path)], "default")
+    sources = read_sources([str(tmp_path)], "default")
+    found, problems = sources.manifests, sources.problems
 
     assert [(manifest.name, manifest.line) for manifest in found] == [("p", 3), ("a", 11)]
     assert [problem.line for problem in problems] == [2, 9]
@@ -219,3 +222,53 @@ def test_exceptions_do_not_fail_the_run_and_can_be_left_out_of_account(tmp_path:
     assert accepted.exit_code == 0
     assert f"{len(json.loads(run(manifest, '-o', 'json').stdout)['accepted'])} accepted" in accepted.output
     assert run(manifest, "--no-exceptions").exit_code == 1
+
+
+def test_a_repository_holds_other_files_than_manifests(tmp_path: Path) -> None:
+    write(tmp_path, a=CONFIG, compose="services: {web: {image: a}}\n", values="a: 1\n---\nb: 2\n")
+    write(tmp_path, config="apiVersion: v1\nkind: Config\ncurrent-context: here\n")
+    (tmp_path / "package.json").write_text('{"scripts": {"kind": "none"}, "list": [{"apiVersion": 3}]}')
+    for folder in (".git", "node_modules", "venv"):
+        (tmp_path / folder).mkdir()
+        write(tmp_path / folder, theirs=PRIVILEGED)
+    (tmp_path / "venv" / "pyvenv.cfg").touch()
+
+    result = run(tmp_path, "-o", "json")
+
+    tree = json.loads(result.stdout)
+    assert result.exit_code == 0
+    assert tree["objects"] == 1
+    passed = ["compose.yaml", "config.yaml", "node_modules", "package.json", "values.yaml", "venv"]
+    assert sorted(Path(name).name for name in tree["passedOver"]) == passed
+    assert "passed over, since there are no objects in it" in run(tmp_path).output
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "kind: Pod\nmetadata: {name: a}\n",
+        "apiVersion: apps/v1\nkind: Deployment\nspec: {}\n",
+        "apiVersion: v1\nkind: Pod\nspec: [\n",
+        CONFIG + "---\na: 1\n",
+    ],
+)
+def test_what_was_meant_to_be_an_object_is_not_passed_over(tmp_path: Path, text: str) -> None:
+    result = run(write(tmp_path, a=text, b=CONFIG))
+
+    assert result.exit_code == 2
+    assert f"not read: {tmp_path}/a.yaml" in result.output
+
+
+def test_what_is_named_is_not_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, a="services: {}\n")
+
+    assert "lacks apiVersion" in run(tmp_path / "a.yaml").output
+    assert run(tmp_path / "a.yaml").exit_code == 2
+    assert "no objects found" in run(tmp_path).output
+    assert run(tmp_path).exit_code == 2
+
+
+def test_text_of_another_encoding_is_told(tmp_path: Path) -> None:
+    (tmp_path / "a.json").write_bytes(PRIVILEGED.encode("utf-16"))
+
+    assert "cannot be read: 'utf-8'" in run(write(tmp_path, b=CONFIG)).output

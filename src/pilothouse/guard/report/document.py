@@ -21,10 +21,11 @@ class Unread:
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """One run: the report, and what could not be read."""
+    """One run: the report, what could not be read, and files that were passed over since they hold no objects."""
 
     report: Report
     unread: tuple[Unread, ...] = ()
+    passed_over: tuple[str, ...] = ()
 
     @property
     def incomplete(self) -> bool:
@@ -70,6 +71,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "accepted": [_accepted(accepted) for accepted in report.accepted],
         "notEvaluated": [_missed(entry) for entry in report.not_evaluated],
         "unread": [{"file": entry.file, "line": entry.line, "message": entry.message} for entry in outcome.unread],
+        "passedOver": list(outcome.passed_over),
     }
 
 

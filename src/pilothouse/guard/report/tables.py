@@ -59,6 +59,8 @@ def markdown(outcome: Outcome) -> str:
         lines += [f"- {_cell(_accepted(entry))}\n" for entry in report.accepted]
     missed = [f"{e.file}{f':{e.line}' if e.line else ''}: {e.message}" for e in outcome.unread]
     missed += [f"{e.ref}: {e.check_id}: {e.reason}" for e in report.not_evaluated]
+    if outcome.passed_over:
+        lines.append(f"\nPassed over, without objects: {len(outcome.passed_over)} files or folders.\n")
     if missed:
         lines.append("\nNot checked:\n\n")
         lines += [f"- {_cell(entry)}\n" for entry in missed]

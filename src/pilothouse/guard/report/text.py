@@ -89,6 +89,9 @@ def _missed(outcome: Outcome, paint: Paint) -> list[str]:
         lines.append(paint(printable(f"not checked: {ref or 'objects together'}: {reason} ({_shown(ids)})"), "high"))
     for (check_id, reason), refs in by_design.items():
         lines.append(paint(printable(f"{check_id}: {reason} ({_shown(refs)})"), "dim"))
+    if outcome.passed_over:
+        files = _shown([*outcome.passed_over])
+        lines.append(paint(printable(f"passed over, since there are no objects in it: {files}"), "dim"))
     return [*lines, ""] if lines else []
 
 
