@@ -186,7 +186,9 @@ def check(
     paths: Annotated[list[str] | None, typer.Argument(metavar="PATH...|-", help="Manifests, charts, folders.")] = None,
     output: Annotated[
         str | None,
-        typer.Option("--output", "-o", help="text, json, yaml, sarif, junit, github, csv, markdown or policyreport."),
+        typer.Option(
+            "--output", "-o", help="text, json, yaml, sarif, junit, github, gitlab, csv, markdown or policyreport."
+        ),
     ] = None,
     fail_on: Annotated[str, typer.Option(help="Severity from which the exit code is 1, or none.")] = "high",
     new_only: Annotated[

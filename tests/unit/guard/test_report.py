@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
@@ -55,6 +56,19 @@ def test_github_commands_are_escaped_one_a_line() -> None:
     assert "50%25 | <b>%0A::x" in lines[3]
     assert all(line.startswith("::") for line in lines)
     assert len(lines) == 6
+
+
+def test_gitlab_has_an_issue_for_everything_with_a_fingerprint_of_its_own() -> None:
+    whole = outcome()
+    twice = replace(whole, report=replace(whole.report, findings=whole.report.findings * 2))
+    issues = json.loads(FORMATS["gitlab"](twice))
+
+    assert [issue["severity"] for issue in issues] == ["critical", "critical", "minor"] * 2 + ["blocker"] * 2
+    assert issues[0]["location"] == {"path": "dir/a b.yaml", "lines": {"begin": 7}}
+    assert issues[2]["location"] == {"path": ".", "lines": {"begin": 1}}
+    assert issues[0]["description"].startswith("apps/v1/Deployment/shop/app: container web is wrong")
+    assert len({issue["fingerprint"] for issue in issues}) == len(issues)
+    assert all(set(issue) == {"check_name", "description", "fingerprint", "severity", "location"} for issue in issues)
 
 
 def test_csv_has_a_row_for_everything() -> None:
@@ -141,6 +155,9 @@ def test_accepted_findings_are_shown_as_accepted_and_counted_nowhere_else(name: 
     )
     text = FORMATS[name](Outcome(report))
 
+    if name == "gitlab":
+        assert json.loads(text) == []
+        return
     assert "accepted: must" in text or name in ("json", "yaml")
     assert report.score == 100
     if name == "sarif":

@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping
 
 from pilothouse.guard.report.document import Outcome
 from pilothouse.guard.report.github import github
+from pilothouse.guard.report.gitlab import gitlab
 from pilothouse.guard.report.json import json_text, yaml_text
 from pilothouse.guard.report.junit import junit
 from pilothouse.guard.report.policyreport import policyreport
@@ -18,6 +19,7 @@ FORMATS: Mapping[str, Callable[[Outcome], str]] = {
     "sarif": sarif,
     "junit": junit,
     "github": github,
+    "gitlab": gitlab,
     "csv": csv_text,
     "markdown": markdown,
     "policyreport": policyreport,
