@@ -149,6 +149,7 @@ def namespace_create(
     developers: Annotated[str | None, typer.Option(help="Their group (default: TEAM-developers).")] = None,
     operations: Annotated[str | None, typer.Option(help="Their group (default: operations).")] = None,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Print the manifests, make nothing.")] = False,
+    output: options.Output = None,
     data_dir: options.DataDir = options.DATA_DIR,
     kubeconfig: options.Kubeconfig = None,
 ) -> None:
@@ -156,4 +157,4 @@ def namespace_create(
     from pilothouse.cli.namespace import Wanted, run_create
 
     groups = {"developers": developers or f"{team}-developers", "operations": operations or "operations"}
-    raise typer.Exit(run_create(Wanted(name, team, profile, groups), dry_run, data_dir, kubeconfig))
+    raise typer.Exit(run_create(Wanted(name, team, profile, groups), dry_run, output, data_dir, kubeconfig))

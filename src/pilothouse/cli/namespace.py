@@ -13,6 +13,7 @@ from typing import Any
 import typer
 import yaml
 
+from pilothouse.cli import output as formats
 from pilothouse.cli.apply import Applied, Applier
 from pilothouse.cli.connect import connect
 from pilothouse.cli.errors import CommandError
@@ -39,14 +40,22 @@ class Wanted:
     groups: Mapping[str, str]
 
 
-def run_create(wanted: Wanted, dry_run: bool, data_dir: str, kubeconfig: str | None) -> int:
+def run_create(wanted: Wanted, dry_run: bool, output: str | None, data_dir: str, kubeconfig: str | None) -> int:
     """Makes the namespace, or prints what it would make."""
+    formats.check(output)
     profile = load_profile(wanted.profile)
     trees = namespace_objects(wanted, profile)
+    if dry_run and output == "json":
+        formats.write({"apiVersion": "v1", "kind": "List", "items": trees}, output)
+        return 0
     if dry_run:
         typer.echo(yaml.safe_dump_all(trees, sort_keys=False), nl=False)
         return 0
-    for applied in asyncio.run(_apply(trees, wanted.name, data_dir, kubeconfig)):
+    done = asyncio.run(_apply(trees, wanted.name, data_dir, kubeconfig))
+    if output:
+        formats.write([{"object": applied.manifest.title, "outcome": applied.outcome} for applied in done], output)
+        return 0
+    for applied in done:
         typer.echo(f"{applied.manifest.title} {applied.outcome}")
     for side in _SIDES:
         typer.echo(f"\n{side} (group {wanted.groups[side]}): {profile['roles'][side]['responsible']}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -73,7 +74,7 @@ def test_roles_say_in_words_what_each_side_answers_for() -> None:
 
 
 def test_a_dry_run_prints_manifests(capsys: pytest.CaptureFixture[str]) -> None:
-    assert run_create(wanted(), True, "", None) == 0
+    assert run_create(wanted(), True, None, "", None) == 0
     kinds = [tree["kind"] for tree in yaml.safe_load_all(capsys.readouterr().out)]
     assert kinds[:3] == ["Namespace", "ResourceQuota", "LimitRange"]
 
@@ -88,3 +89,11 @@ def test_mistakes_are_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(CommandError):
         namespace_objects(wanted(name="Shop"), load_profile("small"))
     assert "name 'Shop'" in capsys.readouterr().err
+
+
+def test_a_dry_run_is_for_programs_too(capsys: pytest.CaptureFixture[str]) -> None:
+    assert run_create(wanted(), True, "json", "", None) == 0
+    made = json.loads(capsys.readouterr().out)
+    assert made["items"] == namespace_objects(wanted(), load_profile("small"))
+    with pytest.raises(CommandError):
+        run_create(wanted(), True, "xml", "", None)
