@@ -201,7 +201,9 @@ def lines(findings: Sequence[Finding]) -> list[str]:
             f"  ({finding.spec.rule}){state}"
         )
     counted = Counter(finding.spec.severity for finding in findings)
-    shown.append(f"{len(findings)} findings: {', '.join(f'{n} {name}' for name, n in _worst_first(counted))}")
+    shown.append(
+        f"{len(findings)} finding{'s' if len(findings) > 1 else ''}: {', '.join(f'{n} {name}' for name, n in _worst_first(counted))}"
+    )
     return shown
 
 

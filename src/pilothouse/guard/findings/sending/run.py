@@ -136,7 +136,7 @@ class Sending:
             del rejected[key]
         if not rejected:
             return ""
-        return f"{target.name} does not take {len(rejected)} findings: {self._rejections[target.name]}"
+        return f"{target.name} does not take some findings ({len(rejected)}): {self._rejections[target.name]}"
 
     async def _tell(self, courier: Courier, target: Target, action: Action) -> None:
         """Tells of one finding. That it is about to be told is kept first: whoever is killed in between looks for it
