@@ -6,7 +6,7 @@ The API server is handed these as objects; who decides lives in the folders `aut
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
@@ -44,10 +44,12 @@ class Attributes(NamedTuple):
 
 
 class Decision(NamedTuple):
-    """Whether it is allowed, and the reason as shown to the user when it is not."""
+    """Whether it is allowed, and the reason as shown to the user when it is not. `denied` ends the matter: no other
+    authoriser is asked."""
 
     allowed: bool
     reason: str = ""
+    denied: bool = False
 
 
 class Authorizer(Protocol):
@@ -148,6 +150,8 @@ class Chain:
     reviews: tuple[ReviewResource, ...] = ()
     documents: Mapping[str, bytes] = field(default_factory=dict)
     """Public JSON documents by path, such as `/openid/v1/jwks`."""
+    ends: tuple[Callable[[], Awaitable[None]], ...] = ()
+    """What is to be called when the server is closed."""
 
 
 class ObjectReader(Protocol):

@@ -156,6 +156,8 @@ class ApiServer:
         if self._audit is not None:
             self._audit.close()
         await self._chain.admission.close()
+        for end in self._chain.ends:
+            await end()
 
     async def handle(self, request: Request) -> Response:
         """Answers a request; every failure is answered as a Status."""

@@ -74,6 +74,7 @@ from pilothouse.store.sqlite import SqliteStore
 
 if TYPE_CHECKING:
     from pilothouse.apiserver.authentication.oidc.config import AuthenticationSettings
+    from pilothouse.apiserver.authorization.webhook.config import AuthorizationSettings
 
 log = logging.getLogger(__name__)
 _LONGEST_SLEEP = 3600.0
@@ -103,7 +104,15 @@ async def control(config: Config) -> None:
     door = GuardDoor(StoreReader(store))
     image_door = ImageDoor(StoreReader(store), Door(config.path(FOLDER)))
     oidc = OidcTokens(_authentication(config, issuer).current)
-    chain = build_chain(store, pki.service_account_key, issuer, (door, image_door), (image_door,), oidc=oidc)
+    chain = build_chain(
+        store,
+        pki.service_account_key,
+        issuer,
+        (door, image_door),
+        (image_door,),
+        oidc=oidc,
+        authorization=_authorization(config).current,
+    )
     parts = Parts(config.without, StoreReader(store))
     api = _api(config, pki, store, chain, findings, nodes, parts)
     context = pki.server_context()
@@ -146,7 +155,6 @@ async def control(config: Config) -> None:
     finally:
         await edge.close()
         await api.close()
-        await oidc.close()
         await nodes.close()
         await findings.close()
         await store.close()
@@ -161,6 +169,18 @@ def _authentication(config: Config, issuer: str) -> SettingsFile[AuthenticationS
         return read_settings(tree, issuer)
 
     return SettingsFile(config.path("authentication.yaml"), read, None)
+
+
+def _authorization(config: Config) -> SettingsFile[AuthorizationSettings | None]:
+    """Which authorisers are asked, in which order. Raises InvalidSettings."""
+    path = config.path("authorization.yaml")
+
+    def read(tree: Any) -> AuthorizationSettings | None:
+        from pilothouse.apiserver.authorization.webhook.config import read_settings
+
+        return read_settings(tree, path.parent)
+
+    return SettingsFile(path, read, None)
 
 
 def _api(

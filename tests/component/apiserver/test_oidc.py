@@ -87,7 +87,6 @@ async def cluster(tmp_path: Path, issuer: OidcIssuer, certificates: Certificates
     async with ControlPlane(store=store, chain=chain) as plane:
         await _allow_everyone(plane)
         yield Cluster(path, issuer, plane, clock)
-    await oidc.close()
 
 
 async def _allow_everyone(plane: ControlPlane) -> None:

@@ -1,4 +1,4 @@
-"""The authorisers in order: the first that allows decides."""
+"""The authorisers in order: the first that allows or denies decides."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class FirstAllowing:
         reasons = []
         for authorizer in self._authorizers:
             decision = await authorizer.allow(attributes)
-            if decision.allowed:
+            if decision.allowed or decision.denied:
                 return decision
             if decision.reason:
                 reasons.append(decision.reason)

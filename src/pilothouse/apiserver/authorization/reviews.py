@@ -72,6 +72,8 @@ class Reviews:
     async def _decide(self, request: ReviewRequest, user: User) -> Obj:
         decision = await self._authorizer.allow(_attributes(request, user))
         status: Obj = {"allowed": decision.allowed}
+        if decision.denied:
+            status["denied"] = True
         if decision.reason:
             status["reason"] = decision.reason
         return {**request.object, "status": status}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from pilothouse.apiserver.admission.steps import Mutator, Validator, standard_chain
 from pilothouse.apiserver.authentication.authenticator import TokenAuthenticator
@@ -11,15 +12,18 @@ from pilothouse.apiserver.authentication.documents import documents
 from pilothouse.apiserver.authentication.jose import SigningKey
 from pilothouse.apiserver.authentication.oidc.tokens import OidcTokens
 from pilothouse.apiserver.authentication.service_accounts import ServiceAccountTokens
-from pilothouse.apiserver.authorization.authorizer import FirstAllowing
 from pilothouse.apiserver.authorization.index import RbacIndex
 from pilothouse.apiserver.authorization.node import NodeAuthorizer
 from pilothouse.apiserver.authorization.node_graph import NodeGraph
 from pilothouse.apiserver.authorization.rbac import RbacAuthorizer
 from pilothouse.apiserver.authorization.reviews import Reviews
-from pilothouse.apiserver.chain import Chain
+from pilothouse.apiserver.authorization.webhook.ordered import ConfiguredOrder
+from pilothouse.apiserver.chain import Authorizer, Chain
 from pilothouse.apiserver.reader import StoreReader
 from pilothouse.store.store import Store
+
+if TYPE_CHECKING:
+    from pilothouse.apiserver.authorization.webhook.config import AuthorizationSettings
 
 
 def build_chain(
@@ -30,13 +34,16 @@ def build_chain(
     last: Sequence[Mutator] = (),
     *,
     oidc: OidcTokens | None = None,
+    authorization: Callable[[], AuthorizationSettings | None] = lambda: None,
 ) -> Chain:
     """The chain over a store. `service_account_key` (PEM) signs service account tokens; `issuer` is the URL they name,
     `https://kubernetes.default.svc.DOMAIN`; `extra` are steps of admission that the API server does not know, `last`
-    those of them that change what is written; `oidc` knows the tokens of other issuers."""
+    those of them that change what is written; `oidc` knows the tokens of other issuers, `authorization` says which
+    authorisers are asked."""
     objects = StoreReader(store)
     index = RbacIndex(store)
-    authorizer = FirstAllowing([NodeAuthorizer(NodeGraph(store), objects), RbacAuthorizer(index)])
+    builtin: dict[str, Authorizer] = {"Node": NodeAuthorizer(NodeGraph(store), objects), "RBAC": RbacAuthorizer(index)}
+    authorizer = ConfiguredOrder(builtin, authorization)
     key = SigningKey(service_account_key)
     tokens = ServiceAccountTokens(objects, key, issuer)
     authenticator = TokenAuthenticator(tokens, BootstrapTokens(objects), authorizer, oidc)
@@ -47,4 +54,5 @@ def build_chain(
         token_issuer=tokens,
         reviews=Reviews(authorizer, index, authenticator, tokens).resources(),
         documents=documents(issuer, key),
+        ends=(authorizer.close, *((oidc.close,) if oidc is not None else ())),
     )

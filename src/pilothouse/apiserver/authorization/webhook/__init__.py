@@ -1,0 +1,1 @@
+"""Authorisation by configuration: which authorisers are asked in which order, webhooks among them."""
