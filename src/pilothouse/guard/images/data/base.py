@@ -160,12 +160,15 @@ class Base:
     def _ecosystems(self, prefix: str) -> Iterator[str]:
         """By steps from one ecosystem to the next: a range would walk all of its packages."""
         low, high = prefix, prefix + "\U0010ffff"
+        after = ">="
         while True:
-            query = "SELECT ecosystem FROM package WHERE ecosystem > ? AND ecosystem < ? ORDER BY ecosystem LIMIT 1"
+            query = (
+                f"SELECT ecosystem FROM package WHERE ecosystem {after} ? AND ecosystem < ? ORDER BY ecosystem LIMIT 1"
+            )
             rows = self._all(query, (low, high))
             if not rows:
                 return
-            low = str(rows[0][0])
+            low, after = str(rows[0][0]), ">"
             yield low
 
     def covers(self, ecosystem: str) -> bool:

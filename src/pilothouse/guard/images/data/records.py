@@ -9,6 +9,9 @@ import msgspec
 
 INTRODUCED, FIXED, LAST_AFFECTED, LIMIT = "i", "f", "l", "m"
 
+NO_FIX_PLANNED: Final = "no fix planned"
+"""How a reason begins that is the publisher's last word."""
+
 T = TypeVar("T")
 
 
@@ -39,7 +42,8 @@ class Rule(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     releases: dict[str, Release] = {}
     severity: tuple[tuple[str, str], ...] = ()
     """For this package alone: pairs of type (CVSS_V3, Ubuntu, urgency …) and score."""
-    module: str = ""
+    reason: str = ""
+    """Why there is no fix, in the publisher's words."""
 
 
 class Advisory(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):

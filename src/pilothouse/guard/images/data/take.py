@@ -11,6 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
+from pilothouse.guard.images.data import csaf
 from pilothouse.guard.images.data.alpine import take_secdb
 from pilothouse.guard.images.data.base import RECORDS, Base
 from pilothouse.guard.images.data.debian import take_tracker
@@ -21,6 +22,8 @@ from pilothouse.guard.images.data.write import Counts, Origin, Writer
 from pilothouse.guard.images.inventory.limits import GIB, MIB
 from pilothouse.guard.images.model import NotReadable
 
+SINGLE: Final = ("osv", "csaf")
+"""Kinds of files that hold one record."""
 _HEAD: Final = 64 * 1024
 _DOCUMENT: Final = 64 * MIB
 _LINE: Final = 16 * MIB
@@ -30,7 +33,7 @@ _OSV: Final = re.compile(rb'"(?:schema_version|affected|modified)"\s*:')
 
 
 def kind_of(path: Path) -> str:
-    """osv-zip, osv-lines, osv, debian, alpine, kev or epss. Raises NotReadable for anything else."""
+    """osv-zip, osv-lines, osv, csaf, debian, alpine, kev or epss. Raises NotReadable for anything else."""
     with _opened(path) as file:
         head = file.read(_HEAD)
     start = head.lstrip()
@@ -44,13 +47,15 @@ def kind_of(path: Path) -> str:
         return "alpine"
     if _TRACKER.match(start):
         return "debian"
+    if csaf.MARK in head:
+        return "csaf"
     if start.startswith(b"{") and _OSV.search(head):
         first = start.partition(b"\n")[0].rstrip()
         rest = start.partition(b"\n")[2].lstrip()
         return "osv-lines" if first.endswith(b"}") and rest.startswith(b"{") else "osv"
     raise NotReadable(
-        f"{path.name} is none of the files we know: an OSV zip, record or lines, Debian's tracker, Alpine's secdb, "
-        "EPSS scores, CISA's exploited vulnerabilities"
+        f"{path.name} is none of the files we know: an OSV zip, record or lines, CSAF, Debian's tracker, Alpine's "
+        "secdb, EPSS scores, CISA's exploited vulnerabilities"
     )
 
 
@@ -61,7 +66,7 @@ def feed_name(path: Path, kind: str) -> str:
         return kind
     if name in ("all", "main", "community") and path.parent.name:
         name = f"{path.parent.name}/{name}" if kind == "alpine" else path.parent.name
-    prefix = "alpine" if kind == "alpine" else "osv"
+    prefix = kind if kind in ("alpine", "csaf") else "osv"
     return f"{prefix}/{name.removeprefix(prefix + '-')}"
 
 
@@ -69,7 +74,7 @@ def take_file(base: Base, path: Path, feed: str, origin: Origin, kind: str = "")
     """Takes a file in as one feed, wholly or not at all. Raises NotReadable, OSError."""
     kind = kind or kind_of(path)
     try:
-        with Writer(base, feed, RECORDS if kind == "osv" else kind.partition("-")[0]) as writer, _opened(path) as file:
+        with Writer(base, feed, RECORDS if kind in SINGLE else kind.partition("-")[0]) as writer, _opened(path) as file:
             _take(writer, kind, file, path)
             return writer.finish(origin)
     except (EOFError, gzip.BadGzipFile, zlib.error, UnicodeDecodeError) as error:
@@ -77,26 +82,30 @@ def take_file(base: Base, path: Path, feed: str, origin: Origin, kind: str = "")
 
 
 def take_records(base: Base, files: Iterable[Path], feed: str, origin: Origin) -> Counts:
-    """Takes loose OSV records in as one feed. Raises NotReadable, OSError."""
+    """Takes loose OSV records and CSAF documents in as one feed. Raises NotReadable, OSError."""
     with Writer(base, feed, RECORDS) as writer:
         for path in files:
             if path.stat().st_size > _DOCUMENT:
                 writer.broken(f"{path.name}: larger than {_DOCUMENT >> 20} MiB")
             else:
-                take_record(writer, path.read_bytes(), path.name)
+                _take_single(writer, path.read_bytes(), path.name)
         return writer.finish(origin)
+
+
+def _take_single(writer: Writer, data: bytes, where: str) -> None:
+    (csaf.take_document if csaf.MARK in data[:_HEAD] else take_record)(writer, data, where)
 
 
 def _take(writer: Writer, kind: str, file: IO[bytes], path: Path) -> None:
     if kind == "osv-zip":
         for name, data in zip_members(file):
             if name.endswith(".json"):
-                take_record(writer, data, name)
+                _take_single(writer, data, name)
     elif kind == "osv-lines":
         for number, line in enumerate(_lines(file), 1):
             take_record(writer, line, f"{path.name}:{number}")
-    elif kind == "osv":
-        take_record(writer, _document(file, path), path.name)
+    elif kind in SINGLE:
+        _take_single(writer, _document(file, path), path.name)
     elif kind == "debian":
         take_tracker(writer, object_members(_pieces(file)))
     elif kind == "alpine":

@@ -13,7 +13,7 @@ from typing import Final
 from pilothouse.guard.images.data.base import Base, Feed
 from pilothouse.guard.images.data.download import discard, download
 from pilothouse.guard.images.data.feeds import Source, default_sources
-from pilothouse.guard.images.data.take import feed_name, kind_of, take_file, take_records
+from pilothouse.guard.images.data.take import SINGLE, feed_name, kind_of, take_file, take_records
 from pilothouse.guard.images.data.write import Counts, Origin
 from pilothouse.guard.images.fetch import Http, HttpError
 from pilothouse.guard.images.model import NotReadable
@@ -77,7 +77,7 @@ class Updater:
                 if file.suffix in (".json", ".zip", ".gz", ".jsonl", ".csv"):
                     yield Result(file.name, error=str(error))
                 continue
-            if kind == "osv":
+            if kind in SINGLE:
                 loose.append(file)
             else:
                 yield self._taken(file)

@@ -66,6 +66,6 @@ def _section(data: bytes) -> bytes | None:
             name, _, _, _, at, length = head.unpack_from(data, start + number * size)
             if listed[name : name + len(SECTION) - 1] == SECTION[1:]:
                 return data[at : at + length]
-    except (struct.error, IndexError) as error:
+    except (struct.error, IndexError, OverflowError) as error:
         raise NotReadable("a broken program: its sections are damaged") from error
     return None

@@ -11,7 +11,7 @@ import msgspec
 
 from pilothouse.guard.images.data.base import Base, Known, Risk
 from pilothouse.guard.images.data.records import FIXED as FIXED_AT
-from pilothouse.guard.images.data.records import Release, Rule
+from pilothouse.guard.images.data.records import NO_FIX_PLANNED, Release, Rule
 from pilothouse.guard.images.match.flaw import END_OF_LIFE, FIXED, UNFIXED, WONT_FIX, Flaw
 from pilothouse.guard.images.match.ranges import evaluate
 from pilothouse.guard.images.match.severity import rating
@@ -40,8 +40,8 @@ class Hit:
     """Debian's own, by its tracker."""
 
 
-Hits = dict[tuple[str, str, str], Hit | None]
-"""By ecosystem, name, and feed with id: all that is said of a package; None for what does not apply."""
+Hits = dict[tuple[str, str, str, str, tuple[str, ...]], Hit | None]
+"""By ecosystem, name, feed, id and what it answers: all that is said of a package; None for what does not apply."""
 
 
 class Judged(msgspec.Struct):
@@ -79,7 +79,7 @@ def _applying(base: Base, ecosystems: Sequence[str], target: Target, judged: Jud
                     reason = f"{known.advisory.id} could not be compared with {target.names[0]}: {error}"
                     judged.problems.append(reason)
                     continue
-                key = (ecosystem, name, f"{known.feed} {known.advisory.id}")
+                key = (ecosystem, name, known.feed, known.advisory.id, known.advisory.upstream)
                 found[key] = found.get(key) or hit
     return found
 
@@ -89,7 +89,7 @@ def _with_paid(plain: Hits, paid: Hits, version: str) -> Hits:
     found = dict(plain)
     places = {key[1:]: key for key in plain}
     for key, hit in paid.items():
-        if not _WRAPPED.match(key[2].rpartition(" ")[2]):
+        if not _WRAPPED.match(key[3]):
             continue  # notices repeat what the records of flaws say
         place = places.get(key[1:], key)
         free = plain.get(place)
@@ -110,7 +110,9 @@ def _hit(known: Known, target: Target) -> Hit | None:
     verdict = evaluate(rule, target.order, target.version)
     if not verdict.affected:
         return None
-    return Hit(known, FIXED if verdict.fixed else UNFIXED, verdict.fixed)
+    if verdict.fixed:
+        return Hit(known, FIXED, verdict.fixed)
+    return Hit(known, WONT_FIX if rule.reason.startswith(NO_FIX_PLANNED) else UNFIXED, "", rule.reason)
 
 
 def _of_module(rule: Rule, version: str) -> Rule:

@@ -21,7 +21,7 @@ _WORDS: Final = {
     "unimportant": "negligible",
     "none": "negligible",
 }
-_DISTRIBUTIONS: Final = ("Ubuntu", "urgency")
+_DISTRIBUTIONS: Final = ("Ubuntu", "urgency", "impact")
 
 
 def rating(package: Iterable[tuple[str, str]], advisory: Iterable[tuple[str, str]]) -> tuple[str, float, str]:
