@@ -49,6 +49,12 @@ def up(
         list[str] | None,
         typer.Option(help="A part that others run instead: scheduler, controllers, or one controller; nothing: none."),
     ] = None,
+    autoscaling_period: Annotated[
+        str | None,
+        typer.Option(
+            "--horizontal-pod-autoscaler-sync-period", help="How often autoscalers look at their metrics (default 15s)."
+        ),
+    ] = None,
     background: Annotated[bool, typer.Option("--background", help="Outlive this terminal.")] = False,
 ) -> None:
     """Starts the engine on this machine (in the foreground; Ctrl-C stops it, containers go on)."""
@@ -65,6 +71,7 @@ def up(
         service_range,
         domain,
         without=tuple(without or ()),
+        autoscaling_period=autoscaling_period,
     )
     run_up(chosen, background)
 

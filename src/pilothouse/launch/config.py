@@ -42,6 +42,8 @@ class Config(msgspec.Struct, kw_only=True, omit_defaults=False):
     """The API's URL on another machine; empty on the machine that runs it."""
     without: list[str] = []
     """Parts of the control plane that others run in Pilothouse's place."""
+    autoscaling_seconds: float = 15.0
+    """How often autoscalers look at their metrics."""
     layout: int = LAYOUT
     node: Settings = Settings()
     """What is tuned on this machine's node: thresholds of eviction, reserves, limits."""

@@ -138,6 +138,7 @@ async def control(config: Config) -> None:
                     client_for,
                     pod_range=config.pod_range,
                     informers=informers,
+                    autoscaling_period=config.autoscaling_seconds,
                     extra=extra,
                     without=replaced.controllers_left_out(config.without),
                 )

@@ -13,8 +13,10 @@ from pilothouse.launch import listeners, pause, runfile
 from pilothouse.launch.config import API_PORT, Config, ConfigError, check_ranges, default_node_name, load
 from pilothouse.launch.containerd import ContainerdError, write_configuration
 from pilothouse.linux.host import REQUIRED_CAPABILITIES, Host, detect, routed_ranges
+from pilothouse.machinery.durations import InvalidDuration, parse_duration
 from pilothouse.network.config import BRIDGE
 
+_PERIOD = "--horizontal-pod-autoscaler-sync-period"
 LEAST_FREE_BYTES = 256 * 1024 * 1024
 
 
@@ -33,6 +35,8 @@ class Options:
     server: str | None = None
     without: tuple[str, ...] = ()
     """Parts left out; none keeps what was left out before, `nothing` takes all back."""
+    autoscaling_period: str | None = None
+    """How often autoscalers look at their metrics: a duration such as 15s."""
 
 
 def prepare(options: Options) -> Config:
@@ -101,6 +105,8 @@ def decide(options: Options, kept: Config | None, host: Host, data_dir: str) -> 
         setattr(config, name, wanted)
     if options.node_port is not None:
         config.node_port = options.node_port
+    if options.autoscaling_period is not None:
+        config.autoscaling_seconds = _period(options.autoscaling_period)
     if options.without:
         from pilothouse.launch import replaced  # late: it knows every controller, which takes a fifth of a second
 
@@ -108,6 +114,16 @@ def decide(options: Options, kept: Config | None, host: Host, data_dir: str) -> 
     if config.is_server:
         listen_on(config, options.listen, former)
     return config
+
+
+def _period(text: str) -> float:
+    try:
+        seconds = parse_duration(text)
+    except InvalidDuration as error:
+        raise ConfigError(f"{_PERIOD}: {error}") from error
+    if not 1.0 <= seconds <= 3600.0:
+        raise ConfigError(f"{_PERIOD} {text}: choose from 1s to 1h")
+    return seconds
 
 
 def listen_on(config: Config, listen: str | None, former: str = "") -> None:

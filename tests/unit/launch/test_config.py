@@ -143,3 +143,19 @@ def test_what_is_left_out_is_kept_until_it_is_taken_back() -> None:
     assert made.without == ["job-controller", "scheduler"]
     assert decide(Options("/d"), made, host(), "/d").without == ["job-controller", "scheduler"]
     assert decide(Options("/d", without=("nothing",)), made, host(), "/d").without == []
+
+
+def test_the_autoscalers_period_is_kept_until_another_is_chosen() -> None:
+    options = Options("/d", autoscaling_period="1m30s", node_address="192.0.2.1")
+    chosen = decide(options, None, host(), "/d")
+    assert chosen.autoscaling_seconds == 90.0
+    again = decide(Options("/d", node_address="192.0.2.1"), chosen, host(), "/d")
+    assert again.autoscaling_seconds == 90.0
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [("15", "no length of time"), ("500ms", "from 1s to 1h"), ("2h", "from 1s to 1h")]
+)
+def test_a_period_that_cannot_be_meant_is_refused(text: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=f"--horizontal-pod-autoscaler-sync-period.*{said}"):
+        decide(Options("/d", autoscaling_period=text, node_address="192.0.2.1"), None, host(), "/d")
