@@ -7,7 +7,7 @@ rights that upstream's part expects.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pilothouse.controllers.start import REPLACEABLE
@@ -16,6 +16,32 @@ from pilothouse.launch.config import ConfigError
 SCHEDULER, CONTROLLERS = "scheduler", "controllers"
 IDENTITIES = {SCHEDULER: "kube-scheduler", CONTROLLERS: "kube-controller-manager"}
 """Who takes the place of a part: `system:NAME`, whose credentials are in D/NAME.kubeconfig."""
+
+THEIRS: Mapping[str, tuple[str, ...]] = {
+    "deployment-controller": ("deployment-controller",),
+    "replicaset-controller": ("replicaset-controller",),
+    "replication-controller": ("replicationcontroller-controller",),
+    "statefulset-controller": ("statefulset-controller",),
+    "daemon-set-controller": ("daemonset-controller",),
+    "disruption-controller": ("disruption-controller",),
+    "horizontal-pod-autoscaler": ("horizontal-pod-autoscaler-controller",),
+    "ephemeral-volume-controller": ("ephemeral-volume-controller",),
+    "job-controller": ("job-controller",),
+    "cronjob-controller": ("cronjob-controller",),
+    "ttl-after-finished-controller": ("ttl-after-finished-controller",),
+    "endpointslice-controller": ("endpointslice-controller",),
+    "endpointslicemirroring-controller": ("endpointslice-mirroring-controller",),
+    "endpoint-controller": ("endpoints-controller",),
+    "service-account-controller": ("serviceaccount-controller",),
+    "clusterrole-aggregation-controller": ("clusterrole-aggregation-controller",),
+    "pod-garbage-collector": ("pod-garbage-collector-controller",),
+    "node-controller": ("node-lifecycle-controller", "taint-eviction-controller"),
+    "resourcequota-controller": ("resourcequota-controller",),
+    "generic-garbage-collector": ("garbage-collector-controller",),
+    "namespace-controller": ("namespace-controller",),
+    "service-cidrs-controller": ("service-cidr-controller",),
+}
+"""What upstream's controller manager calls the controllers that may be left out."""
 
 
 def check(names: Iterable[str]) -> list[str]:
@@ -45,6 +71,19 @@ def identities(names: Iterable[str]) -> list[str]:
     chosen = frozenset(names)
     found = [IDENTITIES[SCHEDULER]] if SCHEDULER in chosen else []
     return [*found, IDENTITIES[CONTROLLERS]] if controllers_left_out(chosen) else found
+
+
+def scheduler_arguments(kubeconfig: Path) -> list[str]:
+    """How upstream's scheduler is started with its credentials."""
+    return [f"--{of}kubeconfig={kubeconfig}" for of in ("", "authentication-", "authorization-")]
+
+
+def manager_arguments(kubeconfig: Path, names: Iterable[str] = (CONTROLLERS,)) -> list[str]:
+    """How upstream's controller manager is started in the place of the controllers left out; no others of its own may
+    run, since what they do is done here (volumes, ranges, certificates, addresses)."""
+    left_out = controllers_left_out(names)
+    theirs = ",".join(name for ours, all_of in THEIRS.items() if ours in left_out for name in all_of)
+    return [*scheduler_arguments(kubeconfig), f"--controllers={theirs}"]
 
 
 def kubeconfig(server: str, ca: Path, pair: Path, identity: str) -> str:

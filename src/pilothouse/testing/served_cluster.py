@@ -1,7 +1,8 @@
 """The whole control plane behind HTTPS on loopback, in a thread of its own: for clients of any language.
 
 Real authentication, authorisation, admission, controllers and scheduler over a store in memory; no containers: a
-stand-in says that pods run. `python -m pilothouse.testing.served_cluster DIR` keeps one running to try things against.
+stand-in says that pods run. `python -m pilothouse.testing.served_cluster DIR [PART…]` keeps one running to try things
+against, without the parts named (as `pilothouse up --without`).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import functools
 import socket
 import sys
 import threading
+from collections.abc import Collection
 from pathlib import Path
 from types import TracebackType
 
@@ -29,6 +31,7 @@ from pilothouse.controllers.certificates import controller as certificates
 from pilothouse.controllers.root_ca import controller as root_ca
 from pilothouse.controllers.start import INFORMERS, Controller, run_controllers
 from pilothouse.kinds.catalogue import KINDS
+from pilothouse.launch import replaced
 from pilothouse.launch.pki import ClusterPki, write_private
 from pilothouse.scheduler.scheduler import run_scheduler
 from pilothouse.store.memory import MemoryStore
@@ -42,20 +45,35 @@ _PATIENCE_SECONDS = 120.0
 
 
 class ServedCluster:
-    """`with ServedCluster(directory) as cluster:`; certificates and a kubeconfig are kept in the directory."""
+    """`with ServedCluster(directory) as cluster:`; certificates and a kubeconfig are kept in the directory, and one of
+    each identity that takes the place of a part left out `without`."""
 
-    def __init__(self, directory: Path) -> None:
-        self._pki = ClusterPki.open(directory / "pki", addresses=["127.0.0.1"], service_ip=_SERVICE_IP, domain=_DOMAIN)
+    def __init__(self, directory: Path, *, without: Collection[str] = (), nodes: int = 1) -> None:
+        self._without = without
+        self._nodes = nodes
+        self._pki = ClusterPki.open(
+            directory / "pki",
+            addresses=["127.0.0.1"],
+            service_ip=_SERVICE_IP,
+            domain=_DOMAIN,
+            components=replaced.identities(without),
+        )
         self._socket = socket.create_server(("127.0.0.1", 0))
         self.url = f"https://127.0.0.1:{self._socket.getsockname()[1]}"
         self.ca: Path = self._pki.ca_path
         self.kubeconfig = directory / "kubeconfig"
         write_private(self.kubeconfig, self._pki.admin_kubeconfig(self.url).encode())
+        for identity in replaced.identities(without):
+            text = replaced.kubeconfig(self.url, self.ca, self._pki.path(identity), identity)
+            write_private(self.kubeconfig_of(identity), text.encode())
         self._ready = threading.Event()
         self._stop: asyncio.Event | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
         self._failure: BaseException | None = None
         self._thread = threading.Thread(target=self._main, name="served-cluster", daemon=True)
+
+    def kubeconfig_of(self, identity: str) -> Path:
+        return self.kubeconfig.with_name(f"{identity}.kubeconfig")
 
     def __enter__(self) -> ServedCluster:
         self._thread.start()
@@ -102,11 +120,21 @@ class ServedCluster:
             Controller(root_ca.NAME, functools.partial(root_ca.run, ca_pem=self._pki.ca_pem.decode())),
         ]
         tasks = [
-            asyncio.create_task(run_controllers(client_for, pod_range=_PODS, informers=informers, extra=extra)),
-            asyncio.create_task(run_scheduler(client_for("system:kube-scheduler"), informers=informers)),
+            asyncio.create_task(
+                run_controllers(
+                    client_for,
+                    pod_range=_PODS,
+                    informers=informers,
+                    extra=extra,
+                    without=replaced.controllers_left_out(self._without),
+                )
+            ),
             asyncio.create_task(informers.run()),
-            asyncio.create_task(StandInNode(root).run()),
+            *(asyncio.create_task(StandInNode(root, f"n{number + 1}").run()) for number in range(self._nodes)),
         ]
+        if not replaced.without_scheduler(self._without):
+            scheduler = run_scheduler(client_for("system:kube-scheduler"), informers=informers)
+            tasks.append(asyncio.create_task(scheduler))
         self._ready.set()
         try:
             await self._stop.wait()
@@ -130,12 +158,12 @@ class ServedCluster:
         )
 
 
-def main(directory: Path) -> None:
+def main(directory: Path, without: Collection[str]) -> None:
     """Serves until interrupted."""
-    with ServedCluster(directory) as cluster:
+    with ServedCluster(directory, without=without) as cluster:
         print(f"export KUBECONFIG={cluster.kubeconfig}", flush=True)
         threading.Event().wait()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:])

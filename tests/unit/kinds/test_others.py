@@ -121,6 +121,19 @@ CASES: list[tuple[Kind, Obj, list[str]]] = [
         {"metadata": META, "spec": {"leaseDurationSeconds": 0}},
         ["spec.leaseDurationSeconds: Invalid value: 0: must be greater than 0"],
     ),
+    # How a leader of client-go gives its lease back.
+    (lease.KIND, {"metadata": META, "spec": {"holderIdentity": "", "leaseDurationSeconds": 1}}, []),
+    (
+        lease.KIND,
+        {"metadata": META, "spec": {"preferredHolder": "b"}},
+        ["spec.preferredHolder: Forbidden: may only be specified if `strategy` is defined"],
+    ),
+    (
+        lease.KIND,
+        {"metadata": META, "spec": {"strategy": "Oldest"}},
+        ['spec.strategy: Unsupported value: "Oldest": supported values: "OldestEmulationVersion"'],
+    ),
+    (lease.KIND, {"metadata": META, "spec": {"strategy": "example.org/mine", "preferredHolder": "b"}}, []),
     (
         node.KIND,
         changed(NODE, "spec.taints", [{"key": "a", "effect": "Sometimes"}]),

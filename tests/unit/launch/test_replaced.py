@@ -13,11 +13,29 @@ from cryptography.x509.oid import NameOID
 from pilothouse.controllers.start import REPLACEABLE, controllers
 from pilothouse.launch.config import ConfigError
 from pilothouse.launch.pki import ClusterPki
-from pilothouse.launch.replaced import check, controllers_left_out, identities, kubeconfig, without_scheduler
+from pilothouse.launch.replaced import (
+    THEIRS,
+    check,
+    controllers_left_out,
+    identities,
+    kubeconfig,
+    manager_arguments,
+    without_scheduler,
+)
 
 
 def test_every_replaceable_controller_is_one() -> None:
     assert {controller.name for controller in controllers("10.244.0.0/16", 24)} > REPLACEABLE
+
+
+def test_each_has_its_counterpart_and_the_recipe_names_them() -> None:
+    assert THEIRS.keys() == REPLACEABLE
+    recipe = (Path(__file__).parents[3] / "docs" / "recipes" / "upstream-components.md").read_text()
+    _, _, _, wanted = manager_arguments(Path("D"))
+    assert wanted in recipe.replace("\\\n", "").replace(" ", "")
+    assert manager_arguments(Path("D"), ["node-controller", "scheduler"])[-1].endswith(
+        "=node-lifecycle-controller,taint-eviction-controller"
+    )
 
 
 @pytest.mark.parametrize(

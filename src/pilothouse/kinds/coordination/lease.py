@@ -27,14 +27,20 @@ class Lease(Object):
     spec: LeaseSpec = msgspec.field(default_factory=LeaseSpec)
 
 
+_STRATEGIES = ("OldestEmulationVersion",)
+
+
 def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
     spec = section(obj, "spec")
     seconds = spec.get("leaseDurationSeconds")
     if seconds is not None and seconds <= 0:
         problems.invalid("spec.leaseDurationSeconds", seconds, "must be greater than 0")
     problems.not_negative("spec.leaseTransitions", spec.get("leaseTransitions"))
-    if spec.get("holderIdentity") == "":
-        problems.invalid("spec.holderIdentity", "", "must not be empty")
+    strategy = spec.get("strategy")
+    if strategy is not None and "/" not in strategy:
+        problems.one_of("spec.strategy", strategy, _STRATEGIES)
+    if spec.get("preferredHolder") and not strategy:
+        problems.forbidden("spec.preferredHolder", "may only be specified if `strategy` is defined")
 
 
 KIND = Kind(
