@@ -293,6 +293,14 @@ def scan(
         list[str] | None,
         typer.Option("--verify-key", metavar="FILE", help="Images must be signed by one of these public keys (PEM)."),
     ] = None,
+    reports: Annotated[
+        list[str] | None,
+        typer.Option("--from", metavar="FILE", help="What Trivy or Grype has found (their JSON), told as ours."),
+    ] = None,
+    tools: Annotated[
+        list[str] | None,
+        typer.Option("--with", metavar="trivy|grype", help="Ask this scanner too, where it is installed."),
+    ] = None,
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Every running container of this machine's cluster: scanned, or why not.")
     ] = False,
@@ -319,6 +327,8 @@ def scan(
         tuple(vex or ()),
         tuple(sbom or ()),
         tuple(verify_key or ()),
+        tuple(reports or ()),
+        tuple(tools or ()),
         data_dir,
     )
     raise typer.Exit(run_scan(targets or [], chosen))

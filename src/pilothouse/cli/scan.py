@@ -13,14 +13,18 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
+import msgspec
 import typer
 
 from pilothouse.cli.errors import CommandError
 from pilothouse.guard.images.data.base import Base
-from pilothouse.guard.images.match.result import scanned
+from pilothouse.guard.images.match.result import Result, scanned
 from pilothouse.guard.images.match.severity import RATINGS
 from pilothouse.guard.images.match.vex import BadVex, Statement, Statements, statements_in
 from pilothouse.guard.images.model import Layer, NotReadable
+from pilothouse.guard.images.others.entries import together
+from pilothouse.guard.images.others.report import result_in
+from pilothouse.guard.images.others.run import TOOLS, ask, installed
 from pilothouse.guard.images.places import data_file, data_folder, layer_file
 from pilothouse.guard.images.report import FORMATS
 from pilothouse.guard.images.report.document import (
@@ -63,6 +67,9 @@ class ScanOptions:
     vex: tuple[str, ...] = ()
     sbom: tuple[str, ...] = ()
     verify_keys: tuple[str, ...] = ()
+    reports: tuple[str, ...] = ()
+    """Files that other scanners wrote."""
+    tools: tuple[str, ...] = ()
     data_dir: str = ""
 
 
@@ -72,8 +79,13 @@ def run_scan(targets: list[str], options: ScanOptions) -> int:
         raise CommandError(f"-o {options.output}: there is text, {', '.join(FORMATS)}", code=2)
     if options.fail_on != "none" and options.fail_on not in RATINGS:
         raise CommandError(f"--fail-on {options.fail_on}: there is none, {', '.join(reversed(RATINGS))}", code=2)
-    if not targets:
+    if not targets and not options.reports:
         raise CommandError("name images, archives, folders or SBOMs to scan", code=2)
+    for tool in options.tools:
+        if tool not in TOOLS:
+            raise CommandError(f"--with {tool}: there is {', '.join(TOOLS)}", code=2)
+        if not installed(tool):
+            raise CommandError(f"--with {tool}: {tool} is not installed (it is not on PATH)", code=2)
     known = _baseline(options.new_only) if options.new_only else None
     outcome = _scanned(targets, options, _statements(options.vex), _asked(options))
     if known is not None:
@@ -136,14 +148,33 @@ def _scanned(targets: list[str], options: ScanOptions, vex: list[Statement], ask
             try:
                 for inventory in inventories.of(target):
                     said = Statements([*vex, *inventories.statements])
-                    subjects.append(subject_of(scanned(base, inventory), only_fixed=options.only_fixed, vex=said))
+                    result = _with_others(scanned(base, inventory), target, options.tools, base)
+                    subjects.append(subject_of(result, only_fixed=options.only_fixed, vex=said))
             except (NotReadable, OSError) as error:
                 unread.append((target, str(error).removeprefix(f"{target}: ")))
             show.clear()
+    for file in options.reports:
+        try:
+            told = result_in(Path(file), base.risk)
+            subjects.append(subject_of(told, only_fixed=options.only_fixed, vex=Statements(vex)))
+        except (NotReadable, OSError) as error:
+            unread.append((file, str(error).removeprefix(f"{file}: ")))
     outcome = ScanOutcome(tuple(subjects), tuple(unread), data_age(base))
     base.close()
     cache.close()
     return outcome
+
+
+def _with_others(result: Result, target: str, tools: tuple[str, ...], base: Base) -> Result:
+    """With what other scanners find in the same target. Raises NotReadable, OSError."""
+    for tool in tools:
+        theirs = ask(tool, target, base.risk)
+        flaws = together(result.flaws, theirs.flaws)
+        reasons = (*result.not_scanned, *(f"{tool}: {reason}" for reason in theirs.not_scanned))
+        note = f"{tool}: {len(theirs.flaws)} vulnerabilities, {len(flaws) - len(result.flaws)} that we did not find"
+        inventory = msgspec.structs.replace(result.inventory, notes=(*result.inventory.notes, note))
+        result = Result(inventory, flaws, reasons)
+    return result
 
 
 def data_age(base: Base) -> str:

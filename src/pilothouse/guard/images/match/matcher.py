@@ -175,7 +175,7 @@ def _merged(hits: Sequence[Hit]) -> list[tuple[tuple[str, ...], list[Hit]]]:
                 members = [*group[1], *members]
                 groups.remove(group)
             groups.append((names, members))
-    return [(tuple(sorted(names, key=_by_preference)), _unique(members)) for names, members in groups]
+    return [(tuple(sorted(names, key=by_preference)), _unique(members)) for names, members in groups]
 
 
 def _unique(hits: list[Hit]) -> list[Hit]:
@@ -194,7 +194,8 @@ def _each(known: Known) -> list[set[str]]:
     return [set(ids)]
 
 
-def _by_preference(ident: str) -> tuple[int, str]:
+def by_preference(ident: str) -> tuple[int, str]:
+    """Sorts ids, the one that is best known first."""
     for number, prefix in enumerate(_PREFERENCE):
         if ident.startswith(prefix):
             return number, ident
