@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, ClassVar, TypeVar
 
 import yaml
 
@@ -81,6 +82,8 @@ class Manifest:
     node: yaml.Node | None = field(default=None, repr=False)
     comments: tuple[Comment, ...] = ()
     """Those that accept findings."""
+    _places: dict[str, tuple[int, yaml.Node | None]] = field(default_factory=dict, repr=False, compare=False)
+    """Lines and nodes of paths that were asked for, and of those on the way."""
 
     @property
     def kind(self) -> str:
@@ -99,23 +102,32 @@ class Manifest:
     def line_of(self, path: str) -> int:
         """The line of a field path such as `spec.containers[0].image` or `metadata.labels[example.com/a]`, or of its
         nearest parent."""
-        line, node = self.line, self.node
-        for bracketed, plain in _STEP.findall(path):
-            if isinstance(node, yaml.MappingNode):
-                pairs = {key.value: (key, value) for key, value in node.value}
-                if (bracketed or plain) not in pairs:
-                    break
-                key, node = pairs[bracketed or plain]
-                line = key.start_mark.line + 1
-            elif isinstance(node, yaml.SequenceNode) and bracketed.isdigit():
-                index = int(bracketed)
-                if index >= len(node.value):
-                    break
-                node = node.value[index]
-                line = node.start_mark.line + 1
-            else:
-                break
+        prefixes = _prefixes(path)
+        known = len(prefixes)
+        while known and prefixes[known - 1][0] not in self._places:
+            known -= 1
+        line, node = self._places[prefixes[known - 1][0]] if known else (self.line, self.node)
+        for prefix, step in prefixes[known:]:
+            line, node = self._places[prefix] = _below(line, node, step)
         return line
+
+
+def _below(line: int, node: yaml.Node | None, step: str) -> tuple[int, yaml.Node | None]:
+    """The line and node of a step from a node; the line as given, and no node, where there is no such step."""
+    if isinstance(node, yaml.MappingNode):
+        pair = next((pair for pair in reversed(node.value) if pair[0].value == step), None)
+        if pair is not None:
+            return pair[0].start_mark.line + 1, pair[1]
+    elif isinstance(node, yaml.SequenceNode) and step.isdigit() and int(step) < len(node.value):
+        entry = node.value[int(step)]
+        return entry.start_mark.line + 1, entry
+    return line, None
+
+
+@lru_cache(4096)
+def _prefixes(path: str) -> list[tuple[str, str]]:
+    """A field path up to each of its steps, with the step."""
+    return [(path[: match.end()], match[1] or match[2]) for match in _STEP.finditer(path)]
 
 
 def read(source: str) -> tuple[list[Manifest], list[Problem]]:
@@ -187,7 +199,7 @@ def _read_documents(name: str, text: str, manifests: list[Manifest], problems: l
     """Reads as far as the text parses; the rest, from the next document on, "" when nothing is left."""
     try:
         check_suspect(text)
-        loader = yaml.CSafeLoader(text)
+        loader = _Loader(text)
     except yaml.YAMLError as error:
         problems.append(_problem(name, error))
         return ""
@@ -232,6 +244,14 @@ def _problem(name: str, error: yaml.YAMLError | ValueError) -> Problem:
     return Problem(name, said, mark.line + 1 if mark else 0, mark.column + 1 if mark else 0)
 
 
+_STR, _INT, _MAP, _SEQ = (f"tag:yaml.org,2002:{name}" for name in ("str", "int", "map", "seq"))
+_SIMPLE: Mapping[str, Mapping[str, Any]] = {
+    "tag:yaml.org,2002:bool": {"true": True, "false": False},
+    "tag:yaml.org,2002:null": {"": None, "null": None, "~": None},
+    _INT: {"0": 0},
+}
+_MOST_KNOWN = 20_000
+_LONGEST_KNOWN = 64
 _TEXT_KEYS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "merge", "timestamp", "value"))
 
 
@@ -262,8 +282,58 @@ _Constructor.yaml_constructors = {
 }
 
 
+class _Loader(yaml.CSafeLoader):
+    """The loader, which asks once what a plain text is: a number, a truth value, text."""
+
+    _tags: ClassVar[dict[str, str]] = {}
+
+    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
+        if kind is not yaml.ScalarNode or value is None or not implicit[0] or len(value) > _LONGEST_KNOWN:
+            return self._resolved(kind, value, implicit)
+        tag = self._tags.get(value)
+        if tag is None:
+            if len(self._tags) >= _MOST_KNOWN:
+                self._tags.clear()
+            tag = self._tags[value] = self._resolved(kind, value, implicit)
+        return tag
+
+    def _resolved(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
+        return str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]
+
+
+class _Unusual(Exception):
+    """A node that takes the whole constructor: a merge, a number, a mistake."""
+
+
 def _construct(node: yaml.Node) -> Any:
-    return _Constructor().construct_document(node)
+    try:
+        return _plain(node)
+    except _Unusual:
+        return _Constructor().construct_document(node)
+
+
+def _plain(node: yaml.Node) -> Any:
+    """The value of a node that holds nothing but mappings, lists, texts, whole numbers, truth values and nulls, in half
+    the constructor's time. Raises _Unusual."""
+    tag = node.tag
+    if type(node) is yaml.ScalarNode:
+        if tag == _STR:
+            return node.value
+        simple = _SIMPLE.get(tag, {}).get(node.value, _Unusual)
+        if simple is not _Unusual:
+            return simple
+        if tag == _INT and node.value.isdecimal() and node.value[0] != "0":
+            return int(node.value)
+    elif type(node) is yaml.MappingNode and tag == _MAP:
+        found: dict[str, Any] = {}
+        for key, value in node.value:
+            if key.tag != _STR or type(key) is not yaml.ScalarNode or key.value in found:
+                raise _Unusual
+            found[key.value] = _plain(value)
+        return found
+    elif type(node) is yaml.SequenceNode and tag == _SEQ:
+        return [_plain(entry) for entry in node.value]
+    raise _Unusual
 
 
 def _collect(name: str, tree: Any, node: yaml.Node, manifests: list[Manifest], problems: list[Problem]) -> None:

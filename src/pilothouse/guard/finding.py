@@ -108,7 +108,7 @@ class Finding:
     @property
     def fingerprint(self) -> str:
         """The same for the same finding of another run, wherever the lines have moved to."""
-        place = re.sub(r"\[\d+]", "[]", self.field)
+        place = re.sub(r"\[\d+]", "[]", self.field) if "[" in self.field else self.field
         message = "" if self.container else self.message
         text = "|".join((self.check.id, *self.ref, self.container, place, message))
         return hashlib.sha256(text.encode()).hexdigest()[:16]

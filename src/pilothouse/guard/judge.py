@@ -8,8 +8,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
+from functools import cache, lru_cache
 
+from pilothouse.guard.blind import BLIND
 from pilothouse.guard.cross import CROSS_CHECKS
 from pilothouse.guard.custom_kinds import custom_kinds
 from pilothouse.guard.effective import effective
@@ -91,7 +92,7 @@ class Report:
 def shipped_evaluator() -> tuple[Evaluator, Mapping[str, Check]]:
     """The shipped checks, compiled once a process, and what each policy's annotations say."""
     policies = shipped_policies()
-    return Evaluator(policies), {policy.name: check_of(policy) for policy in policies}
+    return Evaluator(policies, BLIND), {policy.name: check_of(policy) for policy in policies}
 
 
 def judge(items: Sequence[Item], options: Options | None = None) -> Report:
@@ -127,7 +128,7 @@ def brief_evaluator() -> tuple[Evaluator, Mapping[str, Check]]:
     """The shipped checks without what a refusal or a warning does not say: places, and anything of low findings but
     that there are. Telling is half of the work, and this is done with every write."""
     policies = [_brief(policy) for policy in shipped_policies()]
-    return Evaluator(policies), {policy.name: check_of(policy) for policy in policies}
+    return Evaluator(policies, BLIND), {policy.name: check_of(policy) for policy in policies}
 
 
 def _brief(policy: Policy) -> Policy:
@@ -163,6 +164,8 @@ class _Work:
         self._custom = custom_kinds(item.tree for item in items)
         self._refs = [ref_of(item.tree) for item in items]
         self._findings: dict[int, list[Finding]] = {}
+        self._placed: dict[int, tuple[Violation, Iterable[tuple[str, str, str]]]] = {}
+        """Of violations that are remembered, which are kept with it, so that no other gets their identity."""
         self._not_evaluated: list[NotEvaluated] = []
         self._passed = 0
 
@@ -196,11 +199,19 @@ class _Work:
     def _take(self, index: int, verdict: Verdict, checks: Mapping[str, Check], tree: Obj) -> None:
         self._passed += sum(WEIGHT[checks[policy.name].severity] for policy in verdict.passed)
         for violation in verdict.violations:
-            for container, path, message in _places(violation, tree):
+            for container, path, message in self._places(violation, tree):
                 self._add(index, checks[violation.policy.name], message, path, container)
         for missed in verdict.not_checked:
             by_design = missed.reason.startswith("not evaluated")
             self._miss(index, checks[missed.policy.name].id, missed.reason, not by_design)
+
+    def _places(self, violation: Violation, tree: Obj) -> Iterable[tuple[str, str, str]]:
+        if not violation.remembered:
+            return _places(violation, tree)
+        known = self._placed.get(id(violation))
+        if known is None:
+            known = self._placed[id(violation)] = violation, tuple(_places(violation, tree))
+        return known[1]
 
     def check_across(self, cross: CrossCheck, snapshot: Snapshot) -> None:
         try:
@@ -231,8 +242,13 @@ def _containers(violation: Violation) -> Iterable[tuple[str, str]]:
     return [(_container_named(path), message) for path in fields] or [("", message)]
 
 
+@lru_cache(4096)
+def _named(path: str) -> re.Match[str] | None:
+    return _NAMED.match(path)
+
+
 def _container_named(path: str) -> str:
-    match = _NAMED.match(path)
+    match = _named(path)
     if match is None or match["list"].rpartition(".")[2] not in CONTAINER_FIELDS or match["name"].isdigit():
         return ""
     return match["name"]
@@ -256,7 +272,7 @@ def _listed(text: str) -> list[str]:
 
 def _by_index(path: str, tree: Obj) -> str:
     """`spec.containers[app].image` with the entry's number in place of its name."""
-    match = _NAMED.match(path)
+    match = _named(path)
     if match is None or match["name"].isdigit():
         return path
     entries = value_at(tree, match["list"])
@@ -267,7 +283,7 @@ def _by_index(path: str, tree: Obj) -> str:
 
 
 def _container_at(path: str, tree: Obj) -> str:
-    match = _NAMED.match(path)
+    match = _named(path)
     if match is None or match["list"].rpartition(".")[2] not in CONTAINER_FIELDS or not match["name"].isdigit():
         return ""
     entries, number = value_at(tree, match["list"]), int(match["name"])

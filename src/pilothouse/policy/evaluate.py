@@ -11,7 +11,7 @@ not of the type asked for is an error. An error is "not checked", never a pass.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from cel_expr_python import cel
@@ -28,11 +28,15 @@ _EXTENSIONS = (ExtOptional(), ExtStrings())
 
 
 class Violation(NamedTuple):
-    """A rule an object breaks; `audit` holds the values of the policy's audit annotations."""
+    """A rule an object breaks; `audit` holds the values of the policy's audit annotations.
+
+    One that is `remembered` is the very same for all objects that have the essence in common.
+    """
 
     policy: Policy
     message: str
     audit: Mapping[str, str]
+    remembered: bool = False
 
 
 class NotChecked(NamedTuple):
@@ -54,18 +58,36 @@ class EvaluationError(Exception):
     """An expression gave an error or a value of another type."""
 
 
+class Essence(NamedTuple):
+    """Which policies look at a part of an object only, and that part with its digest (None: it has none). Their answers
+    are remembered by the digest."""
+
+    enough_for: Callable[[Policy], bool]
+    of: Callable[[Obj], tuple[bytes, Obj] | None]
+
+
+class _OfKind(NamedTuple):
+    """Policies with a rule for a kind, those among them that are answered together, and by the essence alone."""
+
+    policies: Sequence[_Compiled]
+    together: _Together
+    by_essence: _Together
+
+
 class Evaluator:
     """Compiled policies. Raises InvalidPolicy when one does not compile, naming policy and expression."""
 
-    def __init__(self, policies: Iterable[Policy]) -> None:
+    def __init__(self, policies: Iterable[Policy], essence: Essence | None = None) -> None:
         found = list(policies)
+        self._essence = essence
+        self._remembered: dict[bytes, Mapping[str, Violation | str]] = {}
         shared = _shared(found)
         self._shared = {name: text for text, name in shared.items()}
         variables = dict.fromkeys((*_ROOTS, *self._shared), cel.Type.DYN)
         self._env = cel.NewEnv(variables=variables, extensions=_EXTENSIONS)
         self._programs = {name: self._env.compile(text) for name, text in self._shared.items()}
         self._policies = [_Compiled(self._env, policy, shared) for policy in found]
-        self._by_kind: dict[tuple[str, str], tuple[list[_Compiled], _Together]] = {}
+        self._by_kind: dict[tuple[str, str], _OfKind] = {}
         self._answers: dict[tuple[str, ...], cel.Expression] = {}
         """What kinds have in common is compiled once: the checks of a workload take 7 MB."""
 
@@ -76,34 +98,39 @@ class Evaluator:
 
     def concerns(self, api_version: str, kind: str) -> bool:
         """Whether any policy is about objects of a kind."""
-        return bool(self._of_kind(Subject({"apiVersion": api_version, "kind": kind, "metadata": {}}))[0])
+        return bool(self._of_kind(Subject({"apiVersion": api_version, "kind": kind, "metadata": {}})).policies)
 
     def prepare(self, kinds: Iterable[tuple[str, str]]) -> Iterator[None]:
         """Compiles what evaluating objects of these kinds (apiVersion, kind) takes, in small steps: it holds the
         interpreter's lock, and would be done with the first object otherwise."""
         for api_version, kind in kinds:
-            yield from self._of_kind(Subject({"apiVersion": api_version, "kind": kind, "metadata": {}}))[1].compile()
+            of_kind = self._of_kind(Subject({"apiVersion": api_version, "kind": kind, "metadata": {}}))
+            yield from of_kind.together.compile()
+            yield from of_kind.by_essence.compile()
 
     def evaluate(self, subject: Subject, params: Mapping[str, Obj] | None = None) -> Verdict:
         """What the policies say about an object; `params` are parameters by name of policy."""
-        of_kind, together = self._of_kind(subject)
+        of_kind = self._of_kind(subject)
         wanted = [
-            compiled for compiled in of_kind if compiled.by_kind_only or matches(compiled.policy.constraints, subject)
+            compiled
+            for compiled in of_kind.policies
+            if compiled.by_kind_only or matches(compiled.policy.constraints, subject)
         ]
         if not wanted:
             return Verdict()
-        scope = _Scope(self._env, self._programs, subject.tree, sorted({n for c in wanted for n in c.shared}))
+        known = dict(self._by_essence(of_kind.by_essence, subject.tree))
+        scope = self._scope(subject.tree, [compiled for compiled in wanted if compiled.policy.name not in known])
         violations: list[Violation] = []
         not_checked: list[NotChecked] = []
         passed: list[Policy] = []
-        known = together.answers(scope)
+        known.update(of_kind.together.answers(scope))
         for compiled in wanted:
             answer = known.get(compiled.policy.name)
             if answer is not None:
-                if answer[0] == _PASSES:
+                if answer == _PASSES:
                     passed.append(compiled.policy)
-                elif answer[0] == _BROKEN:
-                    violations.append(compiled.told(answer[1:]))
+                elif isinstance(answer, Violation):
+                    violations.append(answer)
                 continue
             given = (params or {}).get(compiled.policy.name)
             try:
@@ -118,7 +145,28 @@ class Evaluator:
                 passed.append(compiled.policy)
         return Verdict(tuple(violations), tuple(not_checked), tuple(passed))
 
-    def _of_kind(self, subject: Subject) -> tuple[list[_Compiled], _Together]:
+    def _scope(self, tree: Obj, policies: Iterable[_Compiled]) -> _Scope:
+        return _Scope(self._env, self._programs, tree, sorted({name for one in policies for name in one.shared}))
+
+    def _by_essence(self, together: _Together, tree: Obj) -> Mapping[str, Violation | str]:
+        """The answers of policies that the essence is enough for."""
+        found = self._essence.of(tree) if self._essence is not None and together else None
+        if found is None:
+            return {}
+        digest, shown = found
+        known = self._remembered.get(digest)
+        if known is None:
+            answers = together.answers(self._scope(shown, together.policies))
+            known = {
+                name: answer._replace(remembered=True) if isinstance(answer, Violation) else answer
+                for name, answer in answers.items()
+            }
+            if len(self._remembered) >= _MOST_REMEMBERED:
+                self._remembered.clear()
+            self._remembered[digest] = known
+        return known
+
+    def _of_kind(self, subject: Subject) -> _OfKind:
         """Policies with a rule for the object's kind, which most have not; remembered by kind."""
         key = str(subject.tree.get("apiVersion")), str(subject.tree.get("kind"))
         if key not in self._by_kind:
@@ -128,7 +176,11 @@ class Evaluator:
                 for compiled in self._policies
                 if matches({"resourceRules": _without_scope(compiled.policy.constraints)}, bare)
             ]
-            self._by_kind[key] = found, _Together(self._env, [c for c in found if c.simple], self._answers)
+            simple = [one for one in found if one.simple]
+            enough = [one for one in simple if self._essence is not None and self._essence.enough_for(one.policy)]
+            rest = [one for one in simple if one not in enough]
+            together, by_essence = (_Together(self._env, part, self._answers) for part in (rest, enough))
+            self._by_kind[key] = _OfKind(found, together, by_essence)
         return self._by_kind[key]
 
 
@@ -159,6 +211,7 @@ def _written_out(policy: Policy) -> dict[str, str]:
 _BROKEN, _PASSES, _NOT_MEANT = "broken", "passes", "not meant"
 
 
+_MOST_REMEMBERED = 4096
 _GROUP = 12
 """Policies that are answered in one evaluation. Compiling as many takes some 20 ms, during which nothing else runs."""
 
@@ -174,6 +227,7 @@ class _Together:
     ) -> None:
         """`compiled` holds the expressions of all kinds, by the names of their policies."""
         self._env = env
+        self.policies = policies
         self._compiled = compiled
         alike: dict[str, list[_Compiled]] = {}
         for policy in policies:
@@ -193,18 +247,23 @@ class _Together:
                 self._compiled[names] = self._env.compile(f"[{answers}]")
                 yield
 
-    def answers(self, scope: _Scope) -> dict[str, list[str]]:
-        """By name of policy, of those of which something is known."""
+    def __bool__(self) -> bool:
+        return bool(self.policies)
+
+    def answers(self, scope: _Scope) -> dict[str, Violation | str]:
+        """By name of policy, of those of which something is known: _PASSES, _NOT_MEANT, or how it is broken."""
         if scope.failed:
             return {}
         for _ in self.compile():
             pass
-        known: dict[str, list[str]] = {}
+        known: dict[str, Violation | str] = {}
         activation = scope.with_params(None)
-        for names, _ in self._groups:
+        for names, group in self._groups:
             result = self._compiled[names].eval(activation)
-            if result.type() != cel.Type.ERROR:
-                known.update(zip(names, result.plain_value()))
+            if result.type() == cel.Type.ERROR:
+                continue
+            for policy, answer in zip(group, result.plain_value()):
+                known[policy.policy.name] = policy.told(answer[1:]) if answer[0] == _BROKEN else answer[0]
         return known
 
 

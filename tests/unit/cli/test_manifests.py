@@ -6,7 +6,11 @@ import io
 from pathlib import Path
 
 import pytest
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
 
+from pilothouse.cli import manifests
 from pilothouse.cli.manifests import in_order, read
 
 POD = """\
@@ -135,3 +139,60 @@ def test_what_others_need_comes_first(tmp_path: Path) -> None:
         "Service",
         "Deployment",
     ]
+
+
+def test_the_line_of_a_path_is_its_nearest_parents_in_any_order(tmp_path: Path) -> None:
+    (tmp_path / "a.yaml").write_text(POD)
+    (found,), _ = read(str(tmp_path))
+    paths = ("spec.containers[0].ports[0].containerPort", "spec.nope.containers[0].image", "spec.containers[9].image")
+    lines = [found.line_of(path) for path in paths]
+
+    (fresh,), _ = read(str(tmp_path))
+    assert [fresh.line_of(path) for path in reversed(paths)] == lines[::-1]
+    assert lines == [10, 5, 6]
+    assert found.line_of("spec.containers[0].image") == 8
+
+
+VALUES = st.recursive(
+    st.one_of(st.none(), st.booleans(), st.integers(), st.floats(allow_nan=False), st.text(max_size=8))
+    | st.sampled_from(["yes", "Null", "0x1f", "017", "1_000", "1:30", "2026-11-01", "=", "~", "1e3", ".inf", "<<"]),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(max_size=5), inner, max_size=3),
+    max_leaves=12,
+)
+
+
+@given(VALUES, st.booleans())
+def test_the_quick_way_to_a_tree_gives_what_the_constructor_gives(value: object, flow: bool) -> None:
+    text = yaml.safe_dump({"a": value}, default_flow_style=flow)
+    node = yaml.compose(text, Loader=manifests._Loader)
+
+    assert yaml.compose(text, Loader=yaml.CSafeLoader).tag == node.tag
+    assert repr(manifests._construct(node)) == repr(manifests._Constructor().construct_document(node))
+
+
+@pytest.mark.parametrize(
+    "plain",
+    [
+        "yes",
+        "Null",
+        "0x1f",
+        "0o17",
+        "017",
+        "1_000",
+        "1:30",
+        "2026-11-01",
+        "~",
+        "1e3",
+        ".inf",
+        "",
+        "0",
+        "00",
+        "+1",
+        "-0",
+    ],
+)
+def test_plain_texts_are_what_yaml_says_they_are(plain: str) -> None:
+    node = yaml.compose(f"a: {plain}\n", Loader=manifests._Loader)
+    wanted = manifests._Constructor().construct_document(yaml.compose(f"a: {plain}\n", Loader=yaml.CSafeLoader))
+
+    assert repr(manifests._construct(node)) == repr(wanted)
