@@ -201,9 +201,8 @@ def lines(findings: Sequence[Finding]) -> list[str]:
             f"  ({finding.spec.rule}){state}"
         )
     counted = Counter(finding.spec.severity for finding in findings)
-    shown.append(
-        f"{len(findings)} finding{'s' if len(findings) > 1 else ''}: {', '.join(f'{n} {name}' for name, n in _worst_first(counted))}"
-    )
+    told = ", ".join(f"{n} {name}" for name, n in _worst_first(counted))
+    shown.append(f"{len(findings)} finding{'s' if len(findings) > 1 else ''}: {told}")
     return shown
 
 
