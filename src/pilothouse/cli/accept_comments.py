@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from bisect import bisect_right
 from collections.abc import Iterator, Sequence
 
 import yaml
@@ -22,27 +23,34 @@ def comments_of(text: str, documents: Sequence[yaml.Node | None]) -> Iterator[tu
     """The comments of a text, each with the number of the document (at least one) it is in; one with nothing below it
     is the last one's."""
     lines = LINE_BREAK.split(text)
-    quoted = [place for node in documents for place in _quoting(node)]
+    quoted = sorted(place for node in documents for place in _quoting(node))
+    starts = [first_line(node) if node is not None else 0 for node in documents]
     for number, line in enumerate(lines):
         found = _COMMENT.search(line) if MARK in line else None
-        if found is None or any(begin <= (number, found.start()) < end for begin, end in quoted):
+        if found is None or _within(quoted, (number, found.start())):
             continue
         own_line = not line[: found.start()].strip()
-        document, first, last = _meant(documents, _next_content(lines, number + 1) if own_line else number)
-        yield document, Comment(found["said"] or "", number + 1, first, last)
+        target = _next_content(lines, number + 1) if own_line else number
+        document = bisect_right(starts, target) - 1
+        first, last = _meant(documents[document], target) if document >= 0 else (0, 0)
+        yield (document if first else len(documents) - 1), Comment(found["said"] or "", number + 1, first, last)
 
 
 def _next_content(lines: Sequence[str], start: int) -> int:
     return next((n for n in range(start, len(lines)) if not _NO_CONTENT.match(lines[n])), len(lines))
 
 
-def _meant(documents: Sequence[yaml.Node | None], target: int) -> tuple[int, int, int]:
-    """The document a line belongs to, and the first and last line (from 1) of what begins there."""
-    for number, node in enumerate(documents):
-        if node is not None and first_line(node) <= target <= last_line(node):
-            first, last = _begun_at(node, target, (first_line(node), last_line(node)))
-            return number, first + 1, last + 1
-    return len(documents) - 1, 0, 0
+def _within(quoted: Sequence[tuple[_Place, _Place]], place: _Place) -> bool:
+    before = bisect_right(quoted, place, key=lambda extent: extent[0])
+    return before > 0 and place < quoted[before - 1][1]
+
+
+def _meant(node: yaml.Node | None, target: int) -> tuple[int, int]:
+    """The first and last line (from 1) of what begins at a line of a document, 0 when the line is behind it."""
+    if node is None or last_line(node) < target:
+        return 0, 0
+    first, last = _begun_at(node, target, (first_line(node), last_line(node)))
+    return first + 1, last + 1
 
 
 def _begun_at(node: yaml.Node, target: int, extent: tuple[int, int]) -> tuple[int, int]:

@@ -5,6 +5,7 @@ Nothing here talks to a server. Every problem is reported with file, line and co
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -155,10 +156,13 @@ def _texts(source: str, problems: list[Problem]) -> Iterator[tuple[str, str]]:
         return
     path = Path(source)
     folder = path.is_dir()
-    files = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES and file.is_file()) if folder else [path]
-    root = path.resolve()
+    files = [path]
+    if folder:
+        found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES)
+        files = [file for file in found if file.is_file() or file.is_symlink()]
+    root = real_path(path)
     for file in files:
-        if folder and not file.resolve().is_relative_to(root):
+        if folder and not real_path(file).is_relative_to(root):
             problems.append(Problem(str(file), "is a link out of the folder and is not followed"))
             continue
         try:
@@ -168,6 +172,11 @@ def _texts(source: str, problems: list[Problem]) -> Iterator[tuple[str, str]]:
             problems.append(Problem(str(file), "no such file or folder"))
         except (OSError, UnicodeDecodeError) as error:
             problems.append(Problem(str(file), f"cannot be read: {error}"))
+
+
+def real_path(path: Path) -> Path:
+    """Where a path leads, as far as its links can be followed; they may lead in a circle."""
+    return Path(os.path.realpath(path))
 
 
 def bounded(body: _Body) -> _Body:

@@ -14,14 +14,16 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pilothouse.cli.manifests import MAX_BYTES, SUFFIXES, Manifest, Problem, read, read_text
+from pilothouse.cli.manifests import MAX_BYTES, SUFFIXES, Manifest, Problem, read, read_text, real_path
 
 KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
 _TIMEOUT = 120.0
 _OF_VERSIONS = frozenset((".git", ".hg", ".svn"))
 _OF_PROGRAMS = frozenset(("node_modules", ".terraform"))
 """Folders that programs fill with what others wrote; so are Python's virtual environments."""
-_OBJECT = re.compile(r"""\b(?:apiVersion|kind)["']?\s*:""")
+_PIECE = 1 << 20
+_LONGEST_NAME = 64
+_OBJECT = re.compile(rb"""\b(?:apiVersion|kind)["']?\s*:""")
 
 
 @dataclass(slots=True)
@@ -78,15 +80,23 @@ def _may_hold_objects(file: Path) -> bool:
         return True
     try:
         with file.open("rb") as opened:
-            return _OBJECT.search(opened.read(MAX_BYTES).decode()) is not None
-    except (OSError, UnicodeDecodeError):
+            before = b""
+            while piece := opened.read(_PIECE):
+                if _OBJECT.search(before + piece) or b"\0" in piece:
+                    return True
+                before = piece[-_LONGEST_NAME:]
+    except OSError:
         return True
+    return False
 
 
 def _walk(root: Path, found: Sources) -> Iterator[tuple[str, Path]]:
-    """`file`, `helm` or `kustomize`, and where. Nothing below a chart or kustomization is read by itself."""
+    """`file`, `helm` or `kustomize`, and where. Nothing below a chart or kustomization is read by itself; a file with
+    several names in the folder is read once, by its own name."""
     problems = found.problems
-    real = root.resolve()
+    real = real_path(root)
+    files_read: set[Path] = set()
+    links_in: list[Path] = []
     unreadable: list[OSError] = []
     for folder, names, files in os.walk(root, onerror=unreadable.append):
         names.sort()
@@ -97,11 +107,11 @@ def _walk(root: Path, found: Sources) -> Iterator[tuple[str, Path]]:
             continue
         found.passed_over += [str(here / name) for name in names if name in _OF_PROGRAMS]
         names[:] = [name for name in names if name not in _OF_PROGRAMS and name not in _OF_VERSIONS]
-        links = [name for name in names if (here / name).is_symlink()]
+        folder_links = [name for name in names if (here / name).is_symlink()]
         problems += [
             Problem(str(here / name), "is a link to a folder and is not followed")
-            for name in links
-            if not (here / name).resolve().is_relative_to(real)
+            for name in folder_links
+            if not real_path(here / name).is_relative_to(real)
         ]
         if "Chart.yaml" in files:
             names.clear()
@@ -114,10 +124,18 @@ def _walk(root: Path, found: Sources) -> Iterator[tuple[str, Path]]:
                 file = here / name
                 if file.suffix not in SUFFIXES:
                     continue
-                if file.resolve().is_relative_to(real):
+                if not real_path(file).is_relative_to(real):
+                    problems.append(Problem(str(file), "is a link out of the folder and is not followed"))
+                elif file.is_symlink():
+                    links_in.append(file)
+                elif file.is_file():
+                    files_read.add(real_path(file))
                     yield "file", file
                 else:
-                    problems.append(Problem(str(file), "is a link out of the folder and is not followed"))
+                    problems.append(Problem(str(file), "is no regular file and is not read"))
+    for link in links_in:
+        if real_path(link) not in files_read:
+            yield "file", link
     problems += [Problem(str(error.filename), f"cannot be read: {error.strerror}") for error in unreadable]
 
 

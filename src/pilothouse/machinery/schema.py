@@ -141,7 +141,8 @@ def schema_for(group: str, version: str, kind: str) -> Schema:
 def _schema(gvk: GroupVersionKind) -> Schema:
     name = _definitions().name_of(gvk)
     if name is None:
-        raise UnknownKind(f"Kubernetes {KUBERNETES_VERSION} has no schema of {gvk.group}/{gvk.version} {gvk.kind}")
+        api_version = f"{gvk.group}/{gvk.version}" if gvk.group else gvk.version
+        raise UnknownKind(f"Kubernetes {KUBERNETES_VERSION} has no schema of {api_version} {gvk.kind}")
     return Schema(gvk, definition_node(name))
 
 

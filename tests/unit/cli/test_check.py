@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import os
 import shutil
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner, Result
 
-from pilothouse.cli import manifests
+from pilothouse.cli import manifests, sources
 from pilothouse.cli.main import app
 from pilothouse.cli.sources import read_sources
 
@@ -166,8 +167,8 @@ def test_charts_and_kustomizations_are_told_where_their_program_is_not_installed
     (tmp_path / file).write_text("name: a\n")
     write(tmp_path, other=PRIVILEGED)
 
-    sources = read_sources([str(tmp_path)], "default")
-    found, problems = sources.manifests, sources.problems
+    read = read_sources([str(tmp_path)], "default")
+    found, problems = read.manifests, read.problems
 
     assert found == []
     assert f"{program} is not installed" in problems[0].message
@@ -184,8 +185,8 @@ def test_a_chart_is_what_helm_renders(tmp_path: Path, monkeypatch: pytest.Monkey
     (chart / "Chart.yaml").write_text("name: a\n")
     (chart / "templates" / "a.yaml").write_text("{{ no yaml }}\n")
 
-    sources = read_sources([str(chart)], "default")
-    found, problems = sources.manifests, sources.problems
+    read = read_sources([str(chart)], "default")
+    found, problems = read.manifests, read.problems
 
     assert problems == []
     assert [(manifest.name, manifest.file) for manifest in found] == [("p", f"{chart} (rendered)")]
@@ -194,8 +195,8 @@ def test_a_chart_is_what_helm_renders(tmp_path: Path, monkeypatch: pytest.Monkey
 def test_documents_after_one_that_does_not_parse_are_read_and_keep_their_lines(tmp_path: Path) -> None:
     write(tmp_path, a=f"a: [\n---\n{PRIVILEGED}---\n3: x\n---\n{CONFIG}")
 
-    sources = read_sources([str(tmp_path)], "default")
-    found, problems = sources.manifests, sources.problems
+    read = read_sources([str(tmp_path)], "default")
+    found, problems = read.manifests, read.problems
 
     assert [(manifest.name, manifest.line) for manifest in found] == [("p", 3), ("a", 11)]
     assert [problem.line for problem in problems] == [2, 9]
@@ -272,3 +273,45 @@ def test_text_of_another_encoding_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.json").write_bytes(PRIVILEGED.encode("utf-16"))
 
     assert "cannot be read: 'utf-8'" in run(write(tmp_path, b=CONFIG)).output
+
+
+def test_a_folder_may_hold_anything(tmp_path: Path) -> None:
+    folder = write(tmp_path, a=CONFIG)
+    os.mkfifo(folder / "pipe.yaml")
+    (folder / "circle.yaml").symlink_to("circle.yaml")
+    (folder / "nowhere.yaml").symlink_to("missing.yaml")
+    (folder / "again.yaml").symlink_to("a.yaml")
+    (folder / "around").symlink_to(".")
+    (folder / "folder.yaml").mkdir()
+
+    found = read_sources([str(folder)], "default")
+
+    assert [manifest.file for manifest in found.manifests] == [f"{folder}/a.yaml"]
+    said = {Path(problem.file).name: problem.message for problem in found.problems}
+    assert set(said) == {"pipe.yaml", "circle.yaml", "nowhere.yaml"}
+    assert said["pipe.yaml"] == "is no regular file and is not read"
+    assert run(folder / "circle.yaml").exit_code == 2
+
+
+def test_a_link_to_what_the_folder_does_not_list_is_read(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text(CONFIG)
+    (tmp_path / "a.yaml").symlink_to("a.txt")
+
+    assert len(read_sources([str(tmp_path)], "default").manifests) == 1
+
+
+def test_large_json_without_objects_is_passed_over_and_with_them_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(manifests, "MAX_BYTES", 1000)
+    monkeypatch.setattr(sources, "_PIECE", 64)
+    write(tmp_path, a=CONFIG)
+    (tmp_path / "data.json").write_text(json.dumps({"a": "x" * 2000}))
+    (tmp_path / "list.json").write_text(json.dumps({"a": "x" * 1990, "kind": "List"}))
+
+    found = read_sources([str(tmp_path)], "default")
+
+    assert [Path(name).name for name in found.passed_over] == ["data.json"]
+    assert [(Path(problem.file).name, "larger than" in problem.message) for problem in found.problems] == [
+        ("list.json", True)
+    ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 import difflib
+from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -33,12 +34,16 @@ def with_exceptions(report: Report, items: Sequence[Item], rules: Rules) -> Repo
     declared = [one for one in found if not rules.live or one.exemption is not None]
     if not declared:
         return report
-    valid = [one for one in declared if _counts(one, rules)]
+    valid: dict[int, list[Written]] = defaultdict(list)
+    for one in declared:
+        if _counts(one, rules):
+            valid[-1 if one.exemption is not None else one.item].append(one)
     used: set[int] = set()
     kept: list[Finding] = []
     accepted: list[Accepted] = []
     for finding in report.findings:
-        by = next((one for one in valid if _accepts(one, finding, items, rules)), None)
+        candidates = (*valid.get(finding.item, ()), *valid.get(-1, ()))
+        by = next((one for one in candidates if _accepts(one, finding, items, rules)), None)
         if by is None:
             kept.append(finding)
             continue
@@ -64,7 +69,7 @@ def _accepts(one: Written, finding: Finding, items: Sequence[Item], rules: Rules
     if one.exemption is not None:
         labels = labels_of(value_at(items[finding.item].tree, "metadata.labels"))
         return means(one.exemption, replace(finding, ref=_placed(finding.ref, rules.namespace)), labels)
-    if one.item != finding.item or finding.check.id not in one.checks:
+    if finding.check.id not in one.checks:
         return False
     if one.containers and finding.container not in one.containers:
         return False
