@@ -105,7 +105,7 @@ def reshape(call: Call, tree: Obj) -> None:
     examination = call.kind.examine(tree)
     if examination.causes:
         told = ", ".join(f"{cause.field}: {cause.message}" for cause in examination.causes)
-        raise InternalError(f"Internal error occurred: an admission webhook made an object that is none: {told}")
+        raise InternalError(f"Internal error occurred: admission made an object that is none: {told}")
     if examination.tree is not tree:
         made = examination.tree
         tree.clear()

@@ -7,6 +7,8 @@ documentation follow from it.
 from __future__ import annotations
 
 from pilothouse.kinds.admissionregistration import (
+    mutating_admission_policy,
+    mutating_admission_policy_binding,
     mutating_webhook_configuration,
     validating_admission_policy,
     validating_admission_policy_binding,
@@ -105,6 +107,8 @@ KINDS: tuple[Kind, ...] = (
     validating_admission_policy.KIND,
     validating_admission_policy_binding.KIND,
     validating_webhook_configuration.KIND,
+    mutating_admission_policy.KIND,
+    mutating_admission_policy_binding.KIND,
     priority_class.KIND,
     lease.KIND,
     runtime_class.KIND,

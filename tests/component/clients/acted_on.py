@@ -23,6 +23,8 @@ ACTED_ON: dict[tuple[str, str], str] = {
     ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicy"): "admission",
     ("admissionregistration.k8s.io/v1", "ValidatingAdmissionPolicyBinding"): "admission",
     ("admissionregistration.k8s.io/v1", "ValidatingWebhookConfiguration"): "admission",
+    ("admissionregistration.k8s.io/v1beta1", "MutatingAdmissionPolicy"): "admission",
+    ("admissionregistration.k8s.io/v1beta1", "MutatingAdmissionPolicyBinding"): "admission",
     ("apiextensions.k8s.io/v1", "CustomResourceDefinition"): "API server",
     ("apiregistration.k8s.io/v1", "APIService"): "API server (aggregation)",
     ("apps/v1", "ControllerRevision"): "controllers",

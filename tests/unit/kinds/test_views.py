@@ -40,7 +40,8 @@ def _schema(view: type[View]) -> dict[str, object]:
     if own is not None:
         return own
     group, name = view.__module__.split(".")[2], view.__name__.lower()
-    exact = [f"{name}-{group}-v2.json", f"{name}-{group}-v1.json", f"{name}-v1.json", f"{name}-meta-v1.json"]
+    exact = [*(f"{name}-{group}-{version}.json" for version in ("v2", "v1", "v1beta1"))]
+    exact += [f"{name}-v1.json", f"{name}-meta-v1.json"]
     file = next((file for file in exact if file in _files()), None)
     assert file is not None, f"no schema for {view.__name__}"
     loaded: dict[str, object] = json.loads((_SCHEMAS / file).read_text())

@@ -13,6 +13,7 @@ from typing import NamedTuple
 from pilothouse.apiserver.served_kinds import ServedKinds
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.objects import Obj, Resource
+from pilothouse.machinery.schema import Schema
 
 Convert = Callable[[Obj], Obj]
 
@@ -43,6 +44,11 @@ class Equivalents:
         """The resource of a kind, None when it is not served."""
         self._refresh()
         return self._by_kind.get((api_version, kind))
+
+    def schema(self, resource: Resource) -> Schema | None:
+        """What objects of a resource look like, None when nothing is known of them."""
+        kind = self._served.get(resource.group, resource.version, resource.plural)
+        return None if kind is None else kind.schema
 
     def _refresh(self) -> None:
         if self._version == self._served.version:

@@ -19,6 +19,7 @@ from pilothouse.apiserver.admission.node_restriction import NodeRestriction
 from pilothouse.apiserver.admission.pod_security.step import PodSecurity
 from pilothouse.apiserver.admission.policies.expressions import CompiledExpressions
 from pilothouse.apiserver.admission.policies.link import WorkerLink
+from pilothouse.apiserver.admission.policies.mutating import MutatingPolicies, Reinvoked
 from pilothouse.apiserver.admission.policies.step import ValidatingPolicies
 from pilothouse.apiserver.admission.priority import Priority
 from pilothouse.apiserver.admission.resource_quota.step import ResourceQuotaStep
@@ -130,8 +131,9 @@ def standard_chain(
         CertificateRequester(),
         ExemptionRequester(),
     ]
-    mutators.append(MutatingWebhooks(webhooks, tuple(mutators)))
-    mutators += last
+    before = tuple(mutators)
+    policies = MutatingPolicies(objects, authorizer, equivalents, worker, before)
+    mutators += [policies, MutatingWebhooks(webhooks, (*before, Reinvoked(policies))), *last]
     validators: list[Validator] = [
         NodeRestriction(objects),
         PodSecurity(objects),

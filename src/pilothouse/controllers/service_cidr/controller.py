@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from pilothouse.controllers.conditions import conditions_tree, find, with_condition
+from pilothouse.controllers.conditions import find, with_condition
 from pilothouse.controllers.context import Context
 from pilothouse.controllers.service_address.controller import addresses_of
 from pilothouse.controllers.service_cidr.decide import FINALIZER, TERMINATING, condition, may_go
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.networking.service_cidr import ServiceCIDR
-from pilothouse.kinds.view import Condition
+from pilothouse.kinds.view import Condition, to_tree
 from pilothouse.machinery.errors import NotFound
 from pilothouse.machinery.objects import Obj
 from pilothouse.reconcile.queue import KeyedQueue, work
@@ -64,7 +64,9 @@ async def _say(context: Context, cidr: ServiceCIDR, new: Condition) -> None:
     if old is not None and (old.status, old.reason, old.message) == (new.status, new.reason, new.message):
         return
     conditions = with_condition(cidr.status.conditions, new, context.now())
-    tree: Obj = {"status": {"conditions": conditions_tree(conditions)}}
+    # Conditions of this kind must have a reason, if an empty one: clients refuse to read them without.
+    trees = [{"reason": "", "message": "", **to_tree(entry)} for entry in conditions]
+    tree: Obj = {"status": {"conditions": trees}}
     await _patch(context, cidr, tree, "status")
 
 

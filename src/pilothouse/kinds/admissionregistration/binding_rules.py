@@ -1,4 +1,4 @@
-"""Defaults and rules of a ValidatingAdmissionPolicyBinding.
+"""Defaults and rules of the bindings of validating and of mutating policies.
 
 Source of messages: Kubernetes' `pkg/apis/admissionregistration/validation`.
 """
@@ -31,7 +31,13 @@ def default_binding(obj: Obj) -> None:
 
 
 def check_binding(obj: Obj, old: Obj | None, problems: Problems) -> None:
-    """The whole specification."""
+    """The whole specification of a validating policy's binding."""
+    check_mutating_binding(obj, old, problems)
+    _check_actions(section(obj, "spec").get("validationActions") or [], problems)
+
+
+def check_mutating_binding(obj: Obj, old: Obj | None, problems: Problems) -> None:
+    """The whole specification of a mutating policy's binding."""
     spec = section(obj, "spec")
     policy = spec.get("policyName") or ""
     if not policy:
@@ -42,7 +48,6 @@ def check_binding(obj: Obj, old: Obj | None, problems: Problems) -> None:
         _check_reference(spec["paramRef"], problems)
     if spec.get("matchResources") is not None:
         check_match_resources(spec["matchResources"], "spec.matchResources", problems)
-    _check_actions(spec.get("validationActions") or [], problems)
 
 
 def _check_reference(reference: Obj, problems: Problems) -> None:

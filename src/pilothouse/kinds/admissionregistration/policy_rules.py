@@ -1,4 +1,4 @@
-"""Defaults and rules of a ValidatingAdmissionPolicy.
+"""Defaults and rules of a ValidatingAdmissionPolicy, and those it shares with mutating ones.
 
 Source of messages: Kubernetes' `pkg/apis/admissionregistration/validation`.
 """
@@ -38,6 +38,18 @@ def default_policy(obj: Obj) -> None:
 def check_policy(obj: Obj, old: Obj | None, problems: Problems) -> None:
     """The whole specification, but for what its expressions say."""
     spec = section(obj, "spec")
+    check_common(spec, problems)
+    validations, annotations = spec.get("validations") or (), spec.get("auditAnnotations") or ()
+    if not validations and not annotations:
+        problems.required("spec.validations", _ONE_OF)
+        problems.required("spec.auditAnnotations", _ONE_OF)
+    for index, entry in enumerate(validations):
+        _check_validation(entry, f"spec.validations[{index}]", problems)
+    _check_annotations(annotations, (obj.get("metadata") or {}).get("name") or "", problems)
+
+
+def check_common(spec: Obj, problems: Problems) -> None:
+    """What every policy says: its parameters, which requests it means, its variables."""
     problems.one_of("spec.failurePolicy", spec.get("failurePolicy"), FAILURE_POLICIES)
     if spec.get("paramKind"):
         _check_param_kind(spec["paramKind"], problems)
@@ -50,13 +62,6 @@ def check_policy(obj: Obj, old: Obj | None, problems: Problems) -> None:
             problems.required("spec.matchConstraints.resourceRules")
     check_conditions(spec.get("matchConditions") or (), "spec.matchConditions", problems)
     _check_variables(spec.get("variables") or (), problems)
-    validations, annotations = spec.get("validations") or (), spec.get("auditAnnotations") or ()
-    if not validations and not annotations:
-        problems.required("spec.validations", _ONE_OF)
-        problems.required("spec.auditAnnotations", _ONE_OF)
-    for index, entry in enumerate(validations):
-        _check_validation(entry, f"spec.validations[{index}]", problems)
-    _check_annotations(annotations, (obj.get("metadata") or {}).get("name") or "", problems)
 
 
 def _check_param_kind(kind: Obj, problems: Problems) -> None:

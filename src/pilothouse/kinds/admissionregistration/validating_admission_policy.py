@@ -37,6 +37,8 @@ def _param_kind(obj: Obj) -> str:
     return f"{found.get('apiVersion', '')}/{found.get('kind', '')}" if found else UNSET
 
 
+PARAM_KIND = Column("ParamKind", _param_kind, "Kind of its parameters.")
+
 KIND = Kind(
     view=ValidatingAdmissionPolicy,
     categories=("api-extensions",),
@@ -49,7 +51,7 @@ KIND = Kind(
             "Rules in it.",
             type="integer",
         ),
-        Column("ParamKind", _param_kind, "Kind of its parameters."),
+        PARAM_KIND,
         AGE,
     ),
     generation_fields=("spec",),

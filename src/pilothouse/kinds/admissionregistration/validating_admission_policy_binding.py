@@ -31,15 +31,17 @@ def _param_ref(obj: Obj) -> str:
     return f"{found['namespace']}/{name}" if found.get("namespace") else str(name)
 
 
+BINDING_COLUMNS = (
+    NAME,
+    Column("PolicyName", field("spec", "policyName"), "Policy that is bound."),
+    Column("ParamRef", _param_ref, "Its parameters."),
+    AGE,
+)
+
 KIND = Kind(
     view=ValidatingAdmissionPolicyBinding,
     categories=("api-extensions",),
-    columns=(
-        NAME,
-        Column("PolicyName", field("spec", "policyName"), "Policy that is bound."),
-        Column("ParamRef", _param_ref, "Its parameters."),
-        AGE,
-    ),
+    columns=BINDING_COLUMNS,
     generation_fields=("spec",),
     defaults=default_binding,
     rules=check_binding,

@@ -13,23 +13,15 @@ from typing import Any, NamedTuple
 import orjson
 
 from pilothouse.machinery.objects import Obj
-from pilothouse.policy.admission import variables
-from pilothouse.policy.admission.conditions import ConditionError, Conditions, evaluated
+from pilothouse.policy.admission.compiled import Compiled
+from pilothouse.policy.admission.conditions import ConditionError, evaluated
 from pilothouse.policy.admission.variables import Bindings, Inputs
-from pilothouse.policy.cel import MATCH_CONDITIONS, Budget, CompileError, EvaluationError, Program, compile, types
+from pilothouse.policy.cel import MATCH_CONDITIONS, Budget, EvaluationError, Program, types
 from pilothouse.policy.cel.library.authorizer import Decide
 
 LONGEST_MESSAGE = 5 * 1024
 LONGEST_ANNOTATION = 10 * 1024
 COST_SPENT = "validation failed due to running out of cost budget, no further validation rules will be run"
-
-
-class Problem(NamedTuple):
-    """An expression that does not compile: the field's path below `spec`, its text and the compiler's report."""
-
-    field: str
-    expression: str
-    report: str
 
 
 class Broken(NamedTuple):
@@ -55,54 +47,28 @@ class _Rule(NamedTuple):
     reason: str
 
 
-class CompiledPolicy:
-    """A policy's expressions. `problems` holds those that do not compile; with any, it must not be evaluated."""
+class CompiledPolicy(Compiled):
+    """A policy's expressions."""
 
     def __init__(self, policy: Obj) -> None:
-        spec = policy.get("spec") or {}
-        self.fails_closed = (spec.get("failurePolicy") or "Fail") == "Fail"
-        self.problems: list[Problem] = []
-        has_params = bool(spec.get("paramKind"))
-        declared = variables.declarations(params=has_params, authorizer=True)
-        self._conditions = self._of_conditions(spec.get("matchConditions") or (), has_params)
-        self._variables: dict[str, Program] = {}
-        for index, entry in enumerate(spec.get("variables") or ()):
-            program = self._program(f"variables[{index}].expression", entry.get("expression") or "", declared)
-            if program is not None:
-                self._variables[entry["name"]] = program
-                declared[f"variables.{entry['name']}"] = program.result
-        self._rules = list(self._of_rules(spec.get("validations") or (), declared))
-        quiet = {name: kind for name, kind in declared.items() if not name.startswith("authorizer")}
+        super().__init__(policy)
+        self._rules = list(self._of_rules(self.spec.get("validations") or (), self.declared))
+        quiet = {name: kind for name, kind in self.declared.items() if not name.startswith("authorizer")}
         self._annotations: list[tuple[str, Program]] = []
-        for index, entry in enumerate(spec.get("auditAnnotations") or ()):
+        for index, entry in enumerate(self.spec.get("auditAnnotations") or ()):
             field, text = f"auditAnnotations[{index}].valueExpression", entry.get("valueExpression") or ""
-            program = self._program(field, text, quiet, types.STRING, types.NULL)
+            program = self.program(field, text, quiet, types.STRING, types.NULL)
             if program is not None:
                 self._annotations.append((entry["key"], program))
-
-    def _program(self, field: str, text: str, declared: dict[str, types.Type], *results: types.Type) -> Program | None:
-        try:
-            return compile(text, declared, results, variables.messages())
-        except CompileError as error:
-            self.problems.append(Problem(field, text, f"compilation failed: {error}"))
-        return None
-
-    def _of_conditions(self, entries: Sequence[Obj], has_params: bool) -> Conditions:
-        declared = variables.declarations(params=has_params, authorizer=True)
-        fine = []
-        for index, entry in enumerate(entries):
-            if self._program(f"matchConditions[{index}].expression", entry["expression"], declared, types.BOOL):
-                fine.append(entry)
-        return Conditions(fine, declared)
 
     def _of_rules(self, entries: Sequence[Obj], declared: dict[str, types.Type]) -> Iterator[_Rule]:
         quiet = {name: kind for name, kind in declared.items() if not name.startswith("authorizer")}
         for index, entry in enumerate(entries):
             text = entry.get("expression") or ""
-            program = self._program(f"validations[{index}].expression", text, declared, types.BOOL)
+            program = self.program(f"validations[{index}].expression", text, declared, types.BOOL)
             telling = entry.get("messageExpression") or ""
             field = f"validations[{index}].messageExpression"
-            message = self._program(field, telling, quiet, types.STRING) if telling else None
+            message = self.program(field, telling, quiet, types.STRING) if telling else None
             if program is not None:
                 yield _Rule(program, message, entry.get("message") or "", entry.get("reason") or "Invalid")
 
@@ -114,15 +80,15 @@ class CompiledPolicy:
         """
         until = time.monotonic() + seconds
         budget = Budget(MATCH_CONDITIONS, seconds=seconds)
-        if self._conditions:
+        if self.conditions:
             bindings = Bindings(inputs, decide, {}, budget)
             try:
-                if not self._conditions.hold(bindings, budget):
+                if not self.conditions.hold(bindings, budget):
                     return None
             except ConditionError as error:
                 return Result((Broken(0, str(error), error=True),))
         budget = Budget(seconds=until - time.monotonic())
-        bindings = Bindings(inputs, decide, self._variables, budget)
+        bindings = Bindings(inputs, decide, self.variables, budget)
         broken = [found for found in self._broken(bindings, budget) if found is not None]
         annotations, failed = self._annotated(inputs, decide, until)
         return Result((*broken, *failed), annotations)
@@ -145,7 +111,7 @@ class CompiledPolicy:
         if not self._annotations:
             return (), []
         budget = Budget(seconds=until - time.monotonic())
-        bindings = Bindings(inputs, decide, self._variables, budget)
+        bindings = Bindings(inputs, decide, self.variables, budget)
         found: list[tuple[str, str]] = []
         failed: list[Broken] = []
         for key, program in self._annotations:

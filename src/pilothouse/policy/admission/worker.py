@@ -1,8 +1,9 @@
 """A process that judges what takes too long for the API server's own: policies one after another, within limits.
 
-Frames on stdin and stdout: four bytes of length, then JSON. What is asked: `{policy, inputs, answers, seconds}`; what
-is answered: `{result}`, `{question}` (an authorisation that has to be asked first) or `{error}`. Nothing else is kept
-between frames but the policies last compiled. Whoever started it ends it when an answer is late.
+Frames on stdin and stdout: four bytes of length, then JSON. What is asked: `{policy, inputs, answers, seconds}`, of a
+mutating policy with `stage` and `spent`; what is answered: `{result}`, `{question}` (an authorisation that has to be
+asked first) or `{error}`. Nothing else is kept between frames but the policies last compiled. Whoever started it ends
+it when an answer is late.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import orjson
 
 from pilothouse.machinery.objects import Obj
 from pilothouse.policy.admission.judge import Broken, CompiledPolicy, Result
+from pilothouse.policy.admission.mutation import CompiledMutations
 from pilothouse.policy.admission.variables import Inputs
 from pilothouse.policy.cel.errors import TimeExceeded
 from pilothouse.policy.cel.library.authorizer import Answer, Question, Unanswered
@@ -24,19 +26,21 @@ from pilothouse.policy.cel.library.authorizer import Answer, Question, Unanswere
 _MEMORY = 1 << 30
 _POLICIES = 64
 _LENGTH = struct.Struct(">I")
+_Known = OrderedDict[bytes, CompiledPolicy | CompiledMutations]
 
 
 def main() -> None:
     """Answers until stdin ends."""
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
-    compiled: OrderedDict[bytes, CompiledPolicy] = OrderedDict()
+    compiled: _Known = OrderedDict()
     while (data := read_frame(sys.stdin.buffer)) is not None:
         write_frame(sys.stdout.buffer, _answer(orjson.loads(data), compiled))
 
 
-def _answer(asked: Obj, compiled: OrderedDict[bytes, CompiledPolicy]) -> Obj:
-    key = orjson.dumps(asked["policy"])
-    policy = compiled.pop(key, None) or CompiledPolicy(asked["policy"])
+def _answer(asked: Obj, compiled: _Known) -> Obj:
+    stage = asked.get("stage")
+    key = orjson.dumps([stage is None, asked["policy"]])
+    policy = compiled.pop(key, None) or (CompiledPolicy if stage is None else CompiledMutations)(asked["policy"])
     compiled[key] = policy
     while len(compiled) > _POLICIES:
         compiled.popitem(last=False)
@@ -48,7 +52,10 @@ def _answer(asked: Obj, compiled: OrderedDict[bytes, CompiledPolicy]) -> Obj:
         return answers[question]
 
     try:
-        return {"result": policy.judge(Inputs(*asked["inputs"]), decide, asked["seconds"])}
+        inputs, seconds = Inputs(*asked["inputs"]), asked["seconds"]
+        if isinstance(policy, CompiledMutations):
+            return {"result": policy.run(asked["stage"], inputs, decide, seconds, asked["spent"])}
+        return {"result": policy.judge(inputs, decide, seconds)}
     except Unanswered as error:
         return {"question": error.question}
     except (TimeExceeded, MemoryError) as error:

@@ -61,6 +61,10 @@ def _scaled(value: int, factor: float) -> int:
 _NOTHING, _ONE, _UNKNOWN = Range(0, 0), Range(1, 1), Range(0, _MOST)
 _ADDRESS = Range(4, 16)
 """Bytes of an address."""
+_FORMAT_PATTERN: Final = 128
+"""Characters of a named format's pattern, at most."""
+_OPAQUE: Final = frozenset({"net.IP", "net.CIDR", "kubernetes.Quantity", "kubernetes.Semver", "kubernetes.URL"})
+"""Types whose values are compared at once."""
 
 
 class Entries(NamedTuple):
@@ -321,6 +325,8 @@ _Function = Callable[["_Estimator", Call, Node | None, Sequence[Node]], Estimate
 
 
 def _equality(of: _Estimator, node: Call, target: Node | None, args: Sequence[Node]) -> Estimate:
+    if of.kind(args[0]) == of.kind(args[1]) and of.kind(args[0]).name in _OPAQUE:
+        return _ONE, None
     most = min(of.size(args[0]).most, of.size(args[1]).most)
     return Range(1 if most else 0, most).scaled(_TRAVERSE), None
 
@@ -459,8 +465,53 @@ def _find(of: _Estimator, node: Call, target: Node | None, args: Sequence[Node])
     return cost, Range(0, size.most)
 
 
-def _url(of: _Estimator, node: Call, target: Node | None, args: Sequence[Node]) -> Estimate | None:
-    return (of.size(args[0]).scaled(_TRAVERSE), None) if len(args) == 1 else None
+def _parsed(of: _Estimator, node: Call, target: Node | None, args: Sequence[Node]) -> Estimate | None:
+    """url, cidr, isCIDR, ip, isIP, quantity, isQuantity, semver, isSemver."""
+    return (of.size(args[0]).scaled(_TRAVERSE), None) if args else None
+
+
+def _canonical(of: _Estimator, node: Call, target: Node | None, args: Sequence[Node]) -> Estimate:
+    return of.size(args[0]).scaled(2 * _TRAVERSE), None
+
+
+def _escaped(of: _Estimator, node: Call, target: Node | None, args: Sequence[Node]) -> Estimate:
+    return of.size(args[0]).scaled(_TRAVERSE), None
+
+
+def _validated(of: _Estimator, node: Call, target: Node | None, args: Sequence[Node]) -> Estimate:
+    return of.size(args[0]).scaled(_TRAVERSE).scaled(_FORMAT_PATTERN * _PATTERN), None
+
+
+def _copied(of: _Estimator, node: Call, target: Node | None, args: Sequence[Node]) -> Estimate | None:
+    """reverse, flatten: a list of the same size."""
+    return None if target is None else _list_of(of.size(target), of.size(target))
+
+
+def _slice(of: _Estimator, node: Call, target: Node | None, args: Sequence[Node]) -> Estimate | None:
+    if target is None:
+        return None
+    start = args[0].value if isinstance(args[0], Const) else 0
+    end = args[1].value if isinstance(args[1], Const) else of.size(target).most
+    size = Range(max(end - start, 0), max(end - start, 0))
+    return _list_of(size, size)
+
+
+def _compared(of: _Estimator, node: Call, target: Node | None, args: Sequence[Node]) -> Estimate | None:
+    """distinct, sort: each with each."""
+    if target is None:
+        return None
+    size = of.size(target)
+    return _list_of(size.times(size).times(Range(2, 2)), size)
+
+
+def _numbers(of: _Estimator, node: Call, target: Node | None, args: Sequence[Node]) -> Estimate:
+    count = args[0].value if isinstance(args[0], Const) else _MOST
+    size = Range(max(count, 0), max(count, 0))
+    return _list_of(size, size)
+
+
+def _list_of(cost: Range, size: Range) -> Estimate:
+    return cost + Range(11, 11), size
 
 
 def _check(of: _Estimator, node: Call, target: Node | None, args: Sequence[Node]) -> Estimate:
@@ -507,7 +558,16 @@ _FUNCTIONS: Final[Mapping[str, _Function]] = {
     "join": _join,
     "find": _find,
     "findAll": _find,
-    "url": _url,
+    **dict.fromkeys(("url", "cidr", "isCIDR", "ip", "isIP", "quantity", "isQuantity", "semver", "isSemver"), _parsed),
+    "ip.isCanonical": _canonical,
+    "jsonpatch.escapeKey": _escaped,
+    "validate": _validated,
+    "reverse": _copied,
+    "flatten": _copied,
+    "slice": _slice,
+    "distinct": _compared,
+    "sort": _compared,
+    "lists.range": _numbers,
     "check": _check,
     "containsIP": _network(_NOTHING),
     "containsCIDR": _network(_ADDRESS.scaled(_TRAVERSE) + _ONE),

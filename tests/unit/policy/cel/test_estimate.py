@@ -97,6 +97,7 @@ def cost(schema: Obj, rule: str) -> int:
         (text(10), "self.lowerAscii() == 'lower!'", 6),
         (mapping({"type": "integer"}), "oldSelf.size() == self.size()", 5),
         (mapping(MOMENT), 'self["a"] == self["b"]', 8),
+        (text(20), "quantity(self).isLessThan(quantity('1Gi'))", 11),
         (text(enum=["A", "B", "C", "LongValue"]), "self.contains('A')", 2),
         (text(1000), "self.contains('A')", 401),
     ],
@@ -115,6 +116,13 @@ def test_estimates_are_upstreams(schema: Obj, rule: str, wanted: int) -> None:
 )
 def test_what_has_no_bounds_is_dear(schema: Obj, rule: str) -> None:
     assert cost(schema, rule) > 10_000_000
+
+
+def test_lists_that_functions_make_have_sizes() -> None:
+    few = array(text(10), 10)
+    assert cost(few, "self.slice(0, 3).all(x, x == 'a')") < cost(few, "self.reverse().all(x, x == 'a')") < 200
+    assert 200 < cost(few, "self.distinct().size() == self.sort().size()") < 1000
+    assert cost(few, "lists.range(5).all(x, x > 1)") < 100
 
 
 def test_sizes_of_what_an_expression_makes_are_known() -> None:

@@ -80,7 +80,9 @@ def _alike(left: Any, right: Any) -> bool:
     if isinstance(left, bool) or isinstance(right, bool):
         return left is right
     if isinstance(left, list) and isinstance(right, list):
-        return len(left) == len(right) and all(map(_alike, left, right))
+        # C++'s goes over the keys of a map in any order.
+        in_order = len(left) == len(right) and all(map(_alike, left, right))
+        return in_order or sorted(map(repr, left)) == sorted(map(repr, right))
     if isinstance(left, dict) and isinstance(right, dict):
         return left.keys() == right.keys() and all(_alike(left[key], right[key]) for key in left)
     return bool(left == right)

@@ -1,1 +1,1 @@
-"""ValidatingAdmissionPolicy at admission."""
+"""Policies at admission: ValidatingAdmissionPolicy and MutatingAdmissionPolicy."""

@@ -8,11 +8,13 @@ import logging
 import struct
 import sys
 from collections.abc import Mapping
+from typing import Any
 
 import orjson
 
 from pilothouse.machinery.objects import Obj
 from pilothouse.policy.admission.judge import Result
+from pilothouse.policy.admission.mutation import Outcome
 from pilothouse.policy.admission.variables import Inputs
 from pilothouse.policy.admission.worker import frame, read_result
 from pilothouse.policy.cel.errors import TimeExceeded
@@ -35,8 +37,17 @@ class WorkerLink:
 
     async def judge(self, policy: Obj, inputs: Inputs, answers: Mapping[Question, Answer]) -> Result | None:
         """As `CompiledPolicy.judge`. Raises TimeExceeded, Unanswered."""
+        return read_result(await self._result(policy, inputs, answers, {}))
+
+    async def mutation(
+        self, policy: Obj, stage: int, spent: int, inputs: Inputs, answers: Mapping[Question, Answer]
+    ) -> Outcome:
+        """As `CompiledMutations.run`. Raises TimeExceeded, Unanswered."""
+        return Outcome(*await self._result(policy, inputs, answers, {"stage": stage, "spent": spent}))
+
+    async def _result(self, policy: Obj, inputs: Inputs, answers: Mapping[Question, Answer], more: Obj) -> Any:
         bare = {"metadata": {"name": policy["metadata"]["name"]}, "spec": policy.get("spec")}
-        asked = {"policy": bare, "inputs": inputs, "answers": [*answers.items()], "seconds": SECONDS}
+        asked = {"policy": bare, "inputs": inputs, "answers": [*answers.items()], "seconds": SECONDS, **more}
         async with self._turn:
             try:
                 async with asyncio.timeout(SECONDS + _GRACE):
@@ -51,7 +62,7 @@ class WorkerLink:
             raise Unanswered(Question(*answer["question"]))
         if "error" in answer:
             raise TimeExceeded(answer["error"])
-        return read_result(answer["result"])
+        return answer["result"]
 
     async def _ask(self, data: bytes) -> Obj:
         process = self._process

@@ -19,10 +19,12 @@ from pilothouse.apiserver.admission.policies.params import ConfigurationError, c
 from pilothouse.apiserver.admission.policies.turn import Turn
 from pilothouse.apiserver.admission.targets import Targets
 from pilothouse.apiserver.chain import AdmissionRequest, Authorizer, ObjectReader
+from pilothouse.kinds.admissionregistration.validating_admission_policy import ValidatingAdmissionPolicy
+from pilothouse.kinds.admissionregistration.validating_admission_policy_binding import ValidatingAdmissionPolicyBinding
 from pilothouse.machinery.errors import ApiError, Cause, Forbidden, Invalid, TooLarge, Unauthorized
 from pilothouse.machinery.objects import Obj
-from pilothouse.policy.admission.judge import LONGEST_ANNOTATION, Broken, Result
-from pilothouse.policy.admission.target import Target, any_rule, selected
+from pilothouse.policy.admission.judge import LONGEST_ANNOTATION, Broken, CompiledPolicy, Result, compiled_policy
+from pilothouse.policy.admission.target import Target
 
 _FAILURE_KEY = "validation.policy.admission.k8s.io/validation_failure"
 _ERRORS: dict[str, type[ApiError]] = {
@@ -59,7 +61,9 @@ class ValidatingPolicies:
         self._authorizer = authorizer
         self._equivalents = equivalents
         self._worker = worker
-        self._hooks = Hooks(objects)
+        self._hooks = Hooks(
+            objects, ValidatingAdmissionPolicy.resource, ValidatingAdmissionPolicyBinding.resource, compiled_policy
+        )
 
     async def validate(self, request: AdmissionRequest) -> None:
         if exempt(request):
@@ -74,14 +78,9 @@ class ValidatingPolicies:
         if asked.denied:
             raise _refusal(request, asked.denied[0])
 
-    async def _ask(self, hook: Hook, asked: _Asked) -> None:
-        constraints, targets = hook.constraints, asked.targets
-        matched = targets.match(constraints.get("resourceRules") or (), constraints.get("matchPolicy") or "Equivalent")
+    async def _ask(self, hook: Hook[CompiledPolicy], asked: _Asked) -> None:
+        matched = hook.matched(asked.targets)
         if matched is None:
-            return
-        bound = [(binding, (binding.get("spec") or {}).get("matchResources") or {}) for binding in hook.bindings]
-        target = targets.with_labels(matched.target, [constraints, *(resources for _, resources in bound)])
-        if not _meant(constraints, target):
             return
         if hook.compiled.problems:
             problem = hook.compiled.problems[0]
@@ -89,12 +88,10 @@ class ValidatingPolicies:
                 why = f"failed to configure policy: {problem.field}: {problem.report}"
                 asked.denied.append(_Denied(hook.name, "", why))
             return
-        for binding, resources in bound:
-            rules = resources.get("resourceRules")
-            if (not rules or any_rule(rules, target)) and _meant(resources, target):
-                await self._ask_bound(hook, binding, target, asked)
+        for binding in hook.bindings(matched.target):
+            await self._ask_bound(hook, binding, matched.target, asked)
 
-    async def _ask_bound(self, hook: Hook, binding: Obj, target: Target, asked: _Asked) -> None:
+    async def _ask_bound(self, hook: Hook[CompiledPolicy], binding: Obj, target: Target, asked: _Asked) -> None:
         spec = binding.get("spec") or {}
         request = asked.targets.request
         name: str = binding["metadata"]["name"]
@@ -115,7 +112,7 @@ class ValidatingPolicies:
             if result is not None:
                 self._act(hook, binding, result, asked)
 
-    def _act(self, hook: Hook, binding: Obj, result: Result, asked: _Asked) -> None:
+    def _act(self, hook: Hook[CompiledPolicy], binding: Obj, result: Result, asked: _Asked) -> None:
         """Carries out the binding's actions for what broke."""
         request, name = asked.targets.request, binding["metadata"]["name"]
         actions = (binding.get("spec") or {}).get("validationActions") or ()
@@ -135,15 +132,7 @@ class ValidatingPolicies:
             _add(request.annotations, f"{hook.name}/{key}", value)
 
 
-def _meant(constraints: Obj, target: Target) -> bool:
-    """Whether selectors let a target through that no excluding rule means."""
-    try:
-        return not any_rule(constraints.get("excludeResourceRules") or (), target) and selected(constraints, target)
-    except ValueError:
-        return False  # the kind's validation lets no such selector in
-
-
-def _failure(hook: Hook, binding: str, actions: Sequence[str], broken: Broken) -> str:
+def _failure(hook: Hook[CompiledPolicy], binding: str, actions: Sequence[str], broken: Broken) -> str:
     entry = {
         "message": broken.message,
         "policy": hook.name,

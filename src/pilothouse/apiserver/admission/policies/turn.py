@@ -7,6 +7,8 @@ with upstream's limits. Both are the same function of the same values, so where 
 from __future__ import annotations
 
 import time
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
 
 from pilothouse.apiserver.admission.policies.authorizer import answer
 from pilothouse.apiserver.admission.policies.link import WorkerLink
@@ -14,10 +16,12 @@ from pilothouse.apiserver.chain import Authorizer
 from pilothouse.client.wire import User
 from pilothouse.machinery.objects import Obj
 from pilothouse.policy.admission.judge import Broken, CompiledPolicy, Result
+from pilothouse.policy.admission.mutation import CompiledMutations, Outcome
 from pilothouse.policy.admission.variables import Inputs
 from pilothouse.policy.cel.errors import TimeExceeded
 from pilothouse.policy.cel.library.authorizer import Answer, Question, Unanswered
 
+T = TypeVar("T")
 _SECONDS_HERE = 0.02
 """What all policies together may take of the event loop for one request."""
 
@@ -34,29 +38,49 @@ class Turn:
 
     async def judge(self, policy: Obj, compiled: CompiledPolicy, inputs: Inputs) -> Result | None:
         """What a policy says; None when it does not mean the request. One that takes too long counts as an error."""
-        here = True
+        try:
+            return await self._found(
+                lambda seconds: compiled.judge(inputs, self._decide, seconds),
+                lambda: self._worker.judge(policy, inputs, self._answers),
+            )
+        except TimeExceeded as error:
+            return Result((Broken(0, str(error), error=True),))
+
+    async def mutation(
+        self, policy: Obj, compiled: CompiledMutations, stage: int, inputs: Inputs, spent: int
+    ) -> Outcome:
+        """What a stage of a mutating policy gives. One that takes too long counts as an error."""
+        try:
+            return await self._found(
+                lambda seconds: compiled.run(stage, inputs, self._decide, seconds, spent),
+                lambda: self._worker.mutation(policy, stage, spent, inputs, self._answers),
+            )
+        except TimeExceeded as error:
+            return Outcome(None, spent, str(error))
+
+    async def _found(self, here: Callable[[float], T], there: Callable[[], Awaitable[T]]) -> T:
+        """The answer of this process, or of the other one if this takes too long. Raises TimeExceeded."""
+        local = True
         while True:
             try:
-                if here:
-                    return self._here(compiled, inputs)
-                return await self._worker.judge(policy, inputs, self._answers)
+                return self._here(here) if local else await there()
             except Unanswered as error:
                 self._answers[error.question] = await answer(self._authorizer, self._user, error.question)
-            except TimeExceeded as error:
-                if not here:
-                    return Result((Broken(0, str(error), error=True),))
-                here = False
+            except TimeExceeded:
+                if not local:
+                    raise
+                local = False
 
     def _decide(self, question: Question) -> Answer:
         if question not in self._answers:
             raise Unanswered(question)
         return self._answers[question]
 
-    def _here(self, compiled: CompiledPolicy, inputs: Inputs) -> Result | None:
+    def _here(self, here: Callable[[float], T]) -> T:
         if self._left <= 0:
             raise TimeExceeded("no time left")
         started = time.monotonic()
         try:
-            return compiled.judge(inputs, self._decide, self._left)
+            return here(self._left)
         finally:
             self._left -= time.monotonic() - started

@@ -18,6 +18,7 @@ from pilothouse.apiserver.admission.equivalent import Equivalents
 from pilothouse.apiserver.admission.exempt import exempt
 from pilothouse.apiserver.admission.policies.link import WorkerLink
 from pilothouse.apiserver.admission.policies.turn import Turn
+from pilothouse.apiserver.admission.rewrite import rewrite
 from pilothouse.apiserver.admission.targets import Matched, Targets
 from pilothouse.apiserver.admission.webhooks.call import CallFailed, WebhookClient
 from pilothouse.apiserver.admission.webhooks.hooks import Hook, Hooks
@@ -26,7 +27,6 @@ from pilothouse.apiserver.chain import AdmissionRequest, Authorizer, ObjectReade
 from pilothouse.kinds.admissionregistration.mutating_webhook_configuration import MutatingWebhookConfiguration
 from pilothouse.kinds.admissionregistration.validating_webhook_configuration import ValidatingWebhookConfiguration
 from pilothouse.machinery.errors import ApiError, BadRequest, Cause, Forbidden, InternalError
-from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.patch.json_patch import json_patch
 from pilothouse.policy.admission.target import selected
 
@@ -169,15 +169,9 @@ class _Asking:
             raise InternalError(f"Internal error occurred: {error}") from None
         if matched.back is not None:
             made = matched.back(made)
-        _keep_identity(made, request.object, request.operation)
-        if made == request.object:
-            return False
-        request.object.clear()
-        request.object.update(made)
-        if request.reshape is not None:
-            request.reshape(request.object)
-        self.rewritten = True
-        return True
+        changed = rewrite(request, made)
+        self.rewritten = self.rewritten or changed
+        return changed
 
     async def ask(self, hook: Hook, matched: Matched, turn: int) -> Answer | None:
         """What a webhook says yes with; None when it failed and may. Raises Rejection, InternalError, BadRequest."""
@@ -209,16 +203,3 @@ class _Asking:
         log.warning("%s; its failure policy lets the request through", told)
         key = f"failed-open.{self._kind}.webhook.admission.k8s.io/round_{turn}_index_{hook.index}"
         self._request.annotations[key] = hook.name
-
-
-def _keep_identity(made: Obj, before: Obj, operation: str) -> None:
-    """What a request is about, no webhook changes; a new object it may name."""
-    meta, old = made.setdefault("metadata", {}), before.get("metadata") or {}
-    for field in ("namespace", "uid", *(("name",) if operation != "CREATE" or old.get("name") else ())):
-        if field in old:
-            meta[field] = old[field]
-        else:
-            meta.pop(field, None)
-    for field in ("apiVersion", "kind"):
-        if field in before:
-            made[field] = before[field]

@@ -136,3 +136,9 @@ _QUOTES = str.maketrans({**_QUOTED, "\\": "\\\\", '"': '\\"'})
 @function(":strings.quote(string) -> string", cost=costs.traverse)
 def _(budget: Budget, text: str) -> str:
     return f'"{text.translate(_QUOTES)}"'
+
+
+@function(":jsonpatch.escapeKey(string) -> string", cost=costs.traverse)
+def _(budget: Budget, key: str) -> str:
+    """A key as a JSON pointer has it (RFC 6901); for JSON patches of mutating policies."""
+    return key.replace("~", "~0").replace("/", "~1")
