@@ -148,7 +148,7 @@ class Chain:
     admission: Admission
     token_issuer: TokenIssuer | None = None
     reviews: tuple[ReviewResource, ...] = ()
-    documents: Mapping[str, bytes] = field(default_factory=dict)
+    documents: Mapping[str, Callable[[], bytes]] = field(default_factory=dict)
     """Public JSON documents by path, such as `/openid/v1/jwks`."""
     ends: tuple[Callable[[], Awaitable[None]], ...] = ()
     """What is to be called when the server is closed."""

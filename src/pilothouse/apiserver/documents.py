@@ -50,7 +50,7 @@ class Documents:
         self._openapi = OpenApiDocuments()
         self._version = (-1, -1)
         self._current()
-        self._public: Mapping[str, bytes] = chain.documents
+        self._public = chain.documents
         self._measures = measures
         self._store = store
         self._snapshots = snapshots or {}
@@ -71,7 +71,7 @@ class Documents:
         if head in _HEALTH:
             return health(path, request.query, self._store)
         if path in self._public:
-            return _json(self._public[path])
+            return _json(self._public[path]())
         if path == SNAPSHOTS or path.startswith(f"{SNAPSHOTS}/"):
             return await answer_snapshot(path, self._snapshots)
         if head == "/openapi":

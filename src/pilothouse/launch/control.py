@@ -67,6 +67,7 @@ from pilothouse.launch.image_door import ImageDoor
 from pilothouse.launch.notify import notify
 from pilothouse.launch.parts import Parts
 from pilothouse.launch.pki import API, FRONT_PROXY, NODE_CLIENT, ClusterPki, write_private
+from pilothouse.launch.token_keys import TokenKeyFile
 from pilothouse.node.identity.validity import validity
 from pilothouse.scheduler.scheduler import run_scheduler
 from pilothouse.store.copy import copy_database
@@ -103,10 +104,11 @@ async def control(config: Config) -> None:
     issuer = f"https://kubernetes.default.svc.{config.domain}"
     door = GuardDoor(StoreReader(store))
     image_door = ImageDoor(StoreReader(store), Door(config.path(FOLDER)))
+    token_keys = TokenKeyFile.open(pki.directory, pki.service_account_key, dt.datetime.now(dt.UTC))
     oidc = OidcTokens(_authentication(config, issuer).current)
     chain = build_chain(
         store,
-        pki.service_account_key,
+        token_keys.keys,
         issuer,
         (door, image_door),
         (image_door,),
@@ -151,6 +153,7 @@ async def control(config: Config) -> None:
             for work in _guard(config, findings, client_for, informers):
                 tasks.create_task(work)
             tasks.create_task(keep_renewed(pki, context, nodes, api))
+            tasks.create_task(keep_rotating(token_keys))
             tasks.create_task(api.measures.sample_lag())
             tasks.create_task(process.guard_supervisor(Path(config.data_dir)))
     finally:
@@ -364,6 +367,18 @@ async def keep_renewed(pki: ClusterPki, context: ssl.SSLContext, nodes: NodeLink
                 nodes.renew(pki.client_context(NODE_CLIENT))
             elif name == FRONT_PROXY:
                 api.renew_proxy_certificate()
+
+
+async def keep_rotating(keys: TokenKeyFile) -> None:
+    """Lets another key sign service account tokens when it is due, while everything goes on."""
+    while True:
+        seconds = (keys.due() - dt.datetime.now(dt.UTC)).total_seconds()
+        if seconds > 0:
+            await asyncio.sleep(min(seconds, _LONGEST_SLEEP))
+        else:
+            log.info(
+                "service account tokens are signed by the key %s from now on", keys.rotate(dt.datetime.now(dt.UTC))
+            )
 
 
 def main() -> None:

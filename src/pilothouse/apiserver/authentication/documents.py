@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import orjson
 
-from pilothouse.apiserver.authentication.jose import SigningKey
+from pilothouse.apiserver.authentication.token_keys import TokenKeys
 
 JWKS_PATH = "/openid/v1/jwks"
 DISCOVERY_PATH = "/.well-known/openid-configuration"
 
 
-def documents(issuer: str, key: SigningKey) -> dict[str, bytes]:
-    """The two documents by path (for `Chain.documents`)."""
+def documents(issuer: str, keys: TokenKeys) -> dict[str, Callable[[], bytes]]:
+    """The two documents by path (for `Chain.documents`), as they are when they are asked for."""
     discovery = {
         "issuer": issuer,
         "jwks_uri": issuer.rstrip("/") + JWKS_PATH,
@@ -19,4 +21,7 @@ def documents(issuer: str, key: SigningKey) -> dict[str, bytes]:
         "subject_types_supported": ["public"],
         "id_token_signing_alg_values_supported": ["ES256"],
     }
-    return {DISCOVERY_PATH: orjson.dumps(discovery), JWKS_PATH: orjson.dumps({"keys": [key.jwk()]})}
+    return {
+        DISCOVERY_PATH: lambda: orjson.dumps(discovery),
+        JWKS_PATH: lambda: orjson.dumps({"keys": keys.published()}),
+    }

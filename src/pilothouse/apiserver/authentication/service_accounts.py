@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 from pilothouse.apiserver import refusals
 from pilothouse.apiserver.authentication.jose import BadToken, SigningKey
 from pilothouse.apiserver.authentication.names import authenticated
+from pilothouse.apiserver.authentication.token_keys import TokenKeys
 from pilothouse.apiserver.chain import ObjectReader
 from pilothouse.client.wire import User
 from pilothouse.kinds.core.node import Node
@@ -57,7 +58,7 @@ class ServiceAccountTokens:
     def __init__(
         self,
         objects: ObjectReader,
-        key: SigningKey,
+        key: SigningKey | TokenKeys,
         issuer: str,
         audiences: Sequence[str] = (),
         now: Callable[[], float] = time.time,

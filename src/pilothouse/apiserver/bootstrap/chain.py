@@ -12,6 +12,7 @@ from pilothouse.apiserver.authentication.documents import documents
 from pilothouse.apiserver.authentication.jose import SigningKey
 from pilothouse.apiserver.authentication.oidc.tokens import OidcTokens
 from pilothouse.apiserver.authentication.service_accounts import ServiceAccountTokens
+from pilothouse.apiserver.authentication.token_keys import TokenKeys
 from pilothouse.apiserver.authorization.index import RbacIndex
 from pilothouse.apiserver.authorization.node import NodeAuthorizer
 from pilothouse.apiserver.authorization.node_graph import NodeGraph
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 def build_chain(
     store: Store,
-    service_account_key: bytes,
+    service_account_key: bytes | TokenKeys,
     issuer: str,
     extra: Sequence[Validator] = (),
     last: Sequence[Mutator] = (),
@@ -36,16 +37,18 @@ def build_chain(
     oidc: OidcTokens | None = None,
     authorization: Callable[[], AuthorizationSettings | None] = lambda: None,
 ) -> Chain:
-    """The chain over a store. `service_account_key` (PEM) signs service account tokens; `issuer` is the URL they name,
-    `https://kubernetes.default.svc.DOMAIN`; `extra` are steps of admission that the API server does not know, `last`
-    those of them that change what is written; `oidc` knows the tokens of other issuers, `authorization` says which
-    authorisers are asked."""
+    """The chain over a store. `service_account_key` (PEM, or keys that may change) signs service account tokens;
+    `issuer` is the URL they name, `https://kubernetes.default.svc.DOMAIN`; `extra` are steps of admission that the API
+    server does not know, `last` those of them that change what is written; `oidc` knows the tokens of other issuers,
+    `authorization` says which authorisers are asked."""
     objects = StoreReader(store)
     index = RbacIndex(store)
     builtin: dict[str, Authorizer] = {"Node": NodeAuthorizer(NodeGraph(store), objects), "RBAC": RbacAuthorizer(index)}
     authorizer = ConfiguredOrder(builtin, authorization)
-    key = SigningKey(service_account_key)
-    tokens = ServiceAccountTokens(objects, key, issuer)
+    keys = service_account_key
+    if not isinstance(keys, TokenKeys):
+        keys = TokenKeys(SigningKey(keys))
+    tokens = ServiceAccountTokens(objects, keys, issuer)
     authenticator = TokenAuthenticator(tokens, BootstrapTokens(objects), authorizer, oidc)
     return Chain(
         authenticator=authenticator,
@@ -53,6 +56,6 @@ def build_chain(
         admission=standard_chain(store, objects, authorizer, index, extra, last),
         token_issuer=tokens,
         reviews=Reviews(authorizer, index, authenticator, tokens).resources(),
-        documents=documents(issuer, key),
+        documents=documents(issuer, keys),
         ends=(authorizer.close, *((oidc.close,) if oidc is not None else ())),
     )

@@ -10,6 +10,7 @@ from pilothouse.apiserver.authentication.bootstrap_tokens import BootstrapTokens
 from pilothouse.apiserver.authentication.documents import DISCOVERY_PATH, JWKS_PATH, documents
 from pilothouse.apiserver.authentication.jose import BadToken, SigningKey
 from pilothouse.apiserver.authentication.service_accounts import ServiceAccountTokens
+from pilothouse.apiserver.authentication.token_keys import TokenKeys
 from pilothouse.apiserver.chain import Attributes, Decision
 from pilothouse.client.wire import Request, User
 from pilothouse.controllers.certificates.authority import key_pem, new_key
@@ -225,9 +226,9 @@ async def test_impersonation_takes_the_right_to_each_thing(objects: Objects) -> 
 
 
 def test_published_keys_verify_nothing_private() -> None:
-    published = documents(ISSUER, KEY)
-    assert orjson.loads(published[DISCOVERY_PATH])["jwks_uri"] == ISSUER + JWKS_PATH
-    assert orjson.loads(published[JWKS_PATH])["keys"][0].keys() == {"use", "kty", "kid", "crv", "alg", "x", "y"}
+    published = documents(ISSUER, TokenKeys(KEY))
+    assert orjson.loads(published[DISCOVERY_PATH]())["jwks_uri"] == ISSUER + JWKS_PATH
+    assert orjson.loads(published[JWKS_PATH]())["keys"][0].keys() == {"use", "kty", "kid", "crv", "alg", "x", "y"}
 
 
 def test_a_signature_is_checked_once_and_a_changed_token_anew() -> None:
