@@ -1,7 +1,7 @@
-"""Keeps HAProxy like the Ingresses, and their status like what is served.
+"""Keeps HAProxy like the Ingresses, Gateways and HTTPRoutes, and their status like what is served.
 
-TLS Secrets are read one by one, by the names that Ingresses give; nothing lists or watches Secrets. A renewed one is
-noticed within ten seconds.
+TLS Secrets are read one by one, by the names that Ingresses and Gateways give; nothing lists or watches Secrets. A
+renewed one is noticed within ten seconds.
 """
 
 from __future__ import annotations
@@ -12,11 +12,15 @@ import binascii
 import logging
 import ssl
 import tempfile
+from collections.abc import Mapping
 
 from pilothouse.client.client import Client
 from pilothouse.client.events import EventRecorder
 from pilothouse.client.shared import SharedInformers
 from pilothouse.ingress import haproxy
+from pilothouse.ingress.gateway.plan import GatewayPlan, Verdict
+from pilothouse.ingress.gateway.source import Gateways
+from pilothouse.ingress.ports import Ports
 from pilothouse.ingress.proxy import Proxy, ProxyError
 from pilothouse.ingress.routes import Certificate, Plan, claims, plan
 from pilothouse.kinds.core.secret import Secret
@@ -50,11 +54,13 @@ class Controller:
         self._classes = informers.of(IngressClass)
         self._services = informers.of(Service)
         self._wake = asyncio.Event()
+        self._gateways = Gateways(client, informers, address, self._wake.set)
         self._told: dict[str, str] = {}
 
     async def run(self) -> None:
         for informer in (self._ingresses, self._classes, self._services):
             await informer.synced()
+        await self._gateways.watch()
         self._ingresses.subscribe(lambda key, old, new: self._wake.set())
         self._classes.subscribe(lambda key, old, new: self._wake.set())
         self._services.subscribe(self._service_changed)
@@ -76,42 +82,78 @@ class Controller:
             self._wake.set()
 
     async def _converge(self) -> bool:
-        made = plan(self._ingresses, self._classes, {service.key: service for service in self._services})
-        serving = False
-        if not made.served:
+        services = {service.key: service for service in self._services}
+        made = plan(self._ingresses, self._classes, services)
+        held = claims(list(services.values()), self._address)
+        gateways = await self._gateways.plan(services, Ports(self._proxy, self._address, held, made).taken)
+        serving, failure = False, ""
+        if not made.served and not gateways.ports:
             if self._proxy.running() or self._proxy.directory.exists():
                 await self._proxy.stop()
         else:
-            serving = await self._serve(made)
+            serving, failure = await self._serve(made, gateways, held)
         for key in made.served:
             self._tell(key, made.problems.get(key, []))
         self._told = {key: text for key, text in self._told.items() if key in made.served}
         await self._write_status(set(made.served) if serving else set())
-        return bool(made.served)
+        await self._gateways.tell(gateways, failure)
+        return bool(made.served or gateways.listeners)
 
-    async def _serve(self, made: Plan) -> bool:
-        held = claims(list(self._services), self._address)
-        if held:
-            names = ", ".join(f"port {port} of {self._address} to service {key}" for port, key in sorted(held.items()))
+    async def _serve(self, made: Plan, gateways: GatewayPlan, held: Mapping[int, str]) -> tuple[bool, str]:
+        """Whether HAProxy runs, and why it does not run as it should."""
+        lost = [
+            f"port {port} of {self._address} to service {held[port]}"
+            for port in (haproxy.HTTP, haproxy.HTTPS)
+            if made.served and port in held
+        ]
+        if lost:
+            failure = f"not served: there belongs {', '.join(lost)}"
             for key in made.served:
-                made.problems.setdefault(key, []).append(f"not served: there belongs {names}")
-            return self._proxy.running()
+                made.problems.setdefault(key, []).append(failure)
+            return self._proxy.running(), failure
         files, pairs = await self._certificates(made)
         files["certificates"] = haproxy.certificate_list(pairs).encode()
-        text = haproxy.config(made, self._address, str(self._proxy.directory), pairs)
+        for port, tls in gateways.ports.items():
+            if tls:
+                own = await self._gateway_certificates(gateways, port, files)
+                shared = pairs if port == haproxy.HTTPS else []
+                files[haproxy.certificate_file(port)] = haproxy.certificate_list([*shared, *own]).encode()
+        text = haproxy.config(made, self._address, str(self._proxy.directory), pairs, gateways)
         try:
             await self._proxy.apply(text, files)
         except ProxyError as error:
             for key in made.served:
                 made.problems.setdefault(key, []).append(str(error))
-        return self._proxy.running()
+            return self._proxy.running(), str(error)
+        return self._proxy.running(), ""
+
+    async def _gateway_certificates(
+        self, gateways: GatewayPlan, port: int, files: dict[str, bytes]
+    ) -> list[haproxy.Pair]:
+        """The certificates for a port of Gateways; a listener whose Secret cannot be used says so."""
+        pairs: list[haproxy.Pair] = []
+        for listeners in gateways.listeners.values():
+            for found in listeners:
+                if found.listener.port != port:
+                    continue
+                for certificate in found.certificates:
+                    name = _file_name(certificate)
+                    try:
+                        if name not in files:
+                            files[name] = await self._pem(certificate)
+                        pairs.append(haproxy.Pair(f"{self._proxy.directory}/{name}", certificate.hosts))
+                    except ValueError as error:
+                        found.conditions["ResolvedRefs"] = Verdict(False, "InvalidCertificateRef", str(error))
+        if not pairs:
+            del gateways.ports[port]
+        return pairs
 
     async def _certificates(self, made: Plan) -> tuple[dict[str, bytes], list[haproxy.Pair]]:
         """The files of all TLS Secrets that can be used, and what each is for."""
         files: dict[str, bytes] = {}
         pairs: list[haproxy.Pair] = []
         for certificate in dict.fromkeys(made.certificates):
-            name = f"{certificate.namespace}_{certificate.secret}.pem"
+            name = _file_name(certificate)
             try:
                 if name not in files:
                     files[name] = await self._pem(certificate)
@@ -171,6 +213,10 @@ class Controller:
                 await self._client.patch(Ingress, ingress.name, ingress.namespace, patch, subresource="status")
             except NotFound:
                 continue
+
+
+def _file_name(certificate: Certificate) -> str:
+    return f"{certificate.namespace}_{certificate.secret}.pem"
 
 
 def _check(name: str, pem: bytes) -> None:

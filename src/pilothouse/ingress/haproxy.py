@@ -10,6 +10,8 @@ import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from pilothouse.ingress.gateway.config import backends, choosing
+from pilothouse.ingress.gateway.plan import GatewayPlan
 from pilothouse.ingress.routes import Backend, Plan, Route, Site
 
 HTTP, HTTPS = 80, 443
@@ -53,12 +55,19 @@ class Pair:
     hosts: tuple[str, ...]
 
 
-def config(plan: Plan, address: str, directory: str, pairs: Sequence[Pair]) -> str:
-    """The whole configuration; TLS is listened for while there is a certificate."""
-    lines = [_HEAD.format(directory=directory), "frontend web", f"  bind {address}:{HTTP}"]
-    if pairs:
-        lines.append(f"  bind {address}:{HTTPS} ssl crt-list {directory}/certificates alpn h2,http/1.1")
-    lines += [
+def config(plan: Plan, address: str, directory: str, pairs: Sequence[Pair], gateways: GatewayPlan | None = None) -> str:
+    """The whole configuration; TLS is listened for while there is a certificate.
+
+    What Gateways say of a port goes before what Ingresses say of theirs.
+    """
+    gateways = gateways or GatewayPlan()
+    lines = [
+        _HEAD.format(directory=directory),
+        "frontend web",
+        *(
+            f"  bind {address}:{port}{_secure(port, directory) if tls else ''}"
+            for port, tls in ports(plan, pairs, gateways)
+        ),
         "  http-request set-header X-Forwarded-Proto http if !{ ssl_fc }",
         "  http-request set-header X-Forwarded-Proto https if { ssl_fc }",
         "  http-request disable-l7-retry unless { method GET HEAD OPTIONS PUT DELETE }",
@@ -69,16 +78,36 @@ def config(plan: Plan, address: str, directory: str, pairs: Sequence[Pair]) -> s
     for host in hosts:
         if host:
             lines.append(f"  acl {names[host]} var(txn.host) -m {_host_pattern(host)}")
+    # A Gateway's other ports are none of an Ingress's business.
+    here = f" {{ dst_port {HTTP} {HTTPS} }}" if gateways.ports else ""
     lines += [
-        f"  http-request redirect scheme https code 308 if {names[host]} !{{ ssl_fc }}"
+        f"  http-request redirect scheme https code 308 if {names[host]} !{{ ssl_fc }}{here}"
         for host in hosts
         if host and plan.sites[host].redirect and pairs
     ]
+    lines += choosing(gateways)
     for host in hosts:
-        lines += _site(plan, plan.sites[host], names[host] if host else "")
+        lines += [line + here for line in _site(plan, plan.sites[host], names[host] if host else "")]
     lines.append(f"  default_backend {_backend_name(plan.default) if plan.default else 'none'}")
-    lines += ["", *_backends(plan)]
+    lines += ["", *_backends(plan), *backends(gateways)]
     return "\n".join(lines) + "\n"
+
+
+def ports(plan: Plan, pairs: Sequence[Pair], gateways: GatewayPlan) -> list[tuple[int, bool]]:
+    """The ports that are listened at, each with whether TLS ends there."""
+    found = dict(gateways.ports)
+    if plan.served:
+        found |= {HTTP: False, **({HTTPS: True} if pairs else {})}
+    return sorted(found.items())
+
+
+def certificate_file(port: int) -> str:
+    """The name of the list of certificates for a port."""
+    return "certificates" if port == HTTPS else f"certificates_{port}"
+
+
+def _secure(port: int, directory: str) -> str:
+    return f" ssl crt-list {directory}/{certificate_file(port)} alpn h2,http/1.1"
 
 
 def certificate_list(pairs: Iterable[Pair]) -> str:

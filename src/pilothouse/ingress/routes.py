@@ -126,29 +126,33 @@ def _backend(
     if wanted is None:
         problems.append("only services are served")
         return None
-    service = services.get(f"{namespace}/{wanted.name}")
+    try:
+        return service_backend(services, namespace, wanted.name, wanted.port.name or wanted.port.number)
+    except LookupError as error:
+        problems.append(str(error.args[0]))
+        return None
+
+
+def service_backend(services: Mapping[str, Service], namespace: str, name: str, wanted: str | int) -> Backend:
+    """The port of a service, by its name or number. Raises LookupError, whose argument says what is missing."""
+    service = services.get(f"{namespace}/{name}")
     if service is None:
-        problems.append(f'service "{wanted.name}" not found')
-        return None
-    named = wanted.port.name
-    matching = [p for p in service.spec.ports if (p.name == named if named else p.port == wanted.port.number)]
-    port = matching[0] if matching else None
+        raise LookupError(f'service "{name}" not found')
+    port = next((p for p in service.spec.ports if wanted == (p.name if isinstance(wanted, str) else p.port)), None)
     if port is None:
-        problems.append(f'service "{wanted.name}" has no port {wanted.port.name or wanted.port.number}')
-        return None
+        raise LookupError(f'service "{name}" has no port {wanted}')
     if service.spec.cluster_ip in ("", "None"):
-        problems.append(f'service "{wanted.name}" has no cluster address: give it one (type ClusterIP)')
-        return None
+        raise LookupError(f'service "{name}" has no cluster address: give it one (type ClusterIP)')
     h2c = port.app_protocol in ("kubernetes.io/h2c", "h2c", "grpc")
-    return Backend(namespace, wanted.name, service.spec.cluster_ip, port.port, h2c)
+    return Backend(namespace, name, service.spec.cluster_ip, port.port, h2c)
 
 
 def claims(services: Sequence[Service], address: str) -> dict[int, str]:
-    """Ports 80 and 443 of an address that belong to load balancers, and whose they are."""
+    """The TCP ports of an address that belong to load balancers, and whose they are."""
     return {
         port.port: service.key
         for service in services
         if address in (*(entry.ip for entry in service.status.load_balancer.ingress), *service.spec.external_ips)
         for port in service.spec.ports
-        if port.port in (80, 443) and port.protocol == "TCP"
+        if port.protocol == "TCP"
     }

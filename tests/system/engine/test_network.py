@@ -9,6 +9,7 @@ import json
 import ssl
 import threading
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import yaml
@@ -49,6 +50,7 @@ spec:
   terminationGracePeriodSeconds: 1
   containers: [{{name: main, image: {image}, args: ["-c", "trap 'exit 0' TERM; sleep 1d & wait"]}}]
 """
+EXAMPLES = Path(__file__).parents[3] / "examples"
 ASK = "busybox printf 'GET /index.html HTTP/1.0\\r\\n\\r\\n' | busybox nc -w 3 {} {} | busybox tail -n 1"
 
 
@@ -182,7 +184,23 @@ def test_an_ingress_is_served_and_changes_drop_nothing(net: Machine) -> None:
             except OSError as error:
                 failed.append(repr(error))
 
+    def keep() -> None:
+        """One request after another on a connection that only the server's announcement ends."""
+        connection = http.client.HTTPConnection(net.address, timeout=5)
+        while not done.is_set():
+            try:
+                connection.request("GET", "/index.html", headers={"Host": "shop.test"})
+                reply = connection.getresponse()
+                found = (reply.status, reply.read().decode().strip())
+                if found != (200, "hello"):
+                    failed.append(found)
+            except (OSError, http.client.HTTPException) as error:
+                failed.append(f"kept: {error!r}")
+                connection.close()
+        connection.close()
+
     threads = [threading.Thread(target=load) for _ in range(3)]
+    threads.append(threading.Thread(target=lambda: net.inside(keep)))
     for thread in threads:
         thread.start()
     master = net.pid("ingress")
@@ -200,3 +218,76 @@ def test_an_ingress_is_served_and_changes_drop_nothing(net: Machine) -> None:
     assert request(net, "shop.test") == (200, "hello")
     net.kubectl("-n", "net", "delete", "ingress", "more", "shop")
     until(lambda: net.pid("ingress") == 0, "it ends with the last ingress")
+
+
+GATEWAY = """\
+apiVersion: gateway.networking.k8s.io/v1
+kind: GatewayClass
+metadata: {name: pilothouse}
+spec: {controllerName: pilothouse.io/gateway}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: Gateway
+metadata: {name: edge, namespace: net}
+spec:
+  gatewayClassName: pilothouse
+  listeners:
+    - {name: plain, port: 8088, protocol: HTTP}
+    - {name: api, port: 6443, protocol: HTTP}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: web, namespace: net}
+spec:
+  parentRefs: [{name: edge, sectionName: plain}]
+  hostnames: [gate.test]
+  rules:
+    - backendRefs: [{name: web, port: 81}]
+      filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {set: [{name: X-By, value: "gate 100%"}]}}]
+    - matches: [{path: {type: PathPrefix, value: /down}}]
+      filters: [{type: URLRewrite, urlRewrite: {path: {type: ReplacePrefixMatch, replacePrefixMatch: /}}}]
+      backendRefs: [{name: web, port: 81}]
+    - matches: [{path: {type: PathPrefix, value: /old}}]
+      filters:
+        - type: RequestRedirect
+          requestRedirect: {scheme: https, path: {type: ReplacePrefixMatch, replacePrefixMatch: /new}}
+"""
+
+
+def get(machine: Machine, port: int, host: str, path: str) -> http.client.HTTPResponse:
+    def ask_it() -> http.client.HTTPResponse:
+        connection = http.client.HTTPConnection(machine.address, port, timeout=5)
+        connection.request("GET", path, headers={"Host": host})
+        reply = connection.getresponse()
+        reply.read()
+        connection.close()
+        return reply
+
+    return machine.inside(ask_it)
+
+
+def test_a_gateway_routes_as_its_routes_say(net: Machine) -> None:
+    net.apply((EXAMPLES / "gateway-api" / "definitions.yaml").read_text())
+    until(lambda: net.apply(GATEWAY), "the kinds are served")
+    until(lambda: get(net, 8088, "gate.test", "/index.html").status == 200, "the route answers")
+    assert get(net, 8088, "gate.test", "/index.html").getheader("X-By") == "gate 100%"
+    assert get(net, 8088, "gate.test", "/down/index.html").status == 200
+    moved = get(net, 8088, "gate.test", "/old/a?b=c")
+    assert (moved.status, moved.getheader("Location")) == (302, "https://gate.test/new/a?b=c")
+    assert get(net, 8088, "other.test", "/index.html").status == 404
+    told = net.kubectl("-n", "net", "wait", "gateway/edge", "--for=condition=Programmed", "--timeout=10s")
+    assert "condition met" in told
+    status = net.get("gateway", "edge", "-n", "net")["status"]
+    assert status["addresses"] == [{"type": "IPAddress", "value": net.address}]
+    reasons = {
+        entry["name"]: next(c["reason"] for c in entry["conditions"] if c["type"] == "Accepted")
+        for entry in status["listeners"]
+    }
+    assert reasons == {"plain": "Accepted", "api": "PortUnavailable"}
+    (parent,) = net.get("httproute", "web", "-n", "net")["status"]["parents"]
+    assert all(condition["status"] == "True" for condition in parent["conditions"])
+    # What serves goes on with another process of the engine, and ends with the Gateway.
+    net.kill("control")
+    assert get(net, 8088, "gate.test", "/index.html").status == 200
+    until(lambda: "deleted" in net.kubectl("-n", "net", "delete", "gateway", "edge"), "the gateway is deleted")
+    until(lambda: net.pid("ingress") == 0, "the proxy ends with it")

@@ -103,6 +103,8 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
     ),
     "ingress-controller": (
         rule("patch", "networking.k8s.io", "ingresses/status"),
+        rule(READ, "gateway.networking.k8s.io", "gatewayclasses gateways httproutes referencegrants"),
+        rule("patch", "gateway.networking.k8s.io", "gatewayclasses/status gateways/status httproutes/status"),
         rule("get", "", "secrets"),
     ),
     "service-controller": (rule("patch", "", "services/status"),),
