@@ -301,6 +301,10 @@ def scan(
         list[str] | None,
         typer.Option("--with", metavar="trivy|grype", help="Ask this scanner too, where it is installed."),
     ] = None,
+    base: Annotated[
+        str | None,
+        typer.Option(metavar="IMAGE|ARCHIVE", help="A newer base image: which of the old one's flaws it lacks."),
+    ] = None,
     coverage: Annotated[
         bool, typer.Option("--coverage", help="Every running container of this machine's cluster: scanned, or why not.")
     ] = False,
@@ -329,6 +333,7 @@ def scan(
         tuple(verify_key or ()),
         tuple(reports or ()),
         tuple(tools or ()),
+        base,
         data_dir,
     )
     raise typer.Exit(run_scan(targets or [], chosen))

@@ -10,7 +10,7 @@ import datetime as dt
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import msgspec
@@ -27,6 +27,7 @@ from pilothouse.guard.images.others.report import result_in
 from pilothouse.guard.images.others.run import TOOLS, ask, installed
 from pilothouse.guard.images.places import data_file, data_folder, layer_file
 from pilothouse.guard.images.report import FORMATS
+from pilothouse.guard.images.report.base import Newer, newer_of
 from pilothouse.guard.images.report.document import (
     BadBaseline,
     ScanOutcome,
@@ -70,6 +71,7 @@ class ScanOptions:
     reports: tuple[str, ...] = ()
     """Files that other scanners wrote."""
     tools: tuple[str, ...] = ()
+    base: str | None = None
     data_dir: str = ""
 
 
@@ -143,13 +145,15 @@ def _scanned(targets: list[str], options: ScanOptions, vex: list[Statement], ask
         inventories.progress = show.layer
         inventories.asked = asked
         inventories.sboms = [Path(file) for file in options.sbom if file != _ATTACHED]
+        newer = _newer(base, inventories, options.base, unread) if options.base is not None else None
         for target in targets:
             show.target = target
             try:
                 for inventory in inventories.of(target):
                     said = Statements([*vex, *inventories.statements])
                     result = _with_others(scanned(base, inventory), target, options.tools, base)
-                    subjects.append(subject_of(result, only_fixed=options.only_fixed, vex=said))
+                    shown = subject_of(result, only_fixed=options.only_fixed, vex=said, now=time.time(), newer=newer)
+                    subjects.append(shown)
             except (NotReadable, OSError) as error:
                 unread.append((target, str(error).removeprefix(f"{target}: ")))
             show.clear()
@@ -175,6 +179,19 @@ def _with_others(result: Result, target: str, tools: tuple[str, ...], base: Base
         inventory = msgspec.structs.replace(result.inventory, notes=(*result.inventory.notes, note))
         result = Result(inventory, flaws, reasons)
     return result
+
+
+def _newer(base: Base, inventories: Inventories, target: str, unread: list[tuple[str, str]]) -> Newer | None:
+    """The base that `--base` names, scanned; None, and a reason in `unread`, when that cannot be."""
+    plain = replace(inventories, asked=Asked(), sboms=[])  # signatures and SBOMs are asked of the image alone
+    try:
+        result = scanned(base, next(iter(plain.of(target))))
+        if not result.complete:
+            raise NotReadable(f"not scanned: {result.not_scanned[0]}")
+    except (NotReadable, OSError) as error:
+        unread.append((f"--base {target}", str(error).removeprefix(f"{target}: ")))
+        return None
+    return newer_of(target, result)
 
 
 def data_age(base: Base) -> str:

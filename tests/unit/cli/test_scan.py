@@ -254,3 +254,19 @@ def test_a_broken_vex_document_is_told(data: Path, image: str, tmp_path: Path) -
 
 def _vex_text(status: str) -> str:
     return json.dumps({"@context": "https://openvex.dev/ns", "statements": [{"status": status}]})
+
+
+def test_what_a_newer_base_lacks(data: Path, image: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    files = {"etc/os-release": DEBIAN, "var/lib/dpkg/status": status(("libssl3", "3.0.13-1", "openssl"))}
+    newer = str(write_layout(tmp_path / "newer", [tar_of(files)]))
+    capsys.readouterr()
+    assert scan(image, base=newer, output="json") == 1
+    subject = json.loads(capsys.readouterr().out)["subjects"][0]
+    lacks = {
+        flaw["id"] for flaw in subject["vulnerabilities"] if flaw["fingerprint"] in subject["base"]["newer"]["lacks"]
+    }
+    assert (subject["base"]["layers"], subject["base"]["vulnerabilities"], lacks) == (1, 2, {"CVE-2024-1"})
+    assert scan(image, base=newer) == 1
+    assert "2 flaws from it, 1 of them with a fix" in capsys.readouterr().out
+    assert scan(image, base=str(tmp_path / "absent.tar")) == 2
+    assert "not read: --base" in capsys.readouterr().out

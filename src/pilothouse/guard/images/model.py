@@ -79,6 +79,16 @@ class Layer(msgspec.Struct, frozen=True, omit_defaults=True):
     media_type: str = ""
     size: int = 0
     created_by: str = ""
+    created: str = ""
+    """When, as RFC 3339 has it; "" when the image does not say."""
+
+
+class BaseImage(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What an image was built on: name and digest by its maker's word; `layers` counts those below, 0 if unknown."""
+
+    name: str = ""
+    digest: str = ""
+    layers: int = 0
 
 
 class System(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -124,3 +134,4 @@ class Inventory(msgspec.Struct, frozen=True, omit_defaults=True):
     """Name of the key that signed it, "" when that was not asked."""
     notes: tuple[str, ...] = ()
     """What else is to be told of it, in words."""
+    base: BaseImage | None = None

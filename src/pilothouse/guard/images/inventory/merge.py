@@ -11,9 +11,11 @@ import posixpath
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import msgspec
+
 from pilothouse.guard.images.inventory import paths, secrets
 from pilothouse.guard.images.inventory.os_release import system_of
-from pilothouse.guard.images.model import Inventory, Layer, LayerRecord, Package, Placed, System, Trace
+from pilothouse.guard.images.model import BaseImage, Inventory, Layer, LayerRecord, Package, Placed, System, Trace
 
 _DEBIAN_PYTHON = "usr/lib/python3/dist-packages/"
 _OF_SYSTEM = ("deb", "apk", "rpm")
@@ -27,6 +29,7 @@ class ImageConfig:
     env: tuple[str, ...] = ()
     created: str = ""
     architecture: str = ""
+    base: BaseImage | None = None
 
 
 def assemble(
@@ -44,7 +47,7 @@ def assemble(
     ]
     traces = [(trace, -1) for trace in secrets.traces_in_env(config.env)]
     traces += _traces(view, records)
-    return Inventory(
+    found = Inventory(
         name,
         "image",
         digest,
@@ -58,6 +61,19 @@ def assemble(
         config.env,
         config.created,
     )
+    return msgspec.structs.replace(found, base=_base(config.base, found, records))
+
+
+def _base(said: BaseImage | None, found: Inventory, records: Sequence[LayerRecord]) -> BaseImage | None:
+    """With at least the layer that has the operating system; None for an image that is nothing else."""
+    systems = [number for number, record in enumerate(records) if record.systems]
+    least = systems[0] + 1 if systems and found.system is not None else 0
+    layers = max(said.layers if said else 0, least)
+    if layers >= len(records):
+        layers = 0
+    if not layers and (said is None or not said.name):
+        return None
+    return BaseImage(said.name if said else "", said.digest if said else "", layers)
 
 
 class _View:

@@ -16,6 +16,7 @@ from pilothouse.guard.images.match.severity import RATINGS
 from pilothouse.guard.images.match.targets import language_ecosystem
 from pilothouse.guard.images.match.vex import NO_STATEMENTS, Silenced, Statements, named
 from pilothouse.guard.images.match.weakness import Weakness, weaknesses
+from pilothouse.guard.images.report.base import Newer, OfBase, of_base
 
 KIND = "PilothouseScanReport"
 
@@ -34,6 +35,7 @@ class Subject:
     known: int = 0
     silenced: tuple[Silenced, ...] = ()
     """Flaws that a VEX document says do not matter here."""
+    base: OfBase | None = None
 
     @property
     def name(self) -> str:
@@ -66,12 +68,20 @@ class ScanOutcome:
         return any(not subject.result.complete for subject in self.subjects)
 
 
-def subject_of(result: Result, *, only_fixed: bool = False, vex: Statements = NO_STATEMENTS) -> Subject:
-    """A result as it is shown."""
+def subject_of(
+    result: Result,
+    *,
+    only_fixed: bool = False,
+    vex: Statements = NO_STATEMENTS,
+    now: float = 0.0,
+    newer: Newer | None = None,
+) -> Subject:
+    """A result as it is shown; `now`, in seconds since 1970, is what its base's age is counted to."""
     inventory = result.inventory
     left, silenced = vex.split(result.flaws, named(inventory.name, (inventory.digest, inventory.index)))
     flaws = tuple(flaw for flaw in left if flaw.fixed or not only_fixed)
-    return Subject(result, flaws, tuple(weaknesses(inventory)), silenced=tuple(silenced))
+    base = of_base(inventory, flaws, now, newer) if now else None
+    return Subject(result, flaws, tuple(weaknesses(inventory)), silenced=tuple(silenced), base=base)
 
 
 def not_read(subject: Subject) -> list[str]:
@@ -116,7 +126,7 @@ def _new(subject: Subject, known: frozenset[str]) -> Subject:
     flaws = tuple(flaw for flaw in subject.flaws if fingerprint(flaw) not in known)
     others = tuple(entry for entry in subject.weaknesses if weakness_fingerprint(entry) not in known)
     left_out = len(subject.flaws) + len(subject.weaknesses) - len(flaws) - len(others)
-    return Subject(subject.result, flaws, others, left_out, subject.silenced)
+    return Subject(subject.result, flaws, others, left_out, subject.silenced, subject.base)
 
 
 def document(outcome: ScanOutcome) -> dict[str, Any]:
@@ -146,6 +156,7 @@ def _subject(subject: Subject) -> dict[str, Any]:
         ],
         "signedBy": inventory.signed_by,
         "notes": list(inventory.notes),
+        "base": _base(subject.base),
         "notScanned": list(subject.result.not_scanned),
         "known": subject.known,
         "takenAwayByVex": len(subject.silenced),
@@ -178,6 +189,29 @@ def _silenced(entry: Silenced) -> dict[str, Any]:
         "by": said.by,
         "document": said.document,
         "place": said.place,
+    }
+
+
+def _base(base: OfBase | None) -> dict[str, Any] | None:
+    if base is None:
+        return None
+    return {
+        "name": base.name,
+        "digest": base.digest,
+        "layers": base.layers,
+        "created": base.created,
+        "ageDays": base.days,
+        "vulnerabilities": len(base.flaws),
+        "withFix": base.fixable,
+        "newer": {
+            "name": base.newer.name,
+            "digest": base.newer.digest,
+            "same": base.same,
+            "lacks": [fingerprint(flaw) for flaw in base.lacking],
+        }
+        if base.newer is not None
+        else None,
+        "advice": base.sentence(),
     }
 
 

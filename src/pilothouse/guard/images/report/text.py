@@ -39,6 +39,8 @@ def _subject(subject: Subject, paint: Paint) -> list[str]:
         about.append(f"{len(inventory.layers)} layers")
     lines = [paint(_clean(inventory.name), "title") + paint(_clean(f"  {', '.join(about)}"), "dim")]
     lines += [paint(_clean(f"  {note}"), "dim") for note in inventory.notes]
+    if subject.base is not None:
+        lines.append(paint(_clean(f"  {subject.base.sentence()}"), "dim"))
     lines += [paint(_clean(f"  not scanned: {reason}"), "high") for reason in subject.result.not_scanned]
     shown = [flaw for flaw in subject.flaws if flaw.severity != "negligible"]
     if shown:

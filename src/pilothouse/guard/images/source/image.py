@@ -17,6 +17,7 @@ import msgspec
 from pilothouse.guard.images.inventory.limits import MIB
 from pilothouse.guard.images.inventory.merge import ImageConfig
 from pilothouse.guard.images.model import Layer, NotReadable
+from pilothouse.guard.images.source.base import base_of, history_of
 
 DOCUMENT_BYTES: Final = 4 * MIB
 """A manifest or configuration; registries refuse larger ones."""
@@ -114,7 +115,7 @@ def image_of(name: str, digest: str, manifest: dict[str, Any], open_blob: Open) 
     def blob(layer: Layer) -> Iterator[bytes]:
         return verified(open_blob(layer.digest, layer.size), layer.digest, f"{name}: layer {layer.digest[:19]}")
 
-    return Image(name, digest, config_of(config), layers, blob)
+    return Image(name, digest, config_of(config, manifest), layers, blob)
 
 
 def layers_of(name: str, listed: list[Any], config: dict[str, Any]) -> tuple[Layer, ...]:
@@ -122,7 +123,7 @@ def layers_of(name: str, listed: list[Any], config: dict[str, Any]) -> tuple[Lay
     rootfs = config.get("rootfs")
     diff_ids = rootfs.get("diff_ids") if isinstance(rootfs, dict) else None
     diff_ids = diff_ids if isinstance(diff_ids, list) and len(diff_ids) == len(listed) else [""] * len(listed)
-    commands = _commands(config, len(listed))
+    steps = _steps(config, len(listed))
     found = []
     for number, entry in enumerate(listed):
         if not isinstance(entry, dict):
@@ -132,25 +133,23 @@ def layers_of(name: str, listed: list[Any], config: dict[str, Any]) -> tuple[Lay
         media_type = str(entry.get("mediaType") or "")
         if "encrypted" in media_type:
             raise NotReadable(f"{name}: layer {number} is encrypted ({media_type})")
-        found.append(
-            Layer(digest, str(diff_ids[number]), media_type, size if isinstance(size, int) else 0, commands[number])
-        )
+        size = size if isinstance(size, int) else 0
+        found.append(Layer(digest, str(diff_ids[number]), media_type, size, *steps[number]))
     return tuple(found)
 
 
-def _commands(config: dict[str, Any], count: int) -> list[str]:
-    history = config.get("history")
-    entries = history if isinstance(history, list) else []
+def _steps(config: dict[str, Any], count: int) -> list[tuple[str, str]]:
+    """What made each layer, and when."""
     made = [
-        str(entry.get("created_by") or "")[:500]
-        for entry in entries
-        if isinstance(entry, dict) and not entry.get("empty_layer")
+        (str(entry.get("created_by") or "")[:500], str(entry.get("created") or "")[:40])
+        for entry in history_of(config)
+        if not entry.get("empty_layer")
     ]
-    return made if len(made) == count else [""] * count
+    return made if len(made) == count else [("", "")] * count
 
 
-def config_of(config: dict[str, Any]) -> ImageConfig:
-    """What is used of a configuration."""
+def config_of(config: dict[str, Any], manifest: Mapping[str, Any] | None = None) -> ImageConfig:
+    """What is used of a configuration, and of its manifest where there is one."""
     run = config.get("config")
     run = run if isinstance(run, dict) else {}
     env = run.get("Env")
@@ -159,6 +158,7 @@ def config_of(config: dict[str, Any]) -> ImageConfig:
         tuple(str(entry) for entry in env) if isinstance(env, list) else (),
         str(config.get("created") or ""),
         str(config.get("architecture") or ""),
+        base_of(manifest or {}, config),
     )
 
 
