@@ -20,6 +20,11 @@ def is_active(pod: Pod) -> bool:
     return not is_terminal(pod) and pod.metadata.deletion_timestamp is None
 
 
+def is_terminating(pod: Pod) -> bool:
+    """True for a pod that is being deleted and has not ended."""
+    return not is_terminal(pod) and pod.metadata.deletion_timestamp is not None
+
+
 def is_ready(pod: Pod) -> bool:
     condition = find(pod.status.conditions, "Ready")
     return condition is not None and condition.status == "True"

@@ -111,6 +111,7 @@ class World:
             "replicas": len(pods),
             "readyReplicas": sum(pods),
             "availableReplicas": sum(pods),
+            "terminatingReplicas": 0,
             "observedGeneration": tree["metadata"]["generation"],
         }
 

@@ -94,6 +94,18 @@ def test_a_ready_pod_becomes_available_after_its_time() -> None:
     assert (patch["availableReplicas"], wait) == (1, None)
 
 
+def test_pods_that_are_being_deleted_are_counted_apart() -> None:
+    going = {"deletionTimestamp": "2026-01-01T12:00:00Z"}
+    ended = pod("ended", metadata=going)
+    ended.status.phase = "Failed"
+    plan = decide(replica_set(1), [pod("a"), pod("going", metadata=going), ended])
+    assert (plan.terminating, len(plan.active), plan.create) == (1, 1, 0)
+    patch, _ = status(replica_set(1), plan.active, None, NOW, terminating=plan.terminating)
+    assert patch["terminatingReplicas"] == 1
+    controller_of_old, _ = status(replica_set(1), plan.active, None, NOW)
+    assert "terminatingReplicas" not in controller_of_old
+
+
 def test_a_failure_is_shown_until_the_set_is_full() -> None:
     patch, _ = status(replica_set(1), [], ("FailedCreate", "quota exceeded"), NOW)
     (condition,) = patch["conditions"]

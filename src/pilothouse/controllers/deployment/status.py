@@ -63,6 +63,8 @@ def status_of(rollout: Rollout) -> tuple[Obj, float | None]:
         "availableReplicas": new.available_replicas or None,
         "unavailableReplicas": new.unavailable_replicas or None,
     }
+    if new.terminating_replicas != old.terminating_replicas:
+        patch["terminatingReplicas"] = new.terminating_replicas
     if new.collision_count != old.collision_count:
         patch["collisionCount"] = new.collision_count
     if conditions != old.conditions:
@@ -83,8 +85,16 @@ def _counts(rollout: Rollout) -> DeploymentStatus:
         ready_replicas=sum(rs.status.ready_replicas for rs in sets),
         available_replicas=available,
         unavailable_replicas=max(0, total - available),
+        terminating_replicas=_terminating(sets, old.terminating_replicas),
         collision_count=rollout.collisions if rollout.collisions is not None else old.collision_count,
     )
+
+
+def _terminating(sets: Sequence[ReplicaSet], before: int | None) -> int | None:
+    """Pods of all sets that are being deleted; what was known `before` while one, just made, has not said."""
+    counts = [rs.status.terminating_replicas for rs in sets]
+    known = [count for count in counts if count is not None]
+    return sum(known) if len(known) == len(counts) else before
 
 
 def _availability(rollout: Rollout, new: DeploymentStatus, conditions: list[Condition]) -> list[Condition]:

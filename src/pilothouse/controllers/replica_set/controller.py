@@ -81,7 +81,14 @@ class Controller(Generic[T]):
         template = replica_set.spec.template
         failure = await self._control.create(owner, plan.create, lambda _: new_pod(owner, template))
         failure = await self._control.delete(owner, plan.delete) or failure
-        patch, wait = status(replica_set, plan.active, failure and failure[:2], self._context.now(), seen=seen)
+        patch, wait = status(
+            replica_set,
+            plan.active,
+            failure and failure[:2],
+            self._context.now(),
+            seen=seen,
+            terminating=plan.terminating if self._cls is ReplicaSet else None,
+        )
         if patch:
             try:
                 await self._context.client.patch(

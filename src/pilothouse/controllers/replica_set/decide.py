@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from pilothouse.controllers.conditions import conditions_tree, with_failure
 from pilothouse.controllers.ownership import Claim, claim
-from pilothouse.controllers.pods import available_in, is_active, is_ready, ready_since
+from pilothouse.controllers.pods import available_in, is_active, is_ready, is_terminating, ready_since
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.machinery.objects import Obj
@@ -22,10 +22,12 @@ _PHASES = {"Pending": 0, "Unknown": 1, "Running": 2}
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to do, in this order. `active` are the pods the status is computed from."""
+    """What to do, in this order. `active` are the pods the status is computed from, `terminating` those being deleted
+    that have not ended."""
 
     claimed: Claim[Pod]
     active: list[Pod]
+    terminating: int
     create: int = 0
     delete: list[Pod] = field(default_factory=list)
 
@@ -38,11 +40,12 @@ def decide(replica_set: ReplicaSet, pods: Sequence[Pod], *, may_scale: bool = Tr
     claimed = claim(replica_set, replica_set.spec.selector, pods, is_active)
     deleting = replica_set.metadata.deletion_timestamp is not None
     active = [pod for pod in claimed.owned if is_active(pod)]
+    terminating = sum(is_terminating(pod) for pod in claimed.owned)
     if deleting or not may_scale:
-        return Plan(claimed, active)
+        return Plan(claimed, active, terminating)
     missing = wanted(replica_set) - len(active)
     delete = _victims(active, -missing) if missing < 0 else []
-    return Plan(claimed, active, min(max(missing, 0), BURST), delete[:BURST])
+    return Plan(claimed, active, terminating, min(max(missing, 0), BURST), delete[:BURST])
 
 
 def wanted(replica_set: ReplicaSet) -> int:
@@ -92,11 +95,13 @@ def status(
     now: dt.datetime,
     *,
     seen: bool = True,
+    terminating: int | None = None,
 ) -> tuple[Obj, float | None]:
     """The status patch (empty when nothing changes), and in how many seconds a ready pod becomes available.
 
     `failure` is reason and message of the last create or delete that failed in this pass. With `seen` False, `active`
-    does not show yet what was made or deleted before, and the generation does not count as observed.
+    does not show yet what was made or deleted before, and the generation does not count as observed. `terminating` is None for
+    kinds whose status has no such field.
     """
     observed = replica_set.metadata.generation if seen else replica_set.status.observed_generation
     min_ready = replica_set.spec.min_ready_seconds
@@ -123,6 +128,8 @@ def status(
         patch = {key: value or None for key, value in counts.items()}
         patch["replicas"] = counts["replicas"]
         patch["observedGeneration"] = observed
+    if terminating != old.terminating_replicas:
+        patch["terminatingReplicas"] = terminating
     if conditions != old.conditions:
         patch["conditions"] = conditions_tree(conditions)
     pending = [wait for wait in waits if wait > 0]
