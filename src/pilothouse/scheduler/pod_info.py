@@ -40,6 +40,9 @@ class Term:
         return self.selector.matches(pod.pod.metadata.labels)
 
 
+_SPREAD = frozenset({("apps/v1", "ReplicaSet"), ("apps/v1", "StatefulSet"), ("v1", "ReplicationController")})
+
+
 @dataclass(frozen=True, slots=True)
 class PodInfo:
     pod: Pod
@@ -56,6 +59,9 @@ class PodInfo:
 
     identity: tuple[str, frozenset[tuple[str, str]]] = ("", frozenset())
     """Namespace and labels: what selectors of other pods go by."""
+
+    owner: str = ""
+    """Uid of the controller whose pods stand for one another, "" for a pod of none."""
 
     @property
     def key(self) -> str:
@@ -88,7 +94,13 @@ class PodInfo:
             _terms(pod, repel.required_during_scheduling_ignored_during_execution if repel else ()),
             tuple(preferred),
             (pod.metadata.namespace, frozenset(pod.metadata.labels.items())),
+            _owner(pod),
         )
+
+
+def _owner(pod: Pod) -> str:
+    owner = pod.controller()
+    return owner.uid if owner is not None and (owner.api_version, owner.kind) in _SPREAD else ""
 
 
 @lru_cache(maxsize=4096)

@@ -308,5 +308,5 @@ def _matters(node: Node) -> tuple[object, ...]:
 
 
 def _asks(pod: Pod) -> tuple[object, ...]:
-    """What of a pod a decision looks at."""
-    return pod.spec, pod.metadata.labels
+    """What of a pod a decision looks at: one that is being deleted takes room, and no place among its like."""
+    return pod.spec, pod.metadata.labels, pod.metadata.deletion_timestamp is None

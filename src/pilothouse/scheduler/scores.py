@@ -107,7 +107,7 @@ def pod_preferences(pod: PodInfo, nodes: list[NodeInfo], snapshot: Snapshot) -> 
 
 def soft_spread(pod: PodInfo, nodes: list[NodeInfo], snapshot: Snapshot) -> dict[str, float]:
     if not pod.pod.spec.topology_spread_constraints:
-        return {}
+        return _stretched(spread.sibling_preferences(pod, nodes, snapshot))
     return _stretched(spread.preferences(spread.examine(pod, snapshot, hard=False), nodes))
 
 

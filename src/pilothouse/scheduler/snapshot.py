@@ -7,8 +7,10 @@ that are being bound are counted already (assumed), so that many decisions in a 
 from __future__ import annotations
 
 import contextlib
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import Protocol
 
 import msgspec
@@ -86,6 +88,9 @@ class Follower(Protocol):
     def namespaces_changed(self) -> None: ...
 
 
+_NONE: Mapping[str, int] = MappingProxyType({})
+
+
 class Snapshot:
     """`namespaces` holds each namespace's labels; `storage` and `budgets` are replaced by whoever reads them."""
 
@@ -95,6 +100,7 @@ class Snapshot:
         self._nodes: dict[str, NodeInfo] = {}
         self._where: dict[str, str] = {}
         self._assumed: set[str] = set()
+        self._siblings: dict[str, Counter[str]] = {}
         self._nominated: dict[str, tuple[PodInfo, str]] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.storage = Storage()
@@ -117,6 +123,10 @@ class Snapshot:
     def node_of(self, pod_key: str) -> NodeInfo | None:
         name = self._where.get(pod_key)
         return self._nodes.get(name) if name is not None else None
+
+    def siblings(self, owner: str) -> Mapping[str, int]:
+        """How many pods of a controller, without those being deleted, are on each node that has any."""
+        return self._siblings.get(owner, _NONE)
 
     def placed(self) -> Iterable[tuple[NodeInfo, PodInfo]]:
         """Every pod with the node it is on."""
@@ -223,6 +233,7 @@ class Snapshot:
             self._displace(pod.key, former)
         self._info(node).add(pod)
         self._where[pod.key] = node
+        self._count_sibling(pod, node, 1)
         if pod.anti_affinity:
             self.repelling[pod.key] = pod
         if pod.preferred:
@@ -234,10 +245,21 @@ class Snapshot:
         info = self._nodes[node]
         pod = info.pods[pod_key]
         info.remove(pod)
+        self._count_sibling(pod, node, -1)
         self.repelling.pop(pod_key, None)
         self.preferring.pop(pod_key, None)
         if self.follower is not None:
             self.follower.pod_changed(node, pod, -1)
+
+    def _count_sibling(self, pod: PodInfo, node: str, sign: int) -> None:
+        if not pod.owner or pod.pod.metadata.deletion_timestamp is not None:
+            return
+        counts = self._siblings.setdefault(pod.owner, Counter())
+        counts[node] += sign
+        if not counts[node]:
+            del counts[node]
+        if not counts:
+            del self._siblings[pod.owner]
 
     def _info(self, name: str) -> NodeInfo:
         info = self._nodes.get(name)

@@ -5,10 +5,12 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import dataclass
 
+from pilothouse.kinds.core.node import ZONE
 from pilothouse.kinds.core.pod import TopologySpreadConstraint
 from pilothouse.machinery.selectors import Selector
 from pilothouse.scheduler import filters
 from pilothouse.scheduler.pod_info import PodInfo, own_selector
+from pilothouse.scheduler.profile import Profile
 from pilothouse.scheduler.snapshot import NodeInfo, Snapshot
 
 SKEWED = "node(s) didn't match pod topology spread constraints"
@@ -80,6 +82,31 @@ def preferences(spreads: list[Spread], nodes: list[NodeInfo]) -> dict[str, float
         return {}
     return {
         info.name: -float(sum(_crowd(spread, info.labels.get(spread.constraint.topology_key)) for spread in spreads))
+        for info in nodes
+    }
+
+
+def spreads_siblings(pod: PodInfo) -> bool:
+    """True for a pod that is kept apart from others of its controller although it does not ask for anything.
+
+    Source: upstream's default constraints (`defaultingType: System`: hostname and zone, ScheduleAnyway). They would
+    undo what packing is for.
+    """
+    return bool(pod.owner) and not pod.pod.spec.topology_spread_constraints and pod.profile is Profile.SPREAD
+
+
+def sibling_preferences(pod: PodInfo, nodes: list[NodeInfo], snapshot: Snapshot) -> dict[str, float]:
+    """Raw scores by node: the fewer pods of its controller there are on it and in its zone, the higher."""
+    counts = snapshot.siblings(pod.owner)
+    if not counts or not spreads_siblings(pod):
+        return {}
+    zones: Counter[str] = Counter()
+    for info in snapshot.nodes():
+        if (zone := info.labels.get(ZONE)) is not None:
+            zones[zone] += counts.get(info.name, 0)
+    nowhere = max(zones.values(), default=0) + 1
+    return {
+        info.name: -float(counts.get(info.name, 0) + (zones[info.labels[ZONE]] if ZONE in info.labels else nowhere))
         for info in nodes
     }
 

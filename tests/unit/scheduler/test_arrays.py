@@ -95,6 +95,7 @@ shapes = st.fixed_dictionaries(
         "tolerations": st.just([{"operator": "Exists"}]),
         "ports": st.just([{"containerPort": 80, "hostPort": 80}]),
         "schedulerName": st.just("bin-packing-scheduler"),
+        "owner": st.sampled_from(["web-1", "web-2"]),
     },
 )
 Step = Callable[[Snapshot, list[PodInfo]], None]

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from world import node, pod, snapshot
 
+from pilothouse.kinds.core.node import ZONE, Node
 from pilothouse.scheduler.decide import Placement, Unschedulable, schedule
 from pilothouse.scheduler.pod_info import PodInfo, requests_of
 
@@ -180,3 +181,48 @@ def test_no_node_is_ever_overcommitted(pods: list[str], nodes: list[int], seed: 
             )
     for info in world.nodes():
         assert all(info.requested.get(name, 0) <= whole for name, whole in info.allocatable.items())
+
+
+def replicas(count: int, *nodes: Node, **fields: Any) -> list[str]:
+    """On which nodes so many pods of one ReplicaSet are placed, one after another."""
+    world = snapshot(*nodes)
+    chosen = []
+    for number in range(count):
+        one = pod(f"web-{number}", cpu="100m", owner="web", **fields)
+        answer = schedule(one, world)
+        assert isinstance(answer, Placement)
+        world.assume(one, answer.node)
+        chosen.append(answer.node)
+    return chosen
+
+
+def test_pods_of_one_controller_are_kept_apart_without_being_asked() -> None:
+    large, small = node("large", cpu="64", memory="256Gi"), node("small", cpu="4")
+    assert sorted(replicas(4, large, small)) == ["large", "large", "small", "small"]
+    zones = [node(f"{zone}{number}", labels={ZONE: zone}) for zone in "ab" for number in range(2)]
+    assert sorted(replicas(4, *zones)) == ["a0", "a1", "b0", "b1"]
+    assert {name[0] for name in replicas(2, *zones)} == {"a", "b"}
+
+
+def test_constraints_of_its_own_and_packing_come_before_that() -> None:
+    large, small = node("large", cpu="64", memory="256Gi"), node("small", cpu="4")
+    assert set(replicas(4, large, small, schedulerName="bin-packing-scheduler")) == {"small"}
+    loose = [
+        {
+            "maxSkew": 9,
+            "topologyKey": "kubernetes.io/hostname",
+            "whenUnsatisfiable": "DoNotSchedule",
+            "labelSelector": {"matchLabels": {"app": "other"}},
+        }
+    ]
+    assert set(replicas(4, large, small, topologySpreadConstraints=loose)) == {"large"}
+
+
+def test_a_pod_that_is_being_deleted_is_in_nobodys_way() -> None:
+    world = snapshot(node("large", cpu="64", memory="256Gi"), node("small", cpu="4"))
+    going = pod("web-0", cpu="100m", owner="web")
+    going.pod.metadata.deletion_timestamp = "2026-01-01T12:00:00Z"
+    world.put_pod(going, "large")
+    answer = schedule(pod("web-1", cpu="100m", owner="web"), world)
+    assert isinstance(answer, Placement)
+    assert answer.node == "large"

@@ -26,8 +26,16 @@ def node(name: str, *, cpu: str = "4", memory: str = "8Gi", pods: str = "110", *
 def pod(name: str, *, cpu: str = "", memory: str = "", labels: dict[str, str] | None = None, **spec: Any) -> PodInfo:
     requests = {key: value for key, value in (("cpu", cpu), ("memory", memory)) if value}
     container = {"name": "c", "image": "i", "resources": {"requests": requests}, "ports": spec.pop("ports", [])}
+    owner = spec.pop("owner", "")
+    owners = [{"apiVersion": "apps/v1", "kind": "ReplicaSet", "name": owner, "uid": owner, "controller": True}]
     tree = {
-        "metadata": {"name": name, "namespace": "shop", "uid": name, "labels": labels or {}},
+        "metadata": {
+            "name": name,
+            "namespace": "shop",
+            "uid": name,
+            "labels": labels or {},
+            "ownerReferences": owners if owner else [],
+        },
         "spec": {"containers": [container], **spec},
     }
     return PodInfo.of(msgspec.convert(tree, Pod))

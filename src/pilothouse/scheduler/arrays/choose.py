@@ -9,12 +9,14 @@ from typing import NamedTuple, TypeVar, overload
 
 import numpy as np
 
+from pilothouse.kinds.core.node import ZONE
 from pilothouse.scheduler import filters, scores, volumes
 from pilothouse.scheduler.arrays.columns import Columns, Floats, Mask, Rows
 from pilothouse.scheduler.arrays.company import Company, is_needed
 from pilothouse.scheduler.arrays.template import FINE, NAMES, Template, shape
 from pilothouse.scheduler.pod_info import PodInfo
 from pilothouse.scheduler.snapshot import Snapshot
+from pilothouse.scheduler.spread import spreads_siblings
 
 _KEPT = 64
 """Shapes of pods, and sorts of company, that are kept; each costs some 60 bytes a node."""
@@ -25,6 +27,7 @@ _T = TypeVar("_T")
 class Verdict(NamedTuple):
     """The nodes a pod may go to, and on how many of the others each reason holds."""
 
+    pod: PodInfo
     template: Template
     company: Company | None
     rows: Mask
@@ -96,7 +99,7 @@ class Arrays:
         rows = template.objecting == FINE
         if not rows.any():
             self._say_why(pod, template, columns, reasons, objecting)
-            return Verdict(template, company, rows, reasons, frozenset(objecting))
+            return Verdict(pod, template, company, rows, reasons, frozenset(objecting))
         if claims.bound or claims.waiting:
             for row in np.flatnonzero(rows):
                 if found := volumes.objections(claims, columns.infos[row], self._snapshot.storage):
@@ -108,7 +111,7 @@ class Arrays:
             _rule_out(rows, "InterPodAffinity", company.affinity_objections(), reasons, objecting)
         if not rows.any():
             self._say_why(pod, template, columns, reasons, objecting)
-        return Verdict(template, company, rows, reasons, frozenset(objecting))
+        return Verdict(pod, template, company, rows, reasons, frozenset(objecting))
 
     def best(self, verdict: Verdict) -> Sequence[str]:
         """The names of the nodes with the highest score, in order."""
@@ -123,8 +126,24 @@ class Arrays:
         if verdict.company is not None:
             _add(total, 2, verdict.company.wishes(), rows)
             _add(total, 2, verdict.company.crowds(template), rows)
+        if spreads_siblings(verdict.pod):
+            _add(total, 2, self._siblings(verdict.pod, columns), rows)
         total[~rows] = -math.inf
         return _Names(columns, np.flatnonzero(total.max() - total < scores.EQUAL))
+
+    def _siblings(self, pod: PodInfo, columns: Columns) -> Floats | None:
+        """As `sibling_preferences`."""
+        counts = self._snapshot.siblings(pod.owner)
+        if not counts:
+            return None
+        on_node = np.zeros(columns.size, dtype=np.int64)
+        for name, count in counts.items():
+            if (row := columns.row.get(name)) is not None:
+                on_node[row] = count
+        zones = columns.topology(ZONE)
+        sums = zones.sums(on_node)
+        in_zone = zones.spread(sums, without=int(sums.max(initial=0)) + 1)
+        return -(on_node + in_zone).astype(np.float64)
 
     def _say_why(
         self, pod: PodInfo, template: Template, columns: Columns, reasons: Counter[str], objecting: set[str]
