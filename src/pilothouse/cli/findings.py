@@ -215,7 +215,8 @@ def _pressing(finding: Finding) -> str:
         return ""
     told = ["known to be exploited"] if EXPLOITED in evidence else []
     told += [f"EPSS {float(evidence[EPSS]):.1%}"] if EPSS in evidence else []
-    told += [f"by {evidence['exposure']}"] if "exposure" in evidence else []
+    told += [f"in {evidence['pods']}"] if evidence.get("pods") else []
+    told += [f"exposed by {evidence['exposure']}"] if "exposure" in evidence else []
     return f"; {', '.join(told)}" if told else ""
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -20,9 +20,13 @@ from pilothouse.guard.images.source.reference import parse
 from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.secret import Secret
 from pilothouse.kinds.view import from_tree
 from pilothouse.machinery.errors import Forbidden
 from pilothouse.machinery.objects import Obj
+from pilothouse.node.images.credentials import credentials_for
+from pilothouse.node.images.reference import InvalidImageName
+from pilothouse.node.images.reference import parse as parse_name
 
 _LISTS = ("initContainers", "containers", "ephemeralContainers")
 
@@ -49,7 +53,8 @@ class ImageDoor:
         if policy is not None and policy.signed_by and request.object is not None:
             before = set(_images(request.old_object))
             new = [container for container in _containers(request.object) if str(container["image"]) not in before]
-            pinned = await asyncio.gather(*(self._pinned(str(container["image"]), policy) for container in new))
+            secrets = self._secrets(request)
+            pinned = await asyncio.gather(*(self._pinned(str(entry["image"]), policy, secrets) for entry in new))
             for container, name in zip(new, pinned):
                 container["image"] = name
 
@@ -74,8 +79,10 @@ class ImageDoor:
     async def _pod(self, request: AdmissionRequest, policy: Policy) -> None:
         before = set(_images(request.old_object))
         wanted = list(dict.fromkeys(image for image in _images(request.object) if image not in before))
+        secrets = self._secrets(request)
+        judged = await asyncio.gather(*(self._judged(image, policy, secrets) for image in wanted))
         against: list[str] = []
-        for image, (bad, warnings) in zip(wanted, await asyncio.gather(*(self._judged(i, policy) for i in wanted))):
+        for image, (bad, warnings) in zip(wanted, judged):
             against += [f'image "{image}": {text}' for text in bad]
             request.warnings += [f'image "{image}": {text}' for text in warnings]
         if against:
@@ -84,7 +91,7 @@ class ImageDoor:
                 + "; ".join(against)
             )
 
-    async def _judged(self, image: str, policy: Policy) -> tuple[list[str], list[str]]:
+    async def _judged(self, image: str, policy: Policy, secrets: Sequence[Secret]) -> tuple[list[str], list[str]]:
         try:
             reference = parse(image)
         except NotReadable as error:
@@ -92,16 +99,16 @@ class ImageDoor:
         against = of_name(policy, reference)
         if against or not (policy.scans or policy.signed_by):
             return against, []
-        question, missing = self._question(image, policy)
+        question, missing = self._question(image, policy, secrets)
         if missing:
             return [missing], []
         facts = await self._door.facts(question)
         left, _ = (await self._vex()).split(facts.flaws, named(str(reference), facts.digests))
         return of_facts(policy, msgspec.structs.replace(facts, flaws=tuple(left)))
 
-    async def _pinned(self, image: str, policy: Policy) -> str:
+    async def _pinned(self, image: str, policy: Policy, secrets: Sequence[Secret]) -> str:
         """The name with the digest that one of the keys has signed; as it is when none has, or its name is refused."""
-        question, missing = self._question(image, policy)
+        question, missing = self._question(image, policy, secrets)
         try:
             reference = parse(image)
         except NotReadable:
@@ -115,14 +122,22 @@ class ImageDoor:
         self._door.same(question, msgspec.structs.replace(question, image=name))
         return name
 
-    def _question(self, image: str, policy: Policy) -> tuple[Question, str]:
+    def _question(self, image: str, policy: Policy, secrets: Sequence[Secret]) -> tuple[Question, str]:
         """What to ask of an image, and what is amiss with the keys that the policy names."""
         there = self._objects.get(ConfigMap.resource, VEX_NAMESPACE, KEYS) if policy.signed_by else None
         texts = (there or {}).get("data") or {}
         missing = [name for name in policy.signed_by if not texts.get(name)]
         keys = {name: str(texts[name]) for name in policy.signed_by if texts.get(name)}
         told = f"there is no key {', '.join(missing)} in ConfigMap {VEX_NAMESPACE}/{KEYS}, whose signature is asked for"
-        return Question(image, keys, policy.scans, policy.sbom), told if missing else ""
+        question = Question(image, keys, policy.scans, policy.sbom, _login(image, secrets))
+        return question, told if missing else ""
+
+    def _secrets(self, request: AdmissionRequest) -> list[Secret]:
+        """The pod's pull secrets, its service account's among them."""
+        spec = (request.object or {}).get("spec") or {}
+        names = [entry.get("name") for entry in spec.get("imagePullSecrets") or () if isinstance(entry, dict)]
+        found = (self._objects.get(Secret.resource, request.namespace, str(name)) for name in names if name)
+        return [from_tree(Secret, tree) for tree in found if tree is not None]
 
     async def _vex(self) -> Statements:
         """What the cluster's VEX documents say, read again when a ConfigMap is another one."""
@@ -141,6 +156,15 @@ def _policy(namespace: Obj, plural: str, name: str) -> Policy | None:
         return policy_of(annotations)
     except BadPolicy as error:
         raise Forbidden(f'{plural} "{name}" is forbidden: metadata.annotations: {error}') from error
+
+
+def _login(image: str, secrets: Sequence[Secret]) -> tuple[str, str] | None:
+    """User and password for the image's registry, as the node would choose them; tokens are not used here."""
+    try:
+        credentials = credentials_for(parse_name(image), secrets)
+    except InvalidImageName:
+        return None
+    return next(((entry.username, entry.password) for entry in credentials if entry.username), None)
 
 
 def _images(pod: Obj | None) -> Iterator[str]:

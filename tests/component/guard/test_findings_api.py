@@ -182,7 +182,7 @@ async def test_what_is_most_pressing_comes_first(plane: ControlPlane, findings: 
         "shop/Deployment/z   owner: (nobody)",
         "shop/Deployment/a   owner: (nobody)",
     ]
-    assert "known to be exploited, EPSS 20.0%, by Ingress front" in lines(found)[1]
+    assert "known to be exploited, EPSS 20.0%, exposed by Ingress front" in lines(found)[1]
     shown = page(content_of(found, [], now(), ""))
     assert shown.index("Deployment/z") < shown.index("Deployment/a")
     assert '<td data-key="-1241">1241</td>' in shown

@@ -98,6 +98,10 @@ KIND = Kind(
         Column("Rule", field("spec", "rule"), "The rule.", priority=1),
         Column("Field", field("spec", "field"), "The field concerned.", priority=1),
         Column("Message", field("spec", "message"), "What is wrong.", priority=1),
+        Column("Pods", field("spec", "evidence", "pods"), "The pods concerned.", priority=1),
+        Column(
+            "Exposure", field("spec", "evidence", "exposure"), "How they are reached, and what they hold.", priority=1
+        ),
         Column("New because", field("status", "newBecause"), "What changed when it appeared.", priority=1),
     ),
     fields=_fields,

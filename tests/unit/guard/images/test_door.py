@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from pilothouse.guard.images.source.reference import parse
 from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.core.secret import Secret
 from pilothouse.launch.image_door import ImageDoor
 from pilothouse.machinery.errors import Forbidden
 from pilothouse.machinery.objects import Obj, Resource
@@ -205,6 +207,21 @@ async def test_a_signed_image_is_named_by_the_digest_that_was_signed() -> None:
         await step.validate(refused)
 
 
+async def test_a_private_registry_is_asked_as_the_pod_may() -> None:
+    objects = Objects({PREFIX + "severity": "high"})
+    auths = {"auths": {"r.example/team": {"username": "puller", "password": "sesame"}}}
+    data = {".dockerconfigjson": base64.b64encode(json.dumps(auths).encode()).decode()}
+    objects.found[Secret.resource, "shop", "pull"] = {"metadata": {"name": "pull"}, "data": data}
+    door = Known({"r.example/team/app:1": Facts(), "r.example/other/app:1": Facts()})
+    made = pod("r.example/team/app:1", "r.example/other/app:1")
+    made["spec"]["imagePullSecrets"] = [{"name": "pull"}, {"name": "absent"}]
+    await ImageDoor(objects, door).validate(request(made))
+    assert {question.image: question.login for question in door.asked} == {
+        "r.example/team/app:1": ("puller", "sesame"),
+        "r.example/other/app:1": None,
+    }
+
+
 async def test_a_key_that_is_not_there_lets_nothing_in() -> None:
     objects = Objects({PREFIX + "signed-by": "release"})
     door = Known({})
@@ -269,6 +286,19 @@ def test_an_image_that_nobody_has_scanned_is_scanned_at_the_door_once(folder: Pa
         assert len([path for path, _ in registry.asked if "/blobs/" in path]) == read + 1, "its configuration only"
         missing = answer(folder, Question(f"{registry.host}/team/app:2"))
         assert "does not have it" in missing.reasons[0]
+    finally:
+        registry.close()
+
+
+def test_a_registry_that_wants_a_login_gets_the_pods(folder: Path) -> None:
+    registry = _Registry()
+    registry.token = "secret"
+    try:
+        manifest, blobs = image_files([tar_of({"etc/os-release": DEBIAN})])
+        registry.put("1", manifest, blobs)
+        answer(folder, Question(f"{registry.host}/team/app:1", login=("puller", "sesame")))
+        sent = {headers.get("Authorization") for path, headers in registry.asked if path.startswith("/token")}
+        assert sent == {"Basic " + base64.b64encode(b"puller:sesame").decode()}
     finally:
         registry.close()
 

@@ -12,3 +12,5 @@ class Question(msgspec.Struct, frozen=True):
     keys: dict[str, str] = {}
     scan: bool = True
     sbom: bool = False
+    login: tuple[str, str] | None = None
+    """User and password for its registry, from the pod's pull secrets."""

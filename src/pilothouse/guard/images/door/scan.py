@@ -47,7 +47,7 @@ def _answer(folder: Path, question: Question, cache: LayerCache) -> Facts:
     known = _known(cache, keys, (reference.digest,))
     if keys and known.signed_by and not question.scan:
         return known
-    registry = Registry(reference, Http(), Login())
+    registry = Registry(reference, Http(), Login(*(question.login or ())))
     image = registry.image(host_platform())
     digests = tuple(digest for digest in (image.digest, image.index) if digest)
     if keys and not known.signed_by:
