@@ -13,8 +13,6 @@ from pilothouse.kinds.core.node import ZONE, Node
 from pilothouse.scheduler.decide import Placement, Unschedulable, schedule
 from pilothouse.scheduler.pod_info import PodInfo, requests_of
 
-ZONE = "topology.kubernetes.io/zone"
-
 
 def near(key: str, **labels: str) -> dict[str, Any]:
     return {"topologyKey": key, "labelSelector": {"matchLabels": labels}}

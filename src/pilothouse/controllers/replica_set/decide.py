@@ -100,8 +100,8 @@ def status(
     """The status patch (empty when nothing changes), and in how many seconds a ready pod becomes available.
 
     `failure` is reason and message of the last create or delete that failed in this pass. With `seen` False, `active`
-    does not show yet what was made or deleted before, and the generation does not count as observed. `terminating` is None for
-    kinds whose status has no such field.
+    does not show yet what was made or deleted before, and the generation does not count as observed. `terminating` is
+    None for kinds whose status has no such field.
     """
     observed = replica_set.metadata.generation if seen else replica_set.status.observed_generation
     min_ready = replica_set.spec.min_ready_seconds
