@@ -97,8 +97,6 @@ def _container(container: Container, abilities: Abilities) -> Refusal | None:
             return reason
         if context.proc_mount == "Unmasked" and not abilities.user_namespaces:
             return _cannot(f"{where}: procMount Unmasked", "it needs hostUsers: false, which the runtime lacks")
-    if container.volume_devices:
-        return _cannot(f"{where}: volumeDevices", "block devices are not supported yet")
     for mount in container.volume_mounts:
         if mount.recursive_read_only == "Enabled" and not abilities.recursive_read_only:
             return _cannot(f"{where}: recursiveReadOnly of mount {mount.name!r}", "use IfPossible")

@@ -126,6 +126,7 @@ async def _create(
         mounts=mounts,
         placement=placement,
         target=_target(state, container),
+        devices=context.volumes.devices(pod, container),
     )
     container_id = await context.runtime.create_container(sandbox.id, config, config_of(context, pod, sandbox.attempt))
     lifecycle = container.lifecycle

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -250,6 +251,68 @@ async def test_local_persistent_volumes(cluster: Cluster) -> None:
         return await cluster.client.find(PersistentVolume, "pv-1") is None and not directory.exists()
 
     await cluster.until(gone, "the volume is reclaimed")
+
+
+async def bound_claim(cluster: Cluster, name: str, path: str, mode: str) -> None:
+    """A claim bound to a volume at a path of the node."""
+    claim: Obj = {
+        "metadata": {"name": name},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"],
+            "resources": {"requests": {"storage": "1Mi"}},
+            "storageClassName": "",
+            "volumeMode": mode,
+            "volumeName": name,
+        },
+    }
+    made = await cluster.client.create_tree(PersistentVolumeClaim.resource, claim, "default")
+    terms = [{"matchExpressions": [{"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}]}]
+    volume: Obj = {
+        "metadata": {"name": name},
+        "spec": {
+            "capacity": {"storage": "1Mi"},
+            "accessModes": ["ReadWriteOnce"],
+            "volumeMode": mode,
+            "local": {"path": path},
+            "nodeAffinity": {"required": {"nodeSelectorTerms": terms}},
+            "claimRef": {"namespace": "default", "name": name, "uid": made["metadata"]["uid"]},
+        },
+    }
+    await cluster.client.create_tree(PersistentVolume.resource, volume)
+    bound = {"status": {"phase": "Bound"}}
+    await cluster.client.patch(PersistentVolumeClaim, name, "default", bound, subresource="status")
+
+
+async def test_a_block_device_is_handed_through(cluster: Cluster, tmp_path: Path) -> None:
+    image = tmp_path / "disk"
+    image.write_bytes(bytes(1 << 20))
+    done = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True)
+    if done.returncode:
+        pytest.skip(f"needs a loop device: {done.stderr}")
+    device = done.stdout.strip()
+    try:
+        await bound_claim(cluster, "disk", device, "Block")
+        script = (
+            "echo written | dd of=/dev/disk conv=fsync 2>/dev/null; dd if=/dev/disk bs=8 count=1 2>/dev/null; sleep 99"
+        )
+        spec: Obj = {
+            "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "disk"}}],
+            "containers": [{"command": sh(script), "volumeDevices": [{"name": "d", "devicePath": "/dev/disk"}]}],
+        }
+        await cluster.create("raw", spec)
+        await logged(cluster, "raw", "written")
+        await cluster.delete("raw")
+        subprocess.run(["sync", device], check=True)
+        assert Path(device).open("rb").read(7) == b"written"
+        spec["containers"] = [{"command": sh("true"), "volumeMounts": [{"name": "d", "mountPath": "/d"}]}]
+        await cluster.create("wrong", spec)
+
+        async def told() -> bool:
+            return "volume 'd' is a block device" in await cluster.events()
+
+        await cluster.until(told, "a mount of a device is refused")
+    finally:
+        subprocess.run(["losetup", "--detach", device], check=False)
 
 
 async def test_an_image_is_a_volume_to_read_from(cluster: Cluster) -> None:

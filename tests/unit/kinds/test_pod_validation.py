@@ -121,8 +121,14 @@ CONTAINER_CASES: list[tuple[dict[str, object], list[str]]] = [
         ["securityContext.seccompProfile.localhostProfile: Required value: must be set when type is Localhost"],
     ),
     (
-        {"volumeDevices": [{"name": "data", "devicePath": "/dev/x"}]},
-        ["volumeDevices: Forbidden: raw block volumes are not supported by Pilothouse"],
+        {"volumeDevices": [{"name": "gone", "devicePath": "/dev/x"}, {"name": "gone", "devicePath": "/dev/x"}, {}]},
+        [
+            'volumeDevices[0].name: Not found: "gone"',
+            'volumeDevices[1].name: Not found: "gone"',
+            'volumeDevices[1].devicePath: Invalid value: "/dev/x": must be unique',
+            "volumeDevices[2].name: Required value",
+            "volumeDevices[2].devicePath: Required value",
+        ],
     ),
 ]
 

@@ -49,8 +49,8 @@ def test_defaults() -> None:
         ),
         (
             "volumeMode",
-            "Block",
-            "volumeMode: Forbidden: raw block volumes are not supported by Pilothouse; use Filesystem",
+            "Tape",
+            'volumeMode: Unsupported value: "Tape": supported values: "Block", "Filesystem"',
         ),
     ],
 )

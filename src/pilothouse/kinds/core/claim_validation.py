@@ -12,7 +12,7 @@ from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
-VOLUME_MODES = ("Filesystem",)
+VOLUME_MODES = ("Block", "Filesystem")
 
 
 def check_access_modes(modes: list[str], path: str, problems: Problems) -> None:
@@ -40,10 +40,8 @@ def check_storage(quantities: Obj, path: str, problems: Problems) -> None:
 
 
 def check_volume_mode(mode: str | None, path: str, problems: Problems) -> None:
-    """File systems only: raw block volumes are refused, because no node could hand one to a container."""
-    if mode == "Block":
-        problems.forbidden(path, "raw block volumes are not supported by Pilothouse; use Filesystem")
-    elif mode is not None and mode not in VOLUME_MODES:
+    """A file system, or the block device itself."""
+    if mode is not None and mode not in VOLUME_MODES:
         problems.unsupported(path, mode, VOLUME_MODES)
 
 

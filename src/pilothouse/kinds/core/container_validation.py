@@ -68,8 +68,8 @@ def check_container(container: Obj, path: str, volumes: frozenset[str], seen: se
         _check_env_from(env_from, f"{path}.envFrom", problems)
     if mounts := container.get("volumeMounts"):
         _check_mounts(container, mounts, volumes, f"{path}.volumeMounts", problems)
-    if container.get("volumeDevices"):
-        problems.forbidden(f"{path}.volumeDevices", "raw block volumes are not supported by Pilothouse")
+    if devices := container.get("volumeDevices"):
+        _check_devices(container, devices, volumes, f"{path}.volumeDevices", problems)
     for probe in _PROBES:
         if probe in container:
             check_probe(container[probe], probe, f"{path}.{probe}", problems)
@@ -204,6 +204,29 @@ def _check_mounts(container: Obj, mounts: list[Obj], volumes: frozenset[str], pa
             _check_propagation(container, mount["mountPropagation"], f"{at}.mountPropagation", problems)
         if mount.get("recursiveReadOnly", "Disabled") != "Disabled" and not mount.get("readOnly"):
             problems.forbidden(f"{at}.recursiveReadOnly", "may only be specified when readOnly is true")
+
+
+def _check_devices(container: Obj, devices: list[Obj], volumes: frozenset[str], path: str, problems: Problems) -> None:
+    """Source: `ValidateVolumeDevices` of Kubernetes' core validation."""
+    mounts = container.get("volumeMounts") or []
+    mounted = {mount.get("name") for mount in mounts}
+    seen: set[str] = set()
+    for index, device in enumerate(devices):
+        at = f"{path}[{index}]"
+        name, device_path = device.get("name") or "", device.get("devicePath") or ""
+        if not name:
+            problems.required(f"{at}.name")
+        elif name not in volumes:
+            problems.not_found(f"{at}.name", name)
+        elif name in mounted:
+            problems.invalid(f"{at}.name", name, "must not already exist in volumeMounts")
+        if not device_path:
+            problems.required(f"{at}.devicePath")
+        elif device_path in seen or any(mount.get("mountPath") == device_path for mount in mounts):
+            problems.invalid(f"{at}.devicePath", device_path, "must be unique")
+        elif ".." in device_path.split("/"):
+            problems.invalid(f"{at}.devicePath", device_path, "can not contain backsteps ('..')")
+        seen.add(device_path)
 
 
 def _check_propagation(container: Obj, propagation: str, path: str, problems: Problems) -> None:

@@ -28,8 +28,6 @@ async def find(client: Client, pod: Pod, claim_name: str, *, owned: bool) -> Per
         raise VolumeError(f'persistentvolumeclaim "{claim_name}" is being deleted')
     if claim.status.phase != "Bound" or not claim.spec.volume_name:
         raise VolumeError(f'persistentvolumeclaim "{claim_name}" is not bound')
-    if claim.spec.volume_mode == "Block":
-        raise VolumeError(f'persistentvolumeclaim "{claim_name}" asks for a block device, which is not supported yet')
     volume = await client.find(PersistentVolume, claim.spec.volume_name)
     if volume is None:
         raise VolumeError(f'persistentvolume "{claim.spec.volume_name}" not found')
@@ -39,8 +37,13 @@ async def find(client: Client, pod: Pod, claim_name: str, *, owned: bool) -> Per
     return volume
 
 
+def is_block(volume: PersistentVolume) -> bool:
+    """Whether a volume is a device and not what is in a file system."""
+    return volume.spec.volume_mode == "Block"
+
+
 def set_up(volume: PersistentVolume) -> Path:
-    """The volume's directory; one of ours is made when it is missing. Raises VolumeError, OSError."""
+    """The volume's directory (one of ours is made when it is missing) or block device. Raises VolumeError, OSError."""
     if volume.spec.local is not None:
         path = Path(volume.spec.local.path)
     elif volume.spec.host_path is not None:
@@ -49,6 +52,10 @@ def set_up(volume: PersistentVolume) -> Path:
         raise VolumeError(
             f'persistentvolume "{volume.name}" is of a type this node cannot mount (known: local, hostPath)'
         )
+    if is_block(volume):
+        if not path.is_block_device():
+            raise VolumeError(f'persistentvolume "{volume.name}": {path} is no block device of this node')
+        return path
     if volume.metadata.annotations.get(PROVISIONED_BY) == PROVISIONER and not path.exists():
         path.mkdir(parents=True)
         path.chmod(0o777)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pilothouse.client.client import Client
+from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.pod import Container, Pod, Volume, VolumeProjection
 from pilothouse.linux.mounts import EscapeError, bind_beneath, is_mount, mount_tmpfs, unmount, unmount_below
 from pilothouse.node.environment import Sources, expand
@@ -39,6 +40,8 @@ class Mounted:
     read_only: set[str] = field(default_factory=set)
     sealed: set[str] = field(default_factory=set)
     """Mounts that are read-only themselves, with more flags than the runtime's mounting them read-only would leave."""
+    devices: dict[str, Path] = field(default_factory=dict)
+    """Where the block device of each volume that is one is."""
     refresh_at: float = 0.0
     """When a token in them is to be renewed; 0 for never."""
 
@@ -57,6 +60,7 @@ class Volumes:
     async def set_up(self, pod: Pod, sources: Sources) -> Mounted:
         """Sets up what the pod's containers mount. Raises VolumeError, ApiError, OSError."""
         needed = {mount.name for c in all_containers(pod) for mount in c.volume_mounts}
+        needed |= {device.name for c in all_containers(pod) for device in c.volume_devices}
         volumes = [volume for volume in pod.spec.volumes if volume.name in needed]
         mounted = Mounted()
         payloads: dict[str, tuple[Payload, bool]] = {}
@@ -96,12 +100,12 @@ class Volumes:
         elif volume.persistent_volume_claim is not None:
             pvc = volume.persistent_volume_claim
             bound = await claim.find(self._client, pod, pvc.claim_name, owned=False)
-            mounted.paths[volume.name] = await asyncio.to_thread(claim.set_up, bound)
+            await _take(bound, volume.name, mounted)
             if pvc.read_only:
                 mounted.read_only.add(volume.name)
         elif volume.ephemeral is not None:
             bound = await claim.find(self._client, pod, f"{pod.name}-{volume.name}", owned=True)
-            mounted.paths[volume.name] = await asyncio.to_thread(claim.set_up, bound)
+            await _take(bound, volume.name, mounted)
         elif volume.image is not None:
             mounted.paths[volume.name] = await self._images.set_up(pod, volume.name, volume.image)
             mounted.sealed.add(volume.name)
@@ -155,7 +159,8 @@ class Volumes:
             elif volume.host_path is not None:
                 mounted.paths[volume.name] = host_path.set_up(volume.host_path)
             grouped = volume.empty_dir or volume.persistent_volume_claim or volume.ephemeral
-            if group is not None and grouped and first_time and volume.name not in mounted.read_only:
+            given = volume.name in mounted.paths and volume.name not in mounted.read_only
+            if group is not None and grouped and first_time and given:
                 ownership.give_to_group(mounted.paths[volume.name], group, only_if_root_differs=on_mismatch)
         if first_time:
             marker.parent.mkdir(parents=True, exist_ok=True)
@@ -164,7 +169,11 @@ class Volumes:
     def knows(self, uid: str, container: Container) -> bool:
         """Whether `set_up` succeeded in this process for what the container mounts."""
         mounted = self._mounted.get(uid)
-        return mounted is not None and all(mount.name in mounted.paths for mount in container.volume_mounts)
+        return (
+            mounted is not None
+            and all(mount.name in mounted.paths for mount in container.volume_mounts)
+            and all(device.name in mounted.devices for device in container.volume_devices)
+        )
 
     def intact(self, pod: Pod) -> bool:
         """Whether the volumes of a pod found running are still set up (no reboot took the memory file systems)."""
@@ -185,6 +194,8 @@ class Volumes:
         binds: list[BindMount] = []
         for index, mount in enumerate(container.volume_mounts):
             path = mounted.paths.get(mount.name)
+            if path is None and mount.name in mounted.devices:
+                raise VolumeError(f"volumeMount {mount.mount_path}: volume {mount.name!r} is a block device")
             if path is None:
                 raise VolumeError(f"volumeMount {mount.mount_path}: the pod has no volume {mount.name!r}")
             below = expand(mount.sub_path_expr, environment) if mount.sub_path_expr else mount.sub_path
@@ -197,6 +208,17 @@ class Volumes:
             read_only = (mount.read_only or mount.name in mounted.read_only) and mount.name not in mounted.sealed
             binds.append(BindMount(str(path), container_path, read_only, mount.mount_propagation))
         return binds
+
+    def devices(self, pod: Pod, container: Container) -> list[BindMount]:
+        """The block devices that the container sees. Raises VolumeError."""
+        mounted = self._mounted[pod.metadata.uid]
+        found = []
+        for device in container.volume_devices:
+            path = mounted.devices.get(device.name)
+            if path is None:
+                raise VolumeError(f"volumeDevice {device.device_path}: volume {device.name!r} is no block device")
+            found.append(BindMount(str(path), device.device_path, device.name in mounted.read_only))
+        return found
 
     async def take_down(self, uid: str) -> None:
         """Unmounts everything of the pod. Raises OSError."""
@@ -217,6 +239,11 @@ class Volumes:
         """Whether a token in the pod's volumes is to be renewed now."""
         mounted = self._mounted.get(uid)
         return mounted is not None and 0 < mounted.refresh_at <= time.time()
+
+
+async def _take(bound: PersistentVolume, name: str, mounted: Mounted) -> None:
+    path = await asyncio.to_thread(claim.set_up, bound)
+    (mounted.devices if claim.is_block(bound) else mounted.paths)[name] = path
 
 
 def _bind_subpath(root: Path, below: str, target: Path) -> None:
