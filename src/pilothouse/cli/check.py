@@ -20,6 +20,7 @@ from pilothouse.cli import fix
 from pilothouse.cli.errors import CommandError
 from pilothouse.cli.manifests import read
 from pilothouse.cli.own_checks import known_checks, read_own
+from pilothouse.cli.rendered import Rendering
 from pilothouse.cli.sources import read_sources
 from pilothouse.guard.baseline import BadBaseline, fingerprints, new_only
 from pilothouse.guard.exceptions.apply import Rules, with_exceptions
@@ -59,6 +60,7 @@ class CheckOptions:
     exceptions: bool = True
     fix: bool = False
     dry_run: bool = False
+    helm_values: tuple[str, ...] = ()
 
     @property
     def live(self) -> bool:
@@ -130,7 +132,8 @@ def _unread(entry: Unread) -> str:
 
 def _files(paths: list[str], options: CheckOptions) -> tuple[list[Item], Outcome]:
     """The objects of files, and an outcome that so far tells what could not be read."""
-    found = read_sources(paths, options.namespace)
+    rendering = Rendering(options.namespace, parse_version(options.version), options.helm_values)
+    found = read_sources(paths, rendering)
     items = [Item(manifest.tree, manifest.file, manifest.line_of, manifest.comments) for manifest in found.manifests]
     unread = tuple(Unread(problem.file, problem.message, problem.line) for problem in found.problems)
     return items, Outcome(_NOTHING, unread, tuple(found.passed_over))

@@ -18,7 +18,7 @@ from pathlib import Path
 import typer
 
 from pilothouse.cli.manifests import Manifest, Problem, read_text
-from pilothouse.guard.finding import Finding, Item
+from pilothouse.guard.finding import RENDERED, Finding, Item
 from pilothouse.guard.fix.mend import Done, Parsed, Refused, mend_text
 from pilothouse.guard.fix.mends import NEEDS_DECISION, ORDER
 from pilothouse.guard.report.text import printable
@@ -59,7 +59,7 @@ def write(mends: Sequence[FileMends]) -> None:
         try:
             _replace(Path(mended.file), mended.after)
         except OSError as error:
-            _refuse_all(mended, f"{mended.file} cannot be written: {error.strerror or error}")
+            _refuse_all(mended, f"the file cannot be written: {error.strerror or error}")
 
 
 def diff(mends: Sequence[FileMends]) -> str:
@@ -81,11 +81,11 @@ def _of_file(file: str, findings: dict[int, list[Finding]], indices: list[int], 
         try:
             mended.before = mended.after = Path(file).read_bytes().decode()
             if [entry.tree for entry in _parse(mended.before)] != [items[index].tree for index in indices]:
-                raise ValueError("it has changed since it was read")
+                raise ValueError("the file has changed since it was read")
             place = {index: number for number, index in enumerate(indices)}
             found = mend_text(mended.before, {place[index]: known for index, known in findings.items()}, _parse)
         except (OSError, ValueError) as error:
-            reason = f"{file}: {error}"
+            reason = str(error)
         else:
             mended.after, mended.done, mended.refused = found.text, found.done, found.refused
     if reason:
@@ -103,13 +103,15 @@ def _refuse_all(mended: FileMends, reason: str) -> None:
 def _untouchable(file: str) -> str:
     """Why a file is not written, "" when it may be."""
     path = Path(file)
+    if file.endswith(RENDERED):
+        return "it is rendered: mend the template or the kustomization"
     if path.is_symlink():
-        return f"{file} is a link: name the file it leads to"
+        return "the file is a link: name the one it leads to"
     if not path.is_file():
-        return f"{file} is no file: mend what it is made from"
+        return "it is in no file that can be written"
     if path.stat().st_nlink > 1:
-        return f"{file} has several names (hard links), which would become different files"
-    return "" if os.access(path, os.W_OK) else f"{file} may not be written"
+        return "the file has several names (hard links), which would become different files"
+    return "" if os.access(path, os.W_OK) else "the file may not be written"
 
 
 def _parse(text: str) -> list[Parsed]:
@@ -117,7 +119,7 @@ def _parse(text: str) -> list[Parsed]:
     problems: list[Problem] = []
     read_text("", text, manifests, problems)
     if problems:
-        raise ValueError(f"not all of it can be read: line {problems[0].line}: {problems[0].message}")
+        raise ValueError(f"not all of the file can be read: line {problems[0].line}: {problems[0].message}")
     return [Parsed(manifest.tree, manifest.node) for manifest in manifests]
 
 

@@ -211,6 +211,7 @@ def check(
     exceptions: Annotated[
         bool, typer.Option("--exceptions/--no-exceptions", help="Whether exceptions in the manifests count.")
     ] = True,
+    helm_values: Annotated[list[str] | None, typer.Option(metavar="FILE", help="Values for helm charts.")] = None,
     fix: Annotated[bool, typer.Option("--fix", help="Mend in the files what can be mended safely.")] = False,
     dry_run: Annotated[
         bool, typer.Option("--dry-run", "--diff", help="What --fix would do, as a unified diff; writes nothing.")
@@ -259,6 +260,7 @@ def check(
         exceptions,
         fix or dry_run,
         dry_run,
+        tuple(helm_values or ()),
     )
     raise typer.Exit(run_check(paths or [], chosen))
 

@@ -8,22 +8,31 @@ from __future__ import annotations
 
 import os
 import re
-import shutil
-import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pilothouse.cli.manifests import MAX_BYTES, SUFFIXES, Manifest, Problem, read, read_text, real_path
+from pilothouse.cli.manifests import SUFFIXES, Manifest, Problem, read, real_path
+from pilothouse.cli.rendered import (
+    CHART,
+    KUSTOMIZATIONS,
+    Rendering,
+    is_library,
+    named_files,
+    render_chart,
+    render_kustomization,
+    roots_of,
+)
 
-KUSTOMIZATIONS = ("kustomization.yaml", "kustomization.yml", "Kustomization")
-_TIMEOUT = 120.0
 _OF_VERSIONS = frozenset((".git", ".hg", ".svn"))
 _OF_PROGRAMS = frozenset(("node_modules", ".terraform"))
 """Folders that programs fill with what others wrote; so are Python's virtual environments."""
 _PIECE = 1 << 20
 _LONGEST_NAME = 64
 _OBJECT = re.compile(rb"""\b(?:apiVersion|kind)["']?\s*:""")
+
+
+_PLAIN = Rendering()
 
 
 @dataclass(slots=True)
@@ -35,7 +44,7 @@ class Sources:
     passed_over: list[str] = field(default_factory=list)
 
 
-def read_sources(paths: list[str], namespace: str) -> Sources:
+def read_sources(paths: list[str], rendering: Rendering = _PLAIN) -> Sources:
     """All objects of these files, folders, or `-`; what could not be read is told, and the rest still read.
 
     In a folder there may be other YAML and JSON than manifests; it is passed over. A file that is named is meant to
@@ -49,11 +58,27 @@ def read_sources(paths: list[str], namespace: str) -> Sources:
             found.manifests += more
             found.problems += wrong
             continue
+        kustomizations: list[Path] = []
+        beside: list[Path] = []
         for kind, place in _walk(Path(path), found):
             if kind == "file":
                 _read_found(place, found)
+            elif kind == "kustomize":
+                kustomizations.append(place)
+            elif kind == "beside":
+                beside.append(place)
+            elif is_library(place):
+                found.passed_over.append(str(place))
             else:
-                _render(kind, place, namespace, found.manifests, found.problems)
+                render_chart(place, rendering, found.manifests, found.problems)
+        roots, unused = roots_of(kustomizations)
+        found.passed_over += map(str, unused)
+        for place in roots:
+            render_kustomization(place, found.manifests, found.problems)
+        named = named_files(kustomizations)
+        for place in beside:
+            if real_path(place) not in named:
+                _read_found(place, found)
         if before == (len(found.manifests), len(found.problems)):
             found.problems.append(Problem(path, f"no objects found (files ending in {', '.join(SUFFIXES)} are read)"))
     return found
@@ -91,12 +116,13 @@ def _may_hold_objects(file: Path) -> bool:
 
 
 def _walk(root: Path, found: Sources) -> Iterator[tuple[str, Path]]:
-    """`file`, `helm` or `kustomize`, and where. Nothing below a chart or kustomization is read by itself; a file with
-    several names in the folder is read once, by its own name."""
+    """`file`, `beside` (a file in a kustomization's folder, or below), `helm` or `kustomize`, and where. No file of a
+    chart is read by itself, nor a chart in a chart; a file with several names is read once, by its own."""
     problems = found.problems
     real = real_path(root)
     files_read: set[Path] = set()
     links_in: list[Path] = []
+    kustomized: set[Path] = set()
     unreadable: list[OSError] = []
     for folder, names, files in os.walk(root, onerror=unreadable.append):
         names.sort()
@@ -113,13 +139,14 @@ def _walk(root: Path, found: Sources) -> Iterator[tuple[str, Path]]:
             for name in folder_links
             if not real_path(here / name).is_relative_to(real)
         ]
-        if "Chart.yaml" in files:
+        if CHART in files:
             names.clear()
             yield "helm", here
-        elif any(name in files for name in KUSTOMIZATIONS):
-            names.clear()
-            yield "kustomize", here
         else:
+            if any(name in files for name in KUSTOMIZATIONS):
+                kustomized.add(here)
+                yield "kustomize", here
+            kind = "file" if kustomized.isdisjoint((here, *here.parents)) else "beside"
             for name in sorted(files):
                 file = here / name
                 if file.suffix not in SUFFIXES:
@@ -130,35 +157,10 @@ def _walk(root: Path, found: Sources) -> Iterator[tuple[str, Path]]:
                     links_in.append(file)
                 elif file.is_file():
                     files_read.add(real_path(file))
-                    yield "file", file
+                    yield kind, file
                 else:
                     problems.append(Problem(str(file), "is no regular file and is not read"))
     for link in links_in:
         if real_path(link) not in files_read:
             yield "file", link
     problems += [Problem(str(error.filename), f"cannot be read: {error.strerror}") for error in unreadable]
-
-
-def _render(kind: str, folder: Path, namespace: str, manifests: list[Manifest], problems: list[Problem]) -> None:
-    program, what = ("helm", "a helm chart") if kind == "helm" else ("kubectl", "a kustomization")
-    if shutil.which(program) is None:
-        problems.append(Problem(str(folder), f"is {what}, and {program} is not installed: not checked"))
-        return
-    absolute = str(folder.resolve())
-    command = (
-        [program, "template", "release", absolute, "--namespace", namespace, "--include-crds"]
-        if kind == "helm"
-        else [program, "kustomize", absolute]
-    )
-    try:
-        done = subprocess.run(command, capture_output=True, timeout=_TIMEOUT, check=False, stdin=subprocess.DEVNULL)
-    except (OSError, subprocess.TimeoutExpired) as error:
-        problems.append(Problem(str(folder), f"{program} cannot render it: {error}"))
-        return
-    if done.returncode:
-        said = " ".join(done.stderr.decode(errors="replace").split())[-500:]
-        problems.append(Problem(str(folder), f"{program} cannot render it: {said}"))
-    elif len(done.stdout) > MAX_BYTES:
-        problems.append(Problem(str(folder), f"{program} renders more than {MAX_BYTES >> 20} MiB: not checked"))
-    else:
-        read_text(f"{folder} (rendered)", done.stdout.decode(errors="replace"), manifests, problems)

@@ -34,6 +34,8 @@ class Severity(IntEnum):
 
 
 _NAMES = {severity: severity.name.lower() for severity in Severity}
+RENDERED = " (rendered)"
+"""Ends the name of a file that helm or kustomize made something from; lines are those of what they made."""
 CATEGORIES = ("security", "reliability", "efficiency", "hygiene")
 
 

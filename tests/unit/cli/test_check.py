@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from pilothouse.cli import manifests, sources
+from pilothouse.cli import manifests, rendered, sources
 from pilothouse.cli.main import app
 from pilothouse.cli.sources import read_sources
 
@@ -118,7 +118,7 @@ def test_links_out_of_the_folder_are_told_and_not_followed(tmp_path: Path) -> No
     (inside / "link.yaml").symlink_to(outside / "secret.yaml")
     (inside / "folder").symlink_to(outside)
 
-    found = read_sources([str(inside)], "default")
+    found = read_sources([str(inside)])
 
     assert found.manifests == []
     assert sorted(Path(problem.file).name for problem in found.problems) == ["folder", "link.yaml"]
@@ -164,38 +164,112 @@ def test_charts_and_kustomizations_are_told_where_their_program_is_not_installed
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, file: str, program: str
 ) -> None:
     monkeypatch.setattr(shutil, "which", lambda name: None)
-    (tmp_path / file).write_text("name: a\n")
+    (tmp_path / file).write_text("name: a\nresources: [other.yaml]\n")
     write(tmp_path, other=PRIVILEGED)
 
-    read = read_sources([str(tmp_path)], "default")
+    read = read_sources([str(tmp_path)])
     found, problems = read.manifests, read.problems
 
     assert found == []
     assert f"{program} is not installed" in problems[0].message
 
 
-def test_a_chart_is_what_helm_renders(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    program = tmp_path / "bin" / "helm"
-    program.parent.mkdir()
-    program.write_text(f"#!/bin/sh\ncat <<'END'\n{PRIVILEGED}END\n")
-    program.chmod(0o755)
-    monkeypatch.setenv("PATH", f"{program.parent}:/usr/bin:/bin")
-    chart = tmp_path / "chart"
-    (chart / "templates").mkdir(parents=True)
-    (chart / "Chart.yaml").write_text("name: a\n")
-    (chart / "templates" / "a.yaml").write_text("{{ no yaml }}\n")
+def program(folder: Path, monkeypatch: pytest.MonkeyPatch, name: str, script: str) -> None:
+    """A program of this name that is found first."""
+    file = folder / "bin" / name
+    file.parent.mkdir(exist_ok=True)
+    file.write_text(f"#!/bin/sh\n{script}\n")
+    file.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{file.parent}:/usr/bin:/bin")
 
-    read = read_sources([str(chart)], "default")
-    found, problems = read.manifests, read.problems
 
-    assert problems == []
-    assert [(manifest.name, manifest.file) for manifest in found] == [("p", f"{chart} (rendered)")]
+def chart(folder: Path, text: str = "name: a\n") -> Path:
+    (folder / "templates").mkdir(parents=True)
+    (folder / "Chart.yaml").write_text(text)
+    (folder / "templates" / "a.yaml").write_text("{{ no yaml }}\n")
+    return folder
+
+
+def test_a_chart_is_what_helm_renders_and_objects_are_those_of_templates(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other = PRIVILEGED.replace("name: p", "name: q")
+    printed = f"---\n# Source: a/templates/a.yaml\n{PRIVILEGED}---\n# Source: a/charts/b/templates/gone.yaml\n{other}"
+    program(tmp_path, monkeypatch, "helm", f"echo \"$@\" > {tmp_path}/said\ncat <<'END'\n{printed}END")
+    folder = chart(tmp_path / "chart")
+
+    found = read_sources([str(folder)])
+    result = run(folder, "-o", "sarif", "--helm-values", "v.yaml", "--kubernetes-version", "1.30", "-n", "shop")
+
+    places = {(m.name, m.file) for m in found.manifests}
+    assert places == {("p", f"{folder}/templates/a.yaml (rendered)"), ("q", f"{folder}/Chart.yaml (rendered)")}
+    assert found.problems == []
+    results = json.loads(result.stdout)["runs"][0]["results"]
+    physical = [place["locations"][0]["physicalLocation"] for place in results]
+    assert {place["artifactLocation"]["uri"] for place in physical} == {
+        f"{folder}/templates/a.yaml",
+        f"{folder}/Chart.yaml",
+    }
+    assert not any("region" in place for place in physical), "lines are those of what helm prints"
+    assert "--namespace shop --kube-version 1.30.0 --values v.yaml" in (tmp_path / "said").read_text()
+
+
+def test_a_chart_that_cannot_be_rendered_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = chart(tmp_path / "chart")
+    program(tmp_path, monkeypatch, "helm", "echo 'no such value' >&2; exit 1")
+    assert "helm cannot render it: no such value" in read_sources([str(folder)]).problems[0].message
+
+    program(tmp_path, monkeypatch, "helm", "exec cat /dev/zero")
+    assert "helm renders more than 32 MiB" in read_sources([str(folder)]).problems[0].message
+
+    monkeypatch.setattr(rendered, "_TIMEOUT", 0.05)
+    program(tmp_path, monkeypatch, "helm", "exec tail -f /dev/null")
+    assert "it took longer than" in read_sources([str(folder)]).problems[0].message
+
+
+def test_a_library_chart_is_passed_over(tmp_path: Path) -> None:
+    write(tmp_path, a=CONFIG)
+    folder = chart(tmp_path / "lib", "name: a\ntype: library\n")
+
+    found = read_sources([str(tmp_path)])
+
+    assert (found.passed_over, found.problems) == ([str(folder)], [])
+
+
+def test_kustomizations_are_rendered_once_and_what_none_names_is_read_by_itself(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    said = 'printf "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: %s}\n" $(basename $2)'
+    program(tmp_path, monkeypatch, "kubectl", said.replace("\n", "\\n"))
+    site = tmp_path / "site"
+    files = {
+        "kustomization.yaml": "resources: [deploy.yaml]\nconfigMapGenerator: [{name: a, files: [x=data.yaml]}]\n",
+        "deploy.yaml": PRIVILEGED,
+        "data.yaml": CONFIG,
+        "overlays/prod/kustomization.yml": "resources: [../..]\ncomponents: [../../parts]\n",
+        "overlays/test/Kustomization": "bases:\n- ../../\n",
+        "parts/kustomization.yaml": "apiVersion: kustomize.config.k8s.io/v1alpha1\nkind: Component\n",
+        "lonely/kustomization.yaml": "kind: Component\n",
+        "other/alone.yaml": CONFIG.replace("name: a", "name: alone"),
+    }
+    for name, text in files.items():
+        (site / name).parent.mkdir(parents=True, exist_ok=True)
+        (site / name).write_text(text)
+
+    found = read_sources([str(site)])
+
+    assert (found.problems, found.passed_over) == ([], [f"{site}/lonely"])
+    assert [(manifest.name, str(Path(manifest.file).relative_to(site))) for manifest in found.manifests] == [
+        ("prod", "overlays/prod/kustomization.yml (rendered)"),
+        ("test", "overlays/test/Kustomization (rendered)"),
+        ("alone", "other/alone.yaml"),
+    ]
 
 
 def test_documents_after_one_that_does_not_parse_are_read_and_keep_their_lines(tmp_path: Path) -> None:
     write(tmp_path, a=f"a: [\n---\n{PRIVILEGED}---\n3: x\n---\n{CONFIG}")
 
-    read = read_sources([str(tmp_path)], "default")
+    read = read_sources([str(tmp_path)])
     found, problems = read.manifests, read.problems
 
     assert [(manifest.name, manifest.line) for manifest in found] == [("p", 3), ("a", 11)]
@@ -284,7 +358,7 @@ def test_a_folder_may_hold_anything(tmp_path: Path) -> None:
     (folder / "around").symlink_to(".")
     (folder / "folder.yaml").mkdir()
 
-    found = read_sources([str(folder)], "default")
+    found = read_sources([str(folder)])
 
     assert [manifest.file for manifest in found.manifests] == [f"{folder}/a.yaml"]
     said = {Path(problem.file).name: problem.message for problem in found.problems}
@@ -297,7 +371,7 @@ def test_a_link_to_what_the_folder_does_not_list_is_read(tmp_path: Path) -> None
     (tmp_path / "a.txt").write_text(CONFIG)
     (tmp_path / "a.yaml").symlink_to("a.txt")
 
-    assert len(read_sources([str(tmp_path)], "default").manifests) == 1
+    assert len(read_sources([str(tmp_path)]).manifests) == 1
 
 
 def test_large_json_without_objects_is_passed_over_and_with_them_told(
@@ -309,7 +383,7 @@ def test_large_json_without_objects_is_passed_over_and_with_them_told(
     (tmp_path / "data.json").write_text(json.dumps({"a": "x" * 2000}))
     (tmp_path / "list.json").write_text(json.dumps({"a": "x" * 1990, "kind": "List"}))
 
-    found = read_sources([str(tmp_path)], "default")
+    found = read_sources([str(tmp_path)])
 
     assert [Path(name).name for name in found.passed_over] == ["data.json"]
     assert [(Path(problem.file).name, "larger than" in problem.message) for problem in found.problems] == [

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from typer.testing import CliRunner, Result
 
-from pilothouse.cli import sources
+from pilothouse.cli import manifests, sources
 from pilothouse.cli.main import app
 
 POD = """\
@@ -122,7 +122,7 @@ def test_links_and_files_of_several_names_are_not_written(manifest: Path, tmp_pa
     link, hard = tmp_path / "link.yaml", tmp_path / "hard.yaml"
     link.symlink_to(manifest)
     result = run("--fix", link)
-    assert f"{link} is a link: name the file it leads to" in result.output
+    assert "the file is a link: name the one it leads to" in result.output
     assert link.is_symlink()
 
     hard.hardlink_to(manifest)
@@ -136,7 +136,7 @@ def test_a_file_that_is_reached_by_two_names_is_mended_once(manifest: Path) -> N
     result = run("--fix", manifest.parent)
 
     assert manifest.read_text().count(ESCALATION) == 1
-    assert "1 objects: " in result.output
+    assert "1 object: " in result.output
 
 
 def test_what_a_link_leads_to_outside_the_folder_is_not_written(manifest: Path, tmp_path: Path) -> None:
@@ -149,17 +149,17 @@ def test_what_a_link_leads_to_outside_the_folder_is_not_written(manifest: Path, 
 
 
 def test_standard_input_and_what_is_rendered_are_not_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert "<stdin> is no file: mend what it is made from" in run("--fix", "-", text=POD).output
+    assert "it is in no file that can be written" in run("--fix", "-", text=POD).output
 
     (tmp_path / "Chart.yaml").write_text("name: c\n")
     (tmp_path / "templates").mkdir()
     (tmp_path / "templates" / "pod.yaml").write_text(POD)
 
-    def rendered(kind: str, folder: Path, namespace: str, manifests: list[sources.Manifest], problems: object) -> None:
-        sources.read_text(f"{folder} (rendered)", POD, manifests, [])
+    def rendered(folder: Path, rendering: object, found: list[manifests.Manifest], problems: object) -> None:
+        manifests.read_text(f"{folder}/templates/pod.yaml (rendered)", POD, found, [])
 
-    monkeypatch.setattr(sources, "_render", rendered)
-    assert f"{tmp_path} (rendered) is no file" in run("--fix", tmp_path).output
+    monkeypatch.setattr(sources, "render_chart", rendered)
+    assert "it is rendered: mend the template or the kustomization" in run("--fix", tmp_path).output
     assert (tmp_path / "templates" / "pod.yaml").read_text() == POD
 
 
@@ -171,7 +171,7 @@ def test_a_file_that_does_not_parse_to_its_end_is_not_written(manifest: Path) ->
 
     assert manifest.read_text() == text
     assert result.exit_code == 2
-    assert "not all of it can be read: line 11" in result.output
+    assert "not all of the file can be read: line 11" in result.output
 
 
 def test_a_write_that_fails_leaves_the_file_and_nothing_beside_it(

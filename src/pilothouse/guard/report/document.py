@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from pilothouse.guard.finding import Finding, NotEvaluated, Severity
+from pilothouse.guard.finding import RENDERED, Finding, NotEvaluated, Severity
 from pilothouse.guard.judge import Accepted, Report
 
 
@@ -36,6 +36,12 @@ class Outcome:
         """Number of findings by severity, worst first."""
         found = Counter(finding.check.severity for finding in self.report.findings)
         return {str(severity): found[severity] for severity in sorted(Severity, reverse=True)}
+
+
+def written_at(file: str, line: int) -> tuple[str, int]:
+    """File and line as programs that show code need them: of what is rendered, the file it is made from, without a
+    line."""
+    return (file.removesuffix(RENDERED), 0) if file.endswith(RENDERED) else (file, line)
 
 
 def place_of(finding: Finding) -> str:

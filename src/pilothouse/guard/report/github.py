@@ -6,7 +6,7 @@ Source: GitHub documentation, "Workflow commands for GitHub Actions".
 from __future__ import annotations
 
 from pilothouse.guard.finding import Severity
-from pilothouse.guard.report.document import Outcome, acceptance, sentence
+from pilothouse.guard.report.document import Outcome, acceptance, sentence, written_at
 
 _COMMAND = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "notice"}
 
@@ -31,6 +31,7 @@ def github(outcome: Outcome) -> str:
 
 
 def _command(name: str, file: str, line: int, title: str, message: str) -> str:
+    file, line = written_at(file, line)
     parameters = [f"file={_parameter(file)}"] if file else []
     if line:
         parameters.append(f"line={line}")

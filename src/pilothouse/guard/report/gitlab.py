@@ -11,7 +11,7 @@ from typing import Any
 import msgspec
 
 from pilothouse.guard.finding import Severity
-from pilothouse.guard.report.document import Outcome, sentence
+from pilothouse.guard.report.document import Outcome, sentence, written_at
 
 _SEVERITY = {Severity.CRITICAL: "blocker", Severity.HIGH: "critical", Severity.MEDIUM: "major", Severity.LOW: "minor"}
 
@@ -37,6 +37,7 @@ def gitlab(outcome: Outcome) -> str:
 
 
 def _issue(check: str, said: str, fingerprint: str, file: str, line: int) -> dict[str, Any]:
+    file, line = written_at(file, line)
     location = {"path": file.strip("<>").removeprefix("./") or ".", "lines": {"begin": max(line, 1)}}
     found = {"check_name": check, "description": said, "fingerprint": fingerprint, "severity": "blocker"}
     return {**found, "location": location}

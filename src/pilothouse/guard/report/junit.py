@@ -7,7 +7,7 @@ from collections import defaultdict
 from xml.etree.ElementTree import Element, SubElement, indent, tostring
 
 from pilothouse.guard.finding import Finding
-from pilothouse.guard.report.document import Outcome, acceptance, place_of, sentence
+from pilothouse.guard.report.document import Outcome, acceptance, place_of, sentence, written_at
 
 _NOT_XML = re.compile("[^\t\n\r\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
@@ -56,9 +56,10 @@ def _suite(root: Element, name: str, clean: int, outcome: Outcome) -> None:
 
 def _failure(suite: Element, name: str, finding: Finding) -> None:
     title = f"{finding.check.id} {finding.container}".strip()
-    case = _element(suite, "testcase", classname=name, name=title, file=finding.file)
-    if finding.line:
-        case.set("line", str(finding.line))
+    file, line = written_at(finding.file, finding.line)
+    case = _element(suite, "testcase", classname=name, name=title, file=file)
+    if line:
+        case.set("line", str(line))
     failure = _element(case, "failure", message=sentence(finding), type=str(finding.check.severity))
     lines = (place_of(finding), finding.field, finding.check.why, finding.check.remedy)
     failure.text = _clean("\n".join(line for line in lines if line))

@@ -14,7 +14,7 @@ import msgspec
 from pilothouse import __version__
 from pilothouse.guard.finding import Check, Finding, Severity
 from pilothouse.guard.judge import Accepted
-from pilothouse.guard.report.document import Outcome, acceptance, sentence
+from pilothouse.guard.report.document import Outcome, acceptance, sentence, written_at
 
 _SCHEMA = "https://json.schemastore.org/sarif-2.1.0.json"
 _LEVEL = {Severity.CRITICAL: "error", Severity.HIGH: "error", Severity.MEDIUM: "warning", Severity.LOW: "note"}
@@ -102,6 +102,7 @@ def _logical(finding: Finding) -> list[dict[str, str]]:
 
 
 def _physical(file: str, line: int) -> dict[str, Any]:
+    file, line = written_at(file, line)
     found: dict[str, Any] = {"artifactLocation": {"uri": quote(file.strip("<>"))}}
     if line:
         found["region"] = {"startLine": line}

@@ -109,7 +109,6 @@ def _summary(outcome: Outcome) -> str:
     counts = ", ".join(f"{number} {name}" for name, number in outcome.counts().items())
     known = f" ({len(report.known)} known before, not shown)" if report.known else ""
     accepted = f", {len(report.accepted)} accepted" if report.accepted else ""
+    objects = "1 object" if report.objects == 1 else f"{report.objects} objects"
     incomplete = "; not everything could be checked" if outcome.incomplete else ""
-    return (
-        f"{report.objects} objects: {counts}{accepted}{known}. Score {report.score}, grade {report.grade}{incomplete}."
-    )
+    return f"{objects}: {counts}{accepted}{known}. Score {report.score}, grade {report.grade}{incomplete}."

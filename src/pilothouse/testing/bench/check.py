@@ -78,7 +78,7 @@ from pilothouse.guard.finding import Item
 from pilothouse.guard.judge import judge, shipped_evaluator
 shipped_evaluator()
 ready = time.perf_counter()
-manifests = read_sources([sys.argv[1]], "default").manifests
+manifests = read_sources([sys.argv[1]]).manifests
 read = time.perf_counter()
 judge([Item(m.tree, m.file, m.line_of) for m in manifests])
 print(ready - started, read - ready, time.perf_counter() - read)
