@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import base64
 import json
-import subprocess
-import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -23,8 +21,8 @@ from pilothouse.guard.images.door.question import Question
 from pilothouse.guard.images.door.scan import answer
 from pilothouse.guard.images.places import LAYERS
 from pilothouse.guard.images.scan.cache import LayerCache
-from pilothouse.launch.listeners import listen_tcp
-from pilothouse.testing.images import Image, ImageError, push
+from pilothouse.testing.images import Image, push
+from pilothouse.testing.registry import registry_on_loopback
 
 INDEX = "application/vnd.oci.image.index.v1+json"
 MANIFEST = "application/vnd.oci.image.manifest.v1+json"
@@ -158,35 +156,8 @@ class Repository:
 
 @pytest.fixture(scope="module")
 def registry(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    folder = tmp_path_factory.mktemp("registry")
-    probe = listen_tcp("127.0.0.1", 0)
-    address = f"127.0.0.1:{probe.getsockname()[1]}"
-    probe.close()
-    settings = folder / "registry.yml"
-    settings.write_text(
-        f'version: 0.1\nlog: {{level: warn, accesslog: {{disabled: true}}}}\nhttp: {{addr: "{address}"}}\n'
-        f"storage: {{filesystem: {{rootdirectory: {folder / 'storage'}}}}}\n"
-    )
-    process = subprocess.Popen(["docker-registry", "serve", str(settings)], stderr=subprocess.DEVNULL)
-    try:
-        _until_up(address)
+    with registry_on_loopback(tmp_path_factory.mktemp("registry")) as address:
         yield address
-    finally:
-        process.kill()
-        process.wait()
-
-
-def _until_up(address: str) -> None:
-    deadline = time.monotonic() + 30
-    manifest, blobs = image_files([tar_of({"x": b""})])
-    while True:
-        try:
-            push(Image(manifest, blobs), address, "up", "1")
-            return
-        except ImageError:
-            if time.monotonic() > deadline:
-                raise
-            time.sleep(0.05)
 
 
 @pytest.fixture

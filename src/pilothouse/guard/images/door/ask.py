@@ -18,6 +18,7 @@ from pilothouse.guard.images.places import data_file
 
 _DEADLINE_SECONDS: Final = 8.0
 """Well under the ten seconds after which clients of admission give up."""
+_LONGEST_SECONDS: Final = 300.0
 _KEPT_SECONDS: Final = 60.0
 _UNSIGNED_SECONDS: Final = 5.0
 """So long it is kept that no key has signed an image: whoever signs it then tries again."""
@@ -79,11 +80,16 @@ class Door:
                 stdout=asyncio.subprocess.PIPE,
                 start_new_session=True,
             )
+            out = b""
             try:
-                out, _ = await process.communicate(question)
+                async with asyncio.timeout(_LONGEST_SECONDS):
+                    out, _ = await process.communicate(question)
+            except TimeoutError:
+                pass  # without an answer; others wait for its place
             finally:
                 if process.returncode is None:
                     process.kill()
+                    await process.wait()
         try:
             return msgspec.json.decode(out, type=Facts)
         except msgspec.DecodeError:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Final
 
 import msgspec
@@ -21,30 +23,30 @@ _LIST_SECONDS: Final = 30.0
 
 async def inventory_from(client: Client, node: str, name: str, cache: LayerCache) -> Inventory:
     """The inventory of an image that a node keeps, by its name or id. Raises NotReadable."""
-    try:
-        async with asyncio.timeout(_LAYER_SECONDS):
-            data = await _get(client, node, "manifest", ("name", name))
-            described = msgspec.json.decode(data, type=Described)
-            records = [await _record(client, node, layer.digest, cache) for layer in described.layers]
-    except ApiError as error:
-        raise NotReadable(f"node {node}: {error.message}") from error
-    except TimeoutError as error:
-        raise NotReadable(f"node {node} did not tell of it within {_LAYER_SECONDS / 60:.0f} min") from error
-    except msgspec.DecodeError as error:
-        raise NotReadable(f"node {node} answered something else: {error}") from error
+    async with _answering(node, _LAYER_SECONDS):
+        data = await _get(client, node, "manifest", ("name", name))
+        described = msgspec.json.decode(data, type=Described)
+        records = [await _record(client, node, layer.digest, cache) for layer in described.layers]
     config = ImageConfig(described.user, described.env, described.created)
     return await asyncio.to_thread(assemble, name, described.digest, config, described.layers, records)
 
 
 async def images_of(client: Client, node: str) -> list[Listed]:
     """Every image that a node keeps. Raises NotReadable."""
+    async with _answering(node, _LIST_SECONDS):
+        return msgspec.json.decode(await _get(client, node, "list"), type=list[Listed])
+
+
+@asynccontextmanager
+async def _answering(node: str, seconds: float) -> AsyncIterator[None]:
+    """Raises NotReadable when the node does not answer in time, or otherwise than it should."""
     try:
-        async with asyncio.timeout(_LIST_SECONDS):
-            return msgspec.json.decode(await _get(client, node, "list"), type=list[Listed])
+        async with asyncio.timeout(seconds):
+            yield
     except ApiError as error:
         raise NotReadable(f"node {node}: {error.message}") from error
     except TimeoutError as error:
-        raise NotReadable(f"node {node} did not list its images within {_LIST_SECONDS:.0f} s") from error
+        raise NotReadable(f"node {node} did not answer within {seconds:.0f} s") from error
     except msgspec.DecodeError as error:
         raise NotReadable(f"node {node} answered something else: {error}") from error
 

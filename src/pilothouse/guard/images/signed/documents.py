@@ -11,6 +11,7 @@ from typing import Any, Final, NamedTuple
 
 import msgspec
 
+from pilothouse.guard.images.inventory.limits import MIB
 from pilothouse.guard.images.model import NotReadable
 from pilothouse.guard.images.signed.envelope import BUNDLE, ENVELOPE, IN_TOTO, envelope_in, statement_in
 from pilothouse.guard.images.signed.keys import Key
@@ -18,6 +19,7 @@ from pilothouse.guard.images.source.attached import Attached, readable
 
 SBOM: Final = "sbom"
 VEX: Final = "vex"
+_LARGEST: Final = 64 * MIB
 _PREDICATES: Final = (
     ("https://cyclonedx.org/bom", SBOM),
     ("https://spdx.dev/Document", SBOM),
@@ -47,7 +49,7 @@ def documents_of(
     """All of a kind that are about one of the digests, and why others could not be read."""
     found: list[Document] = []
     reasons: list[str] = []
-    for entry, data in readable(entries, _wanted(kind)):
+    for entry, data in readable(entries, _wanted(kind), _LARGEST):
         try:
             if isinstance(data, str):
                 raise NotReadable(data)

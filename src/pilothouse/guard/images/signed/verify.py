@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from pilothouse.guard.images.inventory.limits import MIB
 from pilothouse.guard.images.model import NotReadable
 from pilothouse.guard.images.signed.envelope import BUNDLE, decoded, envelope_in, statement_in
 from pilothouse.guard.images.signed.keys import Key
@@ -22,6 +23,7 @@ _TYPE: Final = "cosign container image signature"
 _SIGNED: Final = "https://sigstore.dev/cosign/sign/v1"
 _SIGNATURE: Final = "dev.cosignproject.cosign/signature"
 _CERTIFICATE: Final = "dev.sigstore.cosign/certificate"
+_LARGEST: Final = MIB
 _REASONS: Final = 5
 
 
@@ -37,7 +39,7 @@ class Verdict:
 def verify(documents: Sequence[Attached], digests: Collection[str], keys: Sequence[Key]) -> Verdict:
     """Whether a key has signed one of the digests (the image's own, or that of the index it is in)."""
     reasons: list[str] = []
-    for entry, data in readable(documents, _is_signature):
+    for entry, data in readable(documents, _is_signature, _LARGEST):
         if isinstance(data, str):
             reasons.append(data)
             continue

@@ -11,14 +11,12 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
-from pilothouse.guard.images.inventory.limits import MIB
 from pilothouse.guard.images.model import NotReadable
 from pilothouse.guard.images.source.image import INDEXES, checked_digest
 
 if TYPE_CHECKING:  # HTTP and TLS take 100 ms to import
     from pilothouse.guard.images.source.registry import Registry
 
-LARGEST: Final = 64 * MIB
 _MANIFESTS: Final = 64
 """Manifests looked at for one digest; whoever may write to a repository may put any number there."""
 _LAYERS: Final = 64
@@ -27,14 +25,15 @@ _COSIGN_TAGS: Final = ("sig", "att", "sbom")
 
 @dataclass(frozen=True, slots=True)
 class Attached:
-    """One document beside the image of digest `subject`; `read` gives its verified bytes and raises NotReadable."""
+    """One document beside the image of digest `subject`; `read` gives its verified bytes, at most so many as it is
+    called with, and raises NotReadable."""
 
     subject: str
     media_type: str
     artifact_type: str
     annotations: Mapping[str, str]
     where: str
-    read: Callable[[], bytes]
+    read: Callable[[int], bytes]
 
 
 def attached(registry: Registry, digest: str, index: str = "") -> list[Attached]:
@@ -101,9 +100,9 @@ def _documents(
     ]
 
 
-def _reader(registry: Registry, digest: object, where: str) -> Callable[[], bytes]:
-    def read() -> bytes:
-        return registry.blob(checked_digest(digest, f"{registry.name}: {where}"), LARGEST)
+def _reader(registry: Registry, digest: object, where: str) -> Callable[[int], bytes]:
+    def read(largest: int) -> bytes:
+        return registry.blob(checked_digest(digest, f"{registry.name}: {where}"), largest)
 
     return read
 
@@ -124,11 +123,13 @@ def _texts(value: object) -> dict[str, str]:
     return {str(key): text for key, text in _object(value).items() if isinstance(text, str)}
 
 
-def readable(entries: Sequence[Attached], wanted: Callable[[Attached], bool]) -> Iterator[tuple[Attached, bytes | str]]:
+def readable(
+    entries: Sequence[Attached], wanted: Callable[[Attached], bool], largest: int
+) -> Iterator[tuple[Attached, bytes | str]]:
     """Those that are wanted, with their bytes, or with the reason why they cannot be read."""
     for entry in entries:
         if wanted(entry):
             try:
-                yield entry, entry.read()
+                yield entry, entry.read(largest)
             except NotReadable as error:
                 yield entry, str(error)
