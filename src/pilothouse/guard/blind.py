@@ -1,8 +1,8 @@
 """Checks that look at a pod's spec alone, and at no image: their verdict is remembered for all pods that differ in
 nothing else. Pure.
 
-Overlays, tenants and replicas of an application are one pod with other images, names and namespaces. Such checks are
-shown nothing of these (`BLIND`), so a verdict cannot rest on them.
+Overlays, tenants and replicas of an application are one pod with other images, names and namespaces. That a policy
+names none of these is read from its text; a property test holds that its verdicts do not rest on them.
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def _is_blind(policy: Policy) -> bool:
     return not any(_ELSEWHERE.search(_plain(text).replace(_POD, "")) for text in texts)
 
 
-def _essence(tree: Obj) -> tuple[bytes, Obj] | None:
-    """What such policies are shown of an object, with its digest; None for what runs no pods."""
+def _essence(tree: Obj) -> bytes | None:
+    """The digest of what such policies read of an object; None for what runs no pods."""
     pod = pod_spec(tree)
     if pod is None:
         return None
@@ -45,15 +45,11 @@ def _essence(tree: Obj) -> tuple[bytes, Obj] | None:
     for field in CONTAINER_FIELDS:
         if isinstance(entries := spec.get(field), list):
             spec[field] = [_without_image(entry) for entry in entries]
-    shown: Obj = spec
-    for step in reversed(pod.path.split(".")):
-        shown = {step: shown}
-    shown["kind"] = tree["kind"]
     try:
-        text = orjson.dumps(shown, option=orjson.OPT_NON_STR_KEYS)
+        text = orjson.dumps((tree["kind"], spec), option=orjson.OPT_NON_STR_KEYS)
     except TypeError:
         return None  # a number that JSON has not
-    return hashlib.blake2b(text, digest_size=16).digest(), shown
+    return hashlib.blake2b(text, digest_size=16).digest()
 
 
 def _without_image(container: object) -> object:

@@ -39,6 +39,10 @@ class Violation(NamedTuple):
     remembered: bool = False
 
 
+Answer = Violation | str
+"""How a policy is broken; or that it is not, or does not mean the object."""
+
+
 class NotChecked(NamedTuple):
     """A policy that could not be evaluated for an object, and why."""
 
@@ -59,11 +63,11 @@ class EvaluationError(Exception):
 
 
 class Essence(NamedTuple):
-    """Which policies look at a part of an object only, and that part with its digest (None: it has none). Their answers
+    """Which policies look at a part of an object only, and the digest of that part (None: it has none). Their answers
     are remembered by the digest."""
 
     enough_for: Callable[[Policy], bool]
-    of: Callable[[Obj], tuple[bytes, Obj] | None]
+    of: Callable[[Obj], bytes | None]
 
 
 class _OfKind(NamedTuple):
@@ -80,7 +84,7 @@ class Evaluator:
     def __init__(self, policies: Iterable[Policy], essence: Essence | None = None) -> None:
         found = list(policies)
         self._essence = essence
-        self._remembered: dict[bytes, Mapping[str, Violation | str]] = {}
+        self._remembered: dict[bytes, Mapping[str, Answer]] = {}
         shared = _shared(found)
         self._shared = {name: text for text, name in shared.items()}
         variables = dict.fromkeys((*_ROOTS, *self._shared), cel.Type.DYN)
@@ -118,11 +122,16 @@ class Evaluator:
         ]
         if not wanted:
             return Verdict()
-        known = dict(self._by_essence(of_kind.by_essence, subject.tree))
-        scope = self._scope(subject.tree, [compiled for compiled in wanted if compiled.policy.name not in known])
+        digest = self._digest(of_kind, subject.tree)
+        known = dict(self._remembered.get(digest, {})) if digest else {}
+        left = [compiled for compiled in wanted if compiled.policy.name not in known]
+        shared = sorted({name for compiled in left for name in compiled.shared})
+        scope = _Scope(self._env, self._programs, subject.tree, shared)
         violations: list[Violation] = []
         not_checked: list[NotChecked] = []
         passed: list[Policy] = []
+        if not known:
+            known = self._remember(digest, of_kind.by_essence.answers(scope))
         known.update(of_kind.together.answers(scope))
         for compiled in wanted:
             answer = known.get(compiled.policy.name)
@@ -145,26 +154,21 @@ class Evaluator:
                 passed.append(compiled.policy)
         return Verdict(tuple(violations), tuple(not_checked), tuple(passed))
 
-    def _scope(self, tree: Obj, policies: Iterable[_Compiled]) -> _Scope:
-        return _Scope(self._env, self._programs, tree, sorted({name for one in policies for name in one.shared}))
+    def _digest(self, of_kind: _OfKind, tree: Obj) -> bytes | None:
+        return self._essence.of(tree) if self._essence is not None and of_kind.by_essence.policies else None
 
-    def _by_essence(self, together: _Together, tree: Obj) -> Mapping[str, Violation | str]:
-        """The answers of policies that the essence is enough for."""
-        found = self._essence.of(tree) if self._essence is not None and together else None
-        if found is None:
-            return {}
-        digest, shown = found
-        known = self._remembered.get(digest)
-        if known is None:
-            answers = together.answers(self._scope(shown, together.policies))
-            known = {
-                name: answer._replace(remembered=True) if isinstance(answer, Violation) else answer
-                for name, answer in answers.items()
-            }
-            if len(self._remembered) >= _MOST_REMEMBERED:
-                self._remembered.clear()
-            self._remembered[digest] = known
-        return known
+    def _remember(self, digest: bytes | None, answers: Mapping[str, Answer]) -> dict[str, Answer]:
+        """The answers of policies that the essence is enough for, as they will be given again."""
+        if digest is None:
+            return dict(answers)
+        kept = {
+            name: answer._replace(remembered=True) if isinstance(answer, Violation) else answer
+            for name, answer in answers.items()
+        }
+        if len(self._remembered) >= _MOST_REMEMBERED:
+            self._remembered.clear()
+        self._remembered[digest] = kept
+        return dict(kept)
 
     def _of_kind(self, subject: Subject) -> _OfKind:
         """Policies with a rule for the object's kind, which most have not; remembered by kind."""
@@ -247,16 +251,13 @@ class _Together:
                 self._compiled[names] = self._env.compile(f"[{answers}]")
                 yield
 
-    def __bool__(self) -> bool:
-        return bool(self.policies)
-
-    def answers(self, scope: _Scope) -> dict[str, Violation | str]:
+    def answers(self, scope: _Scope) -> dict[str, Answer]:
         """By name of policy, of those of which something is known: _PASSES, _NOT_MEANT, or how it is broken."""
         if scope.failed:
             return {}
         for _ in self.compile():
             pass
-        known: dict[str, Violation | str] = {}
+        known: dict[str, Answer] = {}
         activation = scope.with_params(None)
         for names, group in self._groups:
             result = self._compiled[names].eval(activation)
