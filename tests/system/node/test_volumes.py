@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import subprocess
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -283,36 +285,36 @@ async def bound_claim(cluster: Cluster, name: str, path: str, mode: str) -> None
     await cluster.client.patch(PersistentVolumeClaim, name, "default", bound, subresource="status")
 
 
-async def test_a_block_device_is_handed_through(cluster: Cluster, tmp_path: Path) -> None:
+@pytest.fixture
+def disk(tmp_path: Path) -> Iterator[Path]:
+    """A block device of one MiB."""
     image = tmp_path / "disk"
     image.write_bytes(bytes(1 << 20))
     done = subprocess.run(["losetup", "--find", "--show", str(image)], capture_output=True, text=True)
     if done.returncode:
         pytest.skip(f"needs a loop device: {done.stderr}")
-    device = done.stdout.strip()
-    try:
-        await bound_claim(cluster, "disk", device, "Block")
-        script = (
-            "echo written | dd of=/dev/disk conv=fsync 2>/dev/null; dd if=/dev/disk bs=8 count=1 2>/dev/null; sleep 99"
-        )
-        spec: Obj = {
-            "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "disk"}}],
-            "containers": [{"command": sh(script), "volumeDevices": [{"name": "d", "devicePath": "/dev/disk"}]}],
-        }
-        await cluster.create("raw", spec)
-        await logged(cluster, "raw", "written")
-        await cluster.delete("raw")
-        subprocess.run(["sync", device], check=True)
-        assert Path(device).open("rb").read(7) == b"written"
-        spec["containers"] = [{"command": sh("true"), "volumeMounts": [{"name": "d", "mountPath": "/d"}]}]
-        await cluster.create("wrong", spec)
+    yield Path(done.stdout.strip())
+    subprocess.run(["losetup", "--detach", done.stdout.strip()], check=True)
 
-        async def told() -> bool:
-            return "volume 'd' is a block device" in await cluster.events()
 
-        await cluster.until(told, "a mount of a device is refused")
-    finally:
-        subprocess.run(["losetup", "--detach", device], check=False)
+async def test_a_block_device_is_handed_through(cluster: Cluster, disk: Path) -> None:
+    await bound_claim(cluster, "disk", str(disk), "Block")
+    script = "echo written | dd of=/dev/disk conv=fsync 2>/dev/null; dd if=/dev/disk bs=8 count=1 2>/dev/null; sleep 99"
+    spec: Obj = {
+        "volumes": [{"name": "d", "persistentVolumeClaim": {"claimName": "disk"}}],
+        "containers": [{"command": sh(script), "volumeDevices": [{"name": "d", "devicePath": "/dev/disk"}]}],
+    }
+    await cluster.create("raw", spec)
+    await logged(cluster, "raw", "written")
+    await cluster.delete("raw")
+    assert (await asyncio.to_thread(disk.read_bytes)).startswith(b"written\n")
+    spec["containers"] = [{"command": sh("true"), "volumeMounts": [{"name": "d", "mountPath": "/d"}]}]
+    await cluster.create("wrong", spec)
+
+    async def told() -> bool:
+        return "volume 'd' is a block device" in await cluster.events()
+
+    await cluster.until(told, "a mount of a device is refused")
 
 
 async def test_an_image_is_a_volume_to_read_from(cluster: Cluster) -> None:
