@@ -29,8 +29,9 @@ from pilothouse.guard.images.live.account_rights import AccountRights
 from pilothouse.guard.images.live.contents import Described
 from pilothouse.guard.images.live.kept import Listed
 from pilothouse.guard.images.live.run import COVERAGE, ImageGuard
-from pilothouse.guard.images.model import Layer
-from pilothouse.guard.images.places import data_file
+from pilothouse.guard.images.model import Inventory, Layer, Package, Placed
+from pilothouse.guard.images.places import LAYERS, data_file
+from pilothouse.guard.images.scan.cache import LayerCache
 from pilothouse.kinds.guard.finding import FINDINGS, Finding
 from pilothouse.machinery.errors import NotFound
 from pilothouse.testing.control_plane import ControlPlane
@@ -341,3 +342,18 @@ async def test_vex_documents_of_kube_system_silence_and_say_by_whom(
         for name in ("acme", "broken"):
             await client.request("DELETE", f"/api/v1/namespaces/kube-system/configmaps/{name}")
         await shown(client, lambda found: "CVE-1" in found and "vex-document-broken" not in found)
+
+
+async def test_what_an_attached_sbom_says_is_in_the_findings(
+    plane: ControlPlane, findings: Findings, tmp_path: Path
+) -> None:
+    """The door has fetched it."""
+    cache = LayerCache(tmp_path / LAYERS)
+    packages = (Placed(Package("deb", "hidden", "1")),)
+    cache.put_sboms(DIGEST, [("att", Inventory("SBOM", "sbom", packages=packages))])
+    cache.close()
+    take(tmp_path, ("CVE-1", "redis", "2.0-1"), ("CVE-2", "hidden", "2"))
+    await pod(plane.client(), "one", DIGEST)
+    async with running(plane, findings, tmp_path):
+        found = await shown(plane.client(), lambda found: {"CVE-1", "CVE-2"} <= found.keys())
+    assert found["CVE-2"].spec.evidence["package"] == "deb/hidden 1"

@@ -27,6 +27,7 @@ class _Registry:
     def __init__(self) -> None:
         self.blobs: dict[str, bytes] = {}
         self.manifests: dict[str, bytes] = {}
+        self.referrers: dict[str, bytes] = {}
         self.cuts = 0
         self.token = ""
         self.asked: list[tuple[str, dict[str, str]]] = []
@@ -65,7 +66,8 @@ class _Registry:
             request.end_headers()
             return
         _, _, name = request.path.rpartition("/")
-        data = self.manifests.get(name) if "/manifests/" in request.path else self.blobs.get(name)
+        kept = {"manifests": self.manifests, "referrers": self.referrers}
+        data = kept.get(request.path.split("/")[-2], self.blobs).get(name)
         if data is None:
             request.send_error(404)
             return

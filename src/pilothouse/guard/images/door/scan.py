@@ -7,9 +7,11 @@ it is.
 
 from __future__ import annotations
 
+import resource
 import sys
 import time
 from pathlib import Path
+from typing import Final
 
 import msgspec
 
@@ -29,6 +31,8 @@ from pilothouse.guard.images.source.image import Image, host_platform
 from pilothouse.guard.images.source.reference import parse
 from pilothouse.guard.images.source.registry import Login, Registry
 
+_MEMORY: Final = 2 << 30
+
 
 def answer(folder: Path, question: Question) -> Facts:
     """Looks at an image of a registry."""
@@ -37,6 +41,9 @@ def answer(folder: Path, question: Question) -> Facts:
         return _answer(folder, question, cache)
     except (NotReadable, OSError, BadKey) as error:
         return Facts((), (str(error),) if question.scan else (), unsigned=str(error) if question.keys else "")
+    except MemoryError:
+        reason = "it takes more memory to look at than is allowed"
+        return Facts((), (reason,), unsigned=reason if question.keys else "")
     finally:
         cache.close()
 
@@ -106,6 +113,8 @@ def _scanned(folder: Path, image: Image, beside: Beside, cache: LayerCache) -> F
 
 def main(arguments: list[str]) -> int:
     """Prints the answer."""
+    # What an image brings along, such as an SBOM of 64 MiB, is parsed here.
+    resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
     sys.stdout.buffer.write(msgspec.json.encode(answer(Path(arguments[0]), question)))
     return 0
