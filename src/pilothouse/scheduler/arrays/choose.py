@@ -11,7 +11,7 @@ import numpy as np
 
 from pilothouse.kinds.core.node import ZONE
 from pilothouse.scheduler import filters, scores, volumes
-from pilothouse.scheduler.arrays.columns import Columns, Floats, Mask, Rows
+from pilothouse.scheduler.arrays.columns import Columns, Floats, Ints, Mask, Rows
 from pilothouse.scheduler.arrays.company import Company, is_needed
 from pilothouse.scheduler.arrays.template import FINE, NAMES, Template, shape
 from pilothouse.scheduler.pod_info import PodInfo
@@ -63,6 +63,8 @@ class Arrays:
         self._columns: Columns | None = None
         self._templates: OrderedDict[bytes, Template] = OrderedDict()
         self._companies: OrderedDict[object, Company] = OrderedDict()
+        self._siblings: OrderedDict[str, Ints] = OrderedDict()
+        """For an owner, how many of its pods are on each node."""
 
     # What the snapshot tells
 
@@ -71,6 +73,9 @@ class Arrays:
             self._columns.changed(row)
             for company in self._companies.values():
                 company.add(row, pod, sign)
+            siblings = self._siblings.get(pod.owner)
+            if siblings is not None and pod.pod.metadata.deletion_timestamp is None:
+                siblings[row] += sign
 
     def node_changed(self, node: str) -> None:
         if self._columns is not None:
@@ -83,6 +88,7 @@ class Arrays:
         self._columns = None
         self._templates.clear()
         self._companies.clear()
+        self._siblings.clear()
 
     def namespaces_changed(self) -> None:
         self._companies.clear()
@@ -127,19 +133,22 @@ class Arrays:
             _add(total, 2, verdict.company.wishes(), rows)
             _add(total, 2, verdict.company.crowds(template), rows)
         if spreads_siblings(verdict.pod):
-            _add(total, 2, self._siblings(verdict.pod, columns), rows)
+            _add(total, 2, self._apart(verdict.pod, columns), rows)
         total[~rows] = -math.inf
         return _Names(columns, np.flatnonzero(total.max() - total < scores.EQUAL))
 
-    def _siblings(self, pod: PodInfo, columns: Columns) -> Floats | None:
+    def _apart(self, pod: PodInfo, columns: Columns) -> Floats | None:
         """As `sibling_preferences`."""
         counts = self._snapshot.siblings(pod.owner)
         if not counts:
             return None
-        on_node = np.zeros(columns.size, dtype=np.int64)
-        for name, count in counts.items():
-            if (row := columns.row.get(name)) is not None:
-                on_node[row] = count
+        on_node = self._siblings.get(pod.owner)
+        if on_node is None:
+            on_node = np.zeros(columns.size, dtype=np.int64)
+            for name, count in counts.items():
+                if (row := columns.row.get(name)) is not None:
+                    on_node[row] = count
+        _keep(self._siblings, pod.owner, on_node)
         zones = columns.topology(ZONE)
         sums = zones.sums(on_node)
         in_zone = zones.spread(sums, without=int(sums.max(initial=0)) + 1)
