@@ -25,7 +25,7 @@ from pilothouse.cli.sources import read_sources
 from pilothouse.guard.baseline import BadBaseline, fingerprints, new_only
 from pilothouse.guard.exceptions.apply import Rules, with_exceptions
 from pilothouse.guard.finding import Check, Item, Severity
-from pilothouse.guard.judge import Options, Report, judge, worst
+from pilothouse.guard.judge import Options, Report, from_severity, judge, worst
 from pilothouse.guard.own.evaluate import OwnChecks
 from pilothouse.guard.removals import parse_version
 from pilothouse.guard.report import FORMATS
@@ -61,6 +61,8 @@ class CheckOptions:
     fix: bool = False
     dry_run: bool = False
     helm_values: tuple[str, ...] = ()
+    show: str = "low"
+    fail_below: int = 0
 
     @property
     def live(self) -> bool:
@@ -87,8 +89,9 @@ def run_check(paths: list[str], options: CheckOptions) -> int:
         fix.write(mends)
         fix.tell(mends, dry=False, error=options.output not in (None, "text"))
         items, outcome = run.judged()
-    _print(outcome, options.output)
-    return _exit_code(outcome, threshold)
+    shown = from_severity(outcome.report, Severity.parse(options.show))
+    _print(replace(outcome, report=shown), options.output)
+    return _exit_code(outcome, threshold, options.fail_below)
 
 
 @dataclass(frozen=True, slots=True)
@@ -158,7 +161,8 @@ def run_explain(name: str, folders: Sequence[str] = ()) -> int:
     if not found:
         import difflib  # late: only for a name that is wrong
 
-        near = difflib.get_close_matches(name, [check.id for check in checks], n=3, cutoff=0.4)
+        names = [*(check.id for check in checks), *(other for check in checks for other in _other_names(check))]
+        near = difflib.get_close_matches(name, names, n=3, cutoff=0.4)
         hint = f"; did you mean {', '.join(near)}?" if near else ""
         raise CommandError(f"there is no check {name}{hint}", code=2)
     typer.echo("\n".join(explanation(check) for check in found), nl=False)
@@ -177,8 +181,13 @@ def _uncollected() -> Iterator[None]:
 
 
 def _called(check: Check, name: str) -> bool:
+    return any(name.lower() == other.lower() for other in _other_names(check))
+
+
+def _other_names(check: Check) -> list[str]:
+    """What other tools call it."""
     names = (part.partition(":")[2] or part for part in check.other_names.split(";"))
-    return any(name.lower() == entry.strip().lower() for part in names for entry in part.split(","))
+    return [entry.strip() for part in names for entry in part.split(",")]
 
 
 def _understood(options: CheckOptions, own: OwnChecks) -> tuple[Severity | None, Options]:
@@ -187,6 +196,7 @@ def _understood(options: CheckOptions, own: OwnChecks) -> tuple[Severity | None,
     try:
         threshold = None if options.fail_on == "none" else Severity.parse(options.fail_on)
         version = parse_version(options.version)
+        Severity.parse(options.show)
     except ValueError as error:
         raise CommandError(str(error), code=2) from error
     return threshold, Options(
@@ -228,8 +238,9 @@ def _paint(text: str, style: str) -> str:
     return typer.style(text, dim=style == "dim", bold=style == "title")
 
 
-def _exit_code(outcome: Outcome, threshold: Severity | None) -> int:
+def _exit_code(outcome: Outcome, threshold: Severity | None, least_score: int) -> int:
     if outcome.incomplete:
         return 2
     found = worst(outcome.report.findings)
-    return 1 if threshold is not None and found is not None and found >= threshold else 0
+    failed = threshold is not None and found is not None and found >= threshold
+    return 1 if failed or outcome.report.score < least_score else 0

@@ -198,6 +198,8 @@ def check(
         ),
     ] = None,
     fail_on: Annotated[str, typer.Option(help="Severity from which the exit code is 1, or none.")] = "high",
+    fail_below: Annotated[int, typer.Option(metavar="SCORE", help="Score below which the exit code is 1.")] = 0,
+    show: Annotated[str, typer.Option(metavar="SEVERITY", help="Least severity that is shown; all count.")] = "low",
     new_only: Annotated[
         str | None, typer.Option(metavar="BASELINE", help="Only what a saved run (-o json) does not have.")
     ] = None,
@@ -261,6 +263,8 @@ def check(
         fix or dry_run,
         dry_run,
         tuple(helm_values or ()),
+        show,
+        fail_below,
     )
     raise typer.Exit(run_check(paths or [], chosen))
 

@@ -60,7 +60,8 @@ class Report:
     """What was found; `passed_weight` is the sum of weights of checks that passed, for the score.
 
     `known` are findings that are not shown since a saved run had them; they count for score and grade all the same.
-    `accepted` are those that an exception accepts; they do not count.
+    `accepted` are those that an exception accepts; they do not count. `milder` are those that nobody wants to be shown,
+    being less severe than asked for; they count.
     """
 
     findings: tuple[Finding, ...]
@@ -69,17 +70,18 @@ class Report:
     passed_weight: int = 0
     known: tuple[Finding, ...] = ()
     accepted: tuple[Accepted, ...] = ()
+    milder: tuple[Finding, ...] = ()
 
     @property
     def score(self) -> int:
         """Percentage of what was checked that is right, weighed by severity; 100 when nothing is wrong."""
-        failed = sum(WEIGHT[finding.check.severity] for finding in (*self.findings, *self.known))
+        failed = sum(WEIGHT[finding.check.severity] for finding in (*self.findings, *self.known, *self.milder))
         return (100 * self.passed_weight) // (self.passed_weight + failed) if failed else 100
 
     @property
     def grade(self) -> str:
         """A to F by score; a high finding keeps it from A, a critical one makes it F. "-" when nothing was checked."""
-        found = worst((*self.findings, *self.known))
+        found = worst((*self.findings, *self.known, *self.milder))
         if not self.objects:
             return "-"
         if found is Severity.CRITICAL or self.score < 60:
@@ -289,6 +291,13 @@ def _container_at(path: str, tree: Obj) -> str:
     entries, number = value_at(tree, match["list"]), int(match["name"])
     entry = entries[number] if isinstance(entries, list) and number < len(entries) else None
     return str(entry.get("name", "")) if isinstance(entry, dict) else ""
+
+
+def from_severity(report: Report, least: Severity) -> Report:
+    """The report that shows only findings of this severity and above."""
+    shown = tuple(finding for finding in report.findings if finding.check.severity >= least)
+    milder = tuple(finding for finding in report.findings if finding.check.severity < least)
+    return replace(report, findings=shown, milder=(*report.milder, *milder))
 
 
 def worst(findings: Iterable[Finding]) -> Severity | None:

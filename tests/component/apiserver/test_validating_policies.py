@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from pathlib import Path
 from typing import Any
 
 import pytest
 from admission_plane import AdmissionPlane
 
 from pilothouse.apiserver.admission.exempt import BOOTSTRAP
+from pilothouse.cli.manifests import read
+from pilothouse.cli.own_checks import read_own
 from pilothouse.client.wire import User
+from pilothouse.guard.finding import Item
+from pilothouse.guard.judge import Options, judge
+from pilothouse.kinds.catalogue import by_kind
 from pilothouse.machinery.errors import ApiError, Forbidden, Invalid
 from pilothouse.machinery.objects import Obj
 
@@ -251,3 +257,35 @@ async def test_nobody_is_locked_out(api: AdmissionPlane) -> None:
         await api.create("pods", pod, user=controller)
     await api.delete(BINDINGS, "never")
     await api.create("configmaps", {"metadata": {"name": "x"}})
+
+
+async def test_the_example_of_own_checks_is_judged_at_the_door_as_at_the_desk(api: AdmissionPlane) -> None:
+    example = Path(__file__).parents[3] / "examples" / "checks"
+    for manifest in read(str(example))[0]:
+        group, _, version = manifest.tree["apiVersion"].rpartition("/")
+        kind = by_kind(group, version, manifest.kind)
+        assert kind is not None
+        await api.create(kind.resource.plural, manifest.tree)
+    fine, probed = deployment("fine", 4), deployment("probed", 4)
+    probed["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] = {"httpGet": {"path": "/", "port": 80}}
+
+    with pytest.raises(Invalid) as caught:
+        await api.create("deployments", deployment("many", 9))
+    await api.create("deployments", fine)
+    quiet = [*api.warnings]
+    await api.create("deployments", probed)
+
+    own, _ = read_own([str(example)])
+    trees = [{"apiVersion": "apps/v1", "kind": "Deployment", **tree} for tree in (deployment("many", 9), fine, probed)]
+    desk = {
+        (finding.ref.name, finding.message)
+        for finding in judge([Item(tree) for tree in trees], Options(own=own)).findings
+        if finding.check.id.startswith("shop")
+    }
+    assert desk == {
+        ("many", "has 9 replicas, more than 4"),
+        ("probed", "has a readiness probe that asks for the start page"),
+    }
+    assert "has 9 replicas, more than 4" in caught.value.message
+    assert quiet == []
+    assert [said for said in api.warnings if "has a readiness probe that asks for the start page" in said]

@@ -389,3 +389,27 @@ def test_large_json_without_objects_is_passed_over_and_with_them_told(
     assert [(Path(problem.file).name, "larger than" in problem.message) for problem in found.problems] == [
         ("list.json", True)
     ]
+
+
+def test_what_is_shown_is_less_than_what_counts(tmp_path: Path) -> None:
+    write(tmp_path, a=PRIVILEGED)
+    whole, part = (json.loads(run(tmp_path, "-o", "json", *more).stdout) for more in ((), ("--show", "high")))
+
+    assert {finding["severity"] for finding in part["findings"]} == {"critical", "high"}
+    assert len(part["findings"]) + part["milder"] == len(whole["findings"])
+    assert (part["score"], part["grade"]) == (whole["score"], whole["grade"])
+    assert f"({part['milder']} less severe, not shown)" in run(tmp_path, "--show", "high").output
+    assert run(tmp_path, "--show", "critical", "--fail-on", "low").exit_code == 1
+    assert run(tmp_path, "--show", "dreadful").exit_code == 2
+
+
+def test_fail_below_a_score(tmp_path: Path) -> None:
+    write(tmp_path, a=PRIVILEGED)
+    score = json.loads(run(tmp_path, "-o", "json").stdout)["score"]
+
+    assert run(tmp_path, "--fail-on", "none", "--fail-below", score).exit_code == 0
+    assert run(tmp_path, "--fail-on", "none", "--fail-below", score + 1).exit_code == 1
+
+
+def test_a_name_of_another_tool_that_is_nearly_right_is_understood() -> None:
+    assert "did you mean notReadOnlyRootFilesystem" in run("--explain", "noReadOnlyRootFilesystem").output

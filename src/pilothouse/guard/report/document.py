@@ -72,6 +72,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "grade": report.grade,
         "counts": outcome.counts(),
         "known": len(report.known),
+        "milder": len(report.milder),
         "complete": not outcome.incomplete,
         "findings": [_finding(finding) for finding in report.findings],
         "accepted": [_accepted(accepted) for accepted in report.accepted],

@@ -23,7 +23,7 @@ def gitlab(outcome: Outcome) -> str:
     issues = []
     for finding in outcome.report.findings:
         number = seen[finding.fingerprint] = seen.get(finding.fingerprint, 0) + 1
-        said = f"{finding.ref}: {sentence(finding)}"
+        said = f"{finding.ref}: {sentence(finding)}{f' ({finding.field})' if finding.field else ''}"
         fingerprint = finding.fingerprint if number == 1 else f"{finding.fingerprint}-{number}"
         issues.append(_issue(finding.check.id, said, fingerprint, finding.file, finding.line))
         issues[-1]["severity"] = _SEVERITY[finding.check.severity]

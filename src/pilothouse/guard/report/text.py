@@ -108,6 +108,7 @@ def _summary(outcome: Outcome) -> str:
     report = outcome.report
     counts = ", ".join(f"{number} {name}" for name, number in outcome.counts().items())
     known = f" ({len(report.known)} known before, not shown)" if report.known else ""
+    known += f" ({len(report.milder)} less severe, not shown)" if report.milder else ""
     accepted = f", {len(report.accepted)} accepted" if report.accepted else ""
     objects = "1 object" if report.objects == 1 else f"{report.objects} objects"
     incomplete = "; not everything could be checked" if outcome.incomplete else ""
