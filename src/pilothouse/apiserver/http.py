@@ -1,8 +1,8 @@
 """The HTTPS edge: aiohttp's low-level server in front of `ApiServer.handle`.
 
 It reads the body (to a limit), hands over who the client certificate names, writes whole bodies or streams, and turns a
-connection into a WebSocket when the answer says so. The TLS context it is given asks for a client certificate without
-insisting, and verifies one that is shown.
+connection into a WebSocket, or hands its bytes to somebody else, when the answer says so. The TLS context it is given
+asks for a client certificate without insisting, and verifies one that is shown.
 """
 
 from __future__ import annotations
@@ -18,7 +18,8 @@ from urllib.parse import parse_qsl
 import orjson
 from aiohttp import WSMsgType, web
 
-from pilothouse.apiserver.upgrade import Message, MessageType, Upgrade
+from pilothouse.apiserver.takeover import take_over
+from pilothouse.apiserver.upgrade import Message, MessageType, Takeover, Upgrade
 from pilothouse.apiserver.whole_reply import WholeReply
 from pilothouse.client.wire import Handler, Request, Response, User
 from pilothouse.machinery.errors import BadRequest, TooLarge
@@ -99,6 +100,8 @@ class HttpsEdge:
         assert task is not None
         self._streams.add(task)
         try:
+            if isinstance(response, Takeover):
+                return await take_over(raw, response)
             if isinstance(response, Upgrade):
                 return await _upgrade(raw, response)
             assert response.stream is not None

@@ -1,4 +1,4 @@
-"""Answers that turn the connection into a WebSocket; the HTTP edge carries them out."""
+"""Answers that turn the connection into something else; the HTTP edge carries them out."""
 
 from __future__ import annotations
 
@@ -33,7 +33,18 @@ class Socket(Protocol):
         """Waits while the peer does not read; a CLOSE ends the socket."""
 
 
+class Pipe(Protocol):
+    """A connection's bytes, once it is no longer HTTP's."""
+
+    async def read(self) -> bytes:
+        """At least a byte; empty when the peer sends no more."""
+
+    async def write(self, data: bytes) -> None:
+        """Waits while the peer does not read. Raises ConnectionError once it has gone."""
+
+
 Relay = Callable[[Socket], Awaitable[None]]
+Carry = Callable[[Pipe], Awaitable[None]]
 
 
 @dataclass(slots=True)
@@ -43,3 +54,10 @@ class Upgrade(Response):
     protocol: str | None = None
     relay: Relay | None = None
     abandon: Callable[[], Awaitable[object]] | None = None
+
+
+@dataclass(slots=True)
+class Takeover(Upgrade):
+    """Status 101: tell the client `headers`, then `carry` has the connection; it is closed when that returns."""
+
+    carry: Carry | None = None

@@ -30,7 +30,7 @@ class WholeReply(web.StreamResponse):
     def __init__(self, status: int, headers: dict[str, str], body: bytes) -> None:
         super().__init__(status=status)
         known = {name: value for name, value in headers.items() if name != _DIFFERENT}
-        self._head = _head(status, tuple(known.items())) + _line(_DIFFERENT, headers.get(_DIFFERENT, ""))
+        self._head = head(status, tuple(known.items())) + _line(_DIFFERENT, headers.get(_DIFFERENT, ""))
         self._whole = body
 
     async def prepare(self, request: web.BaseRequest) -> AbstractStreamWriter:
@@ -57,7 +57,8 @@ class WholeReply(web.StreamResponse):
 
 
 @lru_cache(maxsize=256)
-def _head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
+def head(status: int, headers: tuple[tuple[str, str], ...]) -> bytes:
+    """Status line and headers, without the empty line that ends them. Raises ValueError for a line break in one."""
     try:
         phrase = HTTPStatus(status).phrase
     except ValueError:

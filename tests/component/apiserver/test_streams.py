@@ -16,6 +16,7 @@ from pilothouse.apiserver.chain import Attributes, Chain, Decision
 from pilothouse.apiserver.http import HttpsEdge
 from pilothouse.apiserver.node_link import NodeLink
 from pilothouse.client.client import Client
+from pilothouse.machinery import spdy
 from pilothouse.machinery.errors import BadRequest, Forbidden, NotFound, ServiceUnavailable
 from pilothouse.testing.control_plane import AllowAll, ControlPlane
 
@@ -29,6 +30,7 @@ class FakeNode:
     asked: list[tuple[str, list[tuple[str, str]]]] = field(default_factory=list)
     refuse: int = 0
     closed: asyncio.Event = field(default_factory=asyncio.Event)
+    received: list[Any] = field(default_factory=list)
 
     async def handle(self, request: web.BaseRequest) -> web.StreamResponse:
         self.asked.append((request.path, list(request.query.items())))
@@ -52,6 +54,7 @@ class FakeNode:
         ws = web.WebSocketResponse(protocols=("v5.channel.k8s.io", "v4.channel.k8s.io"))
         await ws.prepare(request)
         async for message in ws:
+            self.received.append(message.data)
             if message.data == b"end":
                 await ws.close(code=1000, message=b"done")
             elif message.type is web.WSMsgType.BINARY:
@@ -258,6 +261,81 @@ async def test_a_refusal_of_the_node_reaches_the_client(
 async def test_streams_without_a_websocket_are_refused(plane: ControlPlane) -> None:
     with pytest.raises(BadRequest, match="Upgrade request required"):
         await plane.client().request("POST", f"{POD}/exec", query=[("command", "sh")])
+
+
+class OldClient:
+    """A connection that asked for SPDY."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.framing = spdy.Framing()
+
+    async def event(self) -> spdy.Event:
+        """The next one of the server."""
+        async with asyncio.timeout(5):
+            while True:
+                for event in self.framing.receive(await self.reader.read(1 << 16)):
+                    return event
+
+    async def ended(self) -> None:
+        async with asyncio.timeout(10):
+            while await self.reader.read(1 << 16):
+                pass
+        self.writer.close()
+
+
+async def spoken(url: str, certificates: Certificates, query: str, *protocols: str) -> tuple[OldClient, bytes]:
+    """A client, and the head of the answer to its exec."""
+    host, port = url.removeprefix("https://").split(":")
+    reader, writer = await asyncio.open_connection(host, int(port), ssl=certificates.client_context("ann"))
+    offered = "".join(f"X-Stream-Protocol-Version: {protocol}\r\n" for protocol in protocols)
+    upgrade = "Connection: Upgrade\r\nUpgrade: SPDY/3.1\r\nContent-Length: 0\r\n"
+    writer.write(f"POST {POD}/exec?{query} HTTP/1.1\r\nHost: a\r\n{upgrade}{offered}\r\n".encode())
+    return OldClient(reader, writer), await reader.readuntil(b"\r\n\r\n")
+
+
+V4 = "v4.channel.k8s.io"
+
+
+async def test_spdy_needs_a_subprotocol_that_both_know(url: str, certificates: Certificates) -> None:
+    client, head = await spoken(url, certificates, "command=sh", "channel.k8s.io")
+    assert head.startswith(b"HTTP/1.1 400 ")
+    client.writer.close()
+    client, head = await spoken(url, certificates, "command=sh&stdout=true", "v5.channel.k8s.io", V4)
+    assert head.startswith(b"HTTP/1.1 101 Switching Protocols\r\n")
+    assert b"x-stream-protocol-version: v4.channel.k8s.io\r\n" in head
+    client.writer.close()
+
+
+async def test_spdy_streams_become_channels(url: str, certificates: Certificates, node: tuple[FakeNode, int]) -> None:
+    client, _ = await spoken(url, certificates, "command=sh&stdin=true&stdout=true&tty=true", V4)
+    for stream, kind in ((1, "error"), (3, "stdin"), (5, "stdout"), (7, "resize")):
+        client.writer.write(client.framing.open(stream, {"streamtype": kind}))
+        assert await client.event() == spdy.Replied(stream, False)
+    client.writer.write(client.framing.open(9, {"streamtype": "stdout"}))
+    assert await client.event() == spdy.Reset(9, spdy.REFUSED_STREAM)
+    client.writer.write(client.framing.ping(1))
+    assert await client.event() == spdy.Pinged(1)
+    # The node here repeats what it is sent, after "echo ", whose "e" is no channel: so nothing comes back.
+    client.writer.write(client.framing.data(7, b'{"Width":1,"Height":2}'))
+    client.writer.write(client.framing.data(3, b"hello", fin=True))
+    client.writer.close()
+    await asyncio.wait_for(node[0].closed.wait(), 10)
+    assert node[0].received == [b'\x04{"Width":1,"Height":2}', b"\x00hello", b"\xff\x00"]
+
+
+@pytest.mark.parametrize(
+    "garbage",
+    [b"GET / HTTP/1.1\r\n\r\n" * 100, b"\x80\x02\x00\x01\x00\x00\x00\x04aaaa", b"\x80\x03\x00\x01\x00\xff\xff\xff"],
+)
+async def test_what_is_no_spdy_ends_the_session(
+    url: str, certificates: Certificates, node: tuple[FakeNode, int], garbage: bytes
+) -> None:
+    client, _ = await spoken(url, certificates, "command=sh&stdin=true", V4)
+    client.writer.write(garbage)
+    await client.ended()
+    await asyncio.wait_for(node[0].closed.wait(), 10)
 
 
 async def test_a_node_that_is_away_is_named(plane: ControlPlane) -> None:

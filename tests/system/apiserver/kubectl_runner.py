@@ -4,23 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import os
+from collections.abc import Mapping
 from pathlib import Path
 
 
 class Kubectl:
     """Runs kubectl against one server."""
 
-    def __init__(self, program: Path, config: Path, home: Path) -> None:
+    def __init__(self, program: Path, config: Path, home: Path, environment: Mapping[str, str] | None = None) -> None:
         self._program = program
-        self._environment = {**os.environ, "KUBECONFIG": str(config), "HOME": str(home)}
+        self._environment = {**os.environ, "KUBECONFIG": str(config), "HOME": str(home), **(environment or {})}
 
-    async def start(self, *arguments: str) -> asyncio.subprocess.Process:
-        """A running kubectl with its output in pipes."""
+    async def start(self, *arguments: str, terminal: int | None = None) -> asyncio.subprocess.Process:
+        """A running kubectl with its input and output in pipes, or at a terminal."""
         return await asyncio.create_subprocess_exec(
             self._program,
             *arguments,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            stdin=asyncio.subprocess.PIPE if terminal is None else terminal,
+            stdout=asyncio.subprocess.PIPE if terminal is None else terminal,
             stderr=asyncio.subprocess.PIPE,
             env=self._environment,
         )

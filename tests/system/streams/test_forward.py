@@ -15,7 +15,7 @@ from streams_bench import SLEEP, V5, Bench
 
 from pilothouse.linux.netns import socket_in
 from pilothouse.node.state import PodState
-from pilothouse.node.streams import spdy
+from pilothouse.machinery import spdy
 from pilothouse.node.streams.forward_spdy import PROTOCOL
 
 pytestmark = pytest.mark.system

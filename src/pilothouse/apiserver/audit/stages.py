@@ -6,13 +6,16 @@ port-forward), ResponseComplete of all when nothing more is sent, Panic in its p
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
+from typing import TypeVar
 
 from pilothouse.apiserver.audit.log import AuditLog, Trail
 from pilothouse.apiserver.audit.policy import COMPLETE, PANIC, STARTED
 from pilothouse.apiserver.route import Route
-from pilothouse.apiserver.upgrade import Relay, Socket, Upgrade
+from pilothouse.apiserver.upgrade import Takeover, Upgrade
 from pilothouse.client.wire import Request, Response
+
+T = TypeVar("T")
 
 
 def audited(log: AuditLog, request: Request, route: Route, trail: Trail, response: Response) -> None:
@@ -31,9 +34,12 @@ def audited(log: AuditLog, request: Request, route: Route, trail: Trail, respons
     def done() -> None:
         log.note(request, route, trail, response, COMPLETE)
 
-    if isinstance(response, Upgrade):
+    if isinstance(response, Takeover):
+        if response.carry is not None:
+            response.carry = _until_done(response.carry, done)
+    elif isinstance(response, Upgrade):
         if response.relay is not None:
-            response.relay = _relay(response.relay, done)
+            response.relay = _until_done(response.relay, done)
     elif response.stream is not None:
         response.stream = _stream(response.stream, done)
 
@@ -50,11 +56,11 @@ async def _stream(pieces: AsyncIterator[bytes], done: Callable[[], None]) -> Asy
         done()
 
 
-def _relay(relay: Relay, done: Callable[[], None]) -> Relay:
-    async def audited_relay(socket: Socket) -> None:
+def _until_done(work: Callable[[T], Awaitable[None]], done: Callable[[], None]) -> Callable[[T], Awaitable[None]]:
+    async def audited_work(connection: T) -> None:
         try:
-            await relay(socket)
+            await work(connection)
         finally:
             done()
 
-    return audited_relay
+    return audited_work

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pilothouse.apiserver import codec, refusals
+from pilothouse.apiserver import codec, refusals, spdy_streams
 from pilothouse.apiserver.call import Backend, Call
 from pilothouse.apiserver.chain import AdmissionRequest
 from pilothouse.apiserver.node_link import NodeAddress, NodeLink, node_address
@@ -82,9 +82,12 @@ def _node_of(backend: Backend, pod: Obj) -> tuple[NodeLink, NodeAddress]:
 
 async def _stream(backend: Backend, call: Call, pod: Obj, path: str) -> Response:
     """Opens the node's WebSocket first, so that its refusal reaches the client as an ordinary error."""
-    headers = call.request.headers
-    if headers.get("upgrade", "").lower() != "websocket":
-        raise BadRequest("Upgrade request required: this server carries streams over WebSocket")
+    headers, options = call.request.headers, _options(call)
+    by_spdy, forward = spdy_streams.wanted(call.request), call.route.subresource == "portforward"
+    if by_spdy:
+        agreed = spdy_streams.agree(call.request, forward=forward)
+    elif headers.get("upgrade", "").lower() != "websocket":
+        raise BadRequest("Upgrade request required: this server carries streams over WebSocket and SPDY/3.1")
     await backend.chain.admission.admit(
         AdmissionRequest(
             user=call.user,
@@ -93,14 +96,19 @@ async def _stream(backend: Backend, call: Call, pod: Obj, path: str) -> Response
             namespace=call.namespace,
             name=call.route.name,
             subresource=call.route.subresource,
-            object=_options(call),
+            object=options,
             warnings=call.warnings,
             annotations=call.annotations,
         )
     )
     link, address = _node_of(backend, pod)
+    query = _node_query(call.request.query)
+    if by_spdy:
+        protocol = spdy_streams.NODE_FORWARD if forward else spdy_streams.NODE_EXEC
+        node = await link.connect(address, path, query, (protocol,))
+        return spdy_streams.takeover(agreed, node, spdy_streams.expected_streams(options))
     offered = tuple(entry.strip() for entry in headers.get("sec-websocket-protocol", "").split(",") if entry.strip())
-    node = await link.connect(address, path, _node_query(call.request.query), offered)
+    node = await link.connect(address, path, query, offered)
 
     async def relay(client: Socket) -> None:
         await relay_between(client, node)

@@ -12,8 +12,9 @@ from urllib.parse import urlsplit
 
 import orjson
 
+from pilothouse.machinery import spdy
 from pilothouse.node.cri import RuntimeFailure
-from pilothouse.node.streams import channels, spdy
+from pilothouse.node.streams import channels
 from pilothouse.node.streams.process import Streams
 from pilothouse.node.streams.session import Socket, end
 from pilothouse.node.streams.tasks import Tasks

@@ -10,7 +10,7 @@ import asyncio
 import logging
 from dataclasses import dataclass, field
 
-from pilothouse.node.streams import spdy
+from pilothouse.machinery import spdy
 from pilothouse.node.streams.forward import ForwardTarget, Inbox, Unreachable, forward
 from pilothouse.node.streams.session import Socket
 

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilothouse.node.streams import spdy
-from pilothouse.node.streams.spdy_dictionary import DICTIONARY
+from pilothouse.machinery import spdy
+from pilothouse.machinery.spdy_dictionary import DICTIONARY
 
 
 def test_the_dictionary_is_the_protocols() -> None:

@@ -12,7 +12,7 @@ import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from pilothouse.node.streams.spdy_dictionary import DICTIONARY
+from pilothouse.machinery.spdy_dictionary import DICTIONARY
 
 _CONTROL = 0x8000
 _VERSION = 3
