@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import ssl
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from pilothouse.client.wire import Request, Response
 from pilothouse.machinery.errors import ServiceUnavailable, from_status
 from pilothouse.machinery.objects import Obj
 
@@ -63,7 +64,14 @@ class NodeLink:
 
     async def get(self, address: NodeAddress, path: str, query: list[tuple[str, str]]) -> AsyncIterator[bytes]:
         """The body of a GET as it comes. Raises the error the node answers with, ServiceUnavailable when it is away."""
-        return _pieces(await self._send(address, path, query))
+        return _pieces(await self._send("GET", address, path, query))
+
+    async def forward(self, address: NodeAddress, path: str, request: Request) -> Response:
+        """What the node answers to a request of somebody's, as it comes. Raises as `get` does."""
+        headers = {name: request.headers[name] for name in ("accept", "content-type") if name in request.headers}
+        reply = await self._send(request.method, address, path, request.query, request.body, headers)
+        kind = reply.headers.get("content-type", "application/octet-stream")
+        return Response(reply.status, {"content-type": kind}, stream=_pieces(reply))
 
     async def read(self, address: NodeAddress, path: str, seconds: float) -> bytes:
         """The whole body of a GET, within a time limit."""
@@ -75,11 +83,21 @@ class NodeLink:
         except TimeoutError as error:
             raise ServiceUnavailable(f'node "{address.name}" did not answer within {seconds:g} s') from error
 
-    async def _send(self, address: NodeAddress, path: str, query: list[tuple[str, str]]) -> aiohttp.ClientResponse:
+    async def _send(
+        self,
+        method: str,
+        address: NodeAddress,
+        path: str,
+        query: list[tuple[str, str]],
+        body: bytes = b"",
+        headers: Mapping[str, str] | None = None,
+    ) -> aiohttp.ClientResponse:
         import aiohttp
 
         try:
-            return await self._open().get(address.url(path), params=query, ssl=self._ssl)
+            return await self._open().request(
+                method, address.url(path), params=query, data=body or None, headers=headers, ssl=self._ssl
+            )
         except (aiohttp.ClientError, OSError, TimeoutError) as error:
             raise unreachable(address, error) from error
 

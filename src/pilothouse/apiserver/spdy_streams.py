@@ -12,6 +12,7 @@ import asyncio
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Final
 
+from pilothouse.apiserver.passed_upgrade import splice
 from pilothouse.apiserver.upgrade import Pipe, Takeover
 from pilothouse.client.wire import Request
 from pilothouse.machinery import spdy
@@ -53,7 +54,7 @@ def takeover(protocol: str, node: aiohttp.ClientWebSocketResponse, expected: fro
     async def carry(client: Pipe) -> None:
         try:
             if protocol == _FORWARD:
-                await _tunnel(client, node)
+                await splice(client, _NodePipe(node))
             else:
                 await ExecStreams(client, node, expected).run()
         finally:
@@ -160,22 +161,17 @@ class ExecStreams:
             return
 
 
-async def _tunnel(client: Pipe, node: aiohttp.ClientWebSocketResponse) -> None:
-    """Passes bytes unread, until one side ends."""
-    import aiohttp
+class _NodePipe:
+    """The bytes in a node's binary messages, as a `Pipe`."""
 
-    async def there() -> None:
-        while data := await client.read():
-            await node.send_bytes(data)
+    def __init__(self, node: aiohttp.ClientWebSocketResponse) -> None:
+        self._node = node
 
-    async def back() -> None:
-        while (message := await node.receive()).type is aiohttp.WSMsgType.BINARY:
-            await client.write(message.data)
+    async def read(self) -> bytes:
+        import aiohttp
 
-    tasks = [asyncio.create_task(work()) for work in (there, back)]
-    try:
-        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-    finally:
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        message = await self._node.receive()
+        return bytes(message.data) if message.type is aiohttp.WSMsgType.BINARY else b""
+
+    async def write(self, data: bytes) -> None:
+        await self._node.send_bytes(data)

@@ -51,7 +51,7 @@ _BY_KIND: Mapping[tuple[str, str], Mapping[str, Subresource]] = {
         "portforward": Subresource({"create": streams.portforward}, "PodPortForwardOptions"),
         "proxy": Subresource(_every(proxy_pod), "PodProxyOptions"),
     },
-    ("", "nodes"): {"proxy": Subresource({"get": node_proxy}, "NodeProxyOptions")},
+    ("", "nodes"): {"proxy": Subresource(_every(node_proxy), "NodeProxyOptions")},
     ("", "services"): {"proxy": Subresource(_every(proxy_service), "ServiceProxyOptions")},
     ("", "serviceaccounts"): {
         "token": Subresource({"create": token.create_token}, "TokenRequest", "authentication.k8s.io", "v1")

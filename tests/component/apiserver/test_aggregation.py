@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
+import aiohttp
 import orjson
 import pytest
 from aiohttp import web
@@ -51,6 +52,13 @@ class Extension:
         if request.path == "/openapi/v3":
             url = f"/openapi/v3/apis/{GROUP}/v1?hash=1"
             return web.json_response({"paths": {f"apis/{GROUP}/v1": {"serverRelativeURL": url}}})
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            ws = web.WebSocketResponse(protocols=("v5.channel.k8s.io",))
+            await ws.prepare(request)
+            await ws.send_str(request.headers["X-Remote-User"])
+            await ws.send_bytes(await ws.receive_bytes())
+            await ws.close()
+            return ws
         if request.query.get("watch"):
             stream = web.StreamResponse()
             await stream.prepare(request)
@@ -218,3 +226,17 @@ def test_a_users_name_cannot_bring_headers_of_its_own() -> None:
         ("X-Remote-Group", "ab"),
         ("X-Remote-Extra-scopes%2F%C3%9C%20x", "1"),
     ]
+
+
+async def test_a_websocket_passes_through_as_the_user(served: Served, url: str, certificates: Certificates) -> None:
+    connector = aiohttp.TCPConnector(ssl=certificates.client_context("ann"))
+    async with (
+        aiohttp.ClientSession(connector=connector) as session,
+        session.ws_connect(f"{url}{TIDES}/high/exec", protocols=("v5.channel.k8s.io",)) as ws,
+    ):
+        assert ws.protocol == "v5.channel.k8s.io"
+        assert await ws.receive_str() == "ann"
+        await ws.send_bytes(b"x" * 100_000)
+        assert await ws.receive_bytes() == b"x" * 100_000
+        assert (await ws.receive()).type is aiohttp.WSMsgType.CLOSE
+    assert served.extension.peers[-1] == "front-proxy-client"

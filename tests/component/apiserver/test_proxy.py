@@ -3,8 +3,10 @@
 from collections.abc import AsyncIterator
 from typing import Any
 
+import aiohttp
 import pytest
 from aiohttp import web
+from edge_certificates import Certificates
 
 from pilothouse.apiserver.verbs import proxy
 from pilothouse.apiserver.verbs.proxy import Address, check_host, parse_name
@@ -21,7 +23,11 @@ from pilothouse.testing.control_plane import ControlPlane
 async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     """Where a server tells what it was asked. It is on loopback, which is not allowed in earnest."""
 
-    async def echo(request: web.Request) -> web.Response:
+    async def echo(request: web.BaseRequest) -> web.StreamResponse:
+        if request.path == "/refused":
+            return web.Response(status=426, text="not like that")
+        if request.headers.get("upgrade", "").lower() == "websocket":
+            return await _talk(request)
         told = {
             "method": request.method,
             "path": request.path_qs,
@@ -37,6 +43,16 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     await site.start()
     yield runner.addresses[0][1]
     await runner.cleanup()
+
+
+async def _talk(request: web.BaseRequest) -> web.StreamResponse:
+    """Speaks first, then says twice what it is told."""
+    ws = web.WebSocketResponse(protocols=("chat",), max_msg_size=0)
+    await ws.prepare(request)
+    await ws.send_str(f"hello at {request.path_qs}")
+    async for message in ws:
+        await ws.send_bytes(message.data * 2)
+    return ws
 
 
 async def ask(client: Client, method: str, path: str, body: bytes = b"", **query: str) -> tuple[Response, Any]:
@@ -87,6 +103,22 @@ async def test_a_service_leads_to_a_ready_endpoint(plane: ControlPlane, port: in
         assert (answer.status, told["path"]) == (202, "/x")
     answer, told = await ask(client, "GET", path.format("shop:other"))
     assert answer.status == 503
+
+
+async def test_a_websocket_passes_through(plane: ControlPlane, port: int, url: str, certificates: Certificates) -> None:
+    await pod(plane.client(), port)
+    there = f"{url}/api/v1/namespaces/ns/pods/proxy/proxy"
+    connector = aiohttp.TCPConnector(ssl=certificates.client_context("ann"))
+    async with aiohttp.ClientSession(connector=connector) as session:
+        async with session.ws_connect(f"{there}/chat?x=1", protocols=("chat",), max_msg_size=0) as ws:
+            assert ws.protocol == "chat"
+            assert await ws.receive_str() == "hello at /chat?x=1"
+            for size in (1, 3 << 20):
+                await ws.send_bytes(b"a" * size)
+                assert await ws.receive_bytes() == b"a" * 2 * size
+        with pytest.raises(aiohttp.WSServerHandshakeError) as refused:
+            await session.ws_connect(f"{there}/refused")
+        assert refused.value.status == 426
 
 
 @pytest.mark.parametrize("host", ["127.0.0.1", "[::1]", "169.254.169.254", "0.0.0.0", "224.0.0.1", "metadata.internal"])

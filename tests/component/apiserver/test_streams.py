@@ -170,6 +170,11 @@ async def test_a_nodes_own_api_is_read_through_the_server(plane: ControlPlane, n
     client = plane.client()
     await client.request("GET", "/api/v1/nodes/n/proxy/goneLogs/ns/p", query=[("prefix", "true")])
     assert node[0].asked == [("/goneLogs/ns/p", [("prefix", "true")])]
+    node[0].refuse = 405
+    with pytest.raises(BadRequest, match="container is waiting"):
+        await client.request("POST", "/api/v1/nodes/n/proxy/logs", body={})
+    node[0].refuse = 0
+    assert node[0].asked.pop() == ("/logs", [])
     for path in (
         "exec/ns/p/c",
         "/exec/ns/p/c",

@@ -134,6 +134,15 @@ def test_exec(pod: Machine) -> None:
     pod.kubectl("exec", "tools", "--", "sh", "-c", "exit 5", code=5)
 
 
+@pytest.fixture(params=["WebSocket", "SPDY"])
+def streams(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """kubectl's streams, as it speaks them now and as it did before 1.31."""
+    if request.param == "SPDY":
+        for command in ("REMOTE_COMMAND", "PORT_FORWARD"):
+            monkeypatch.setenv(f"KUBECTL_{command}_WEBSOCKETS", "false")
+
+
+@pytest.mark.usefixtures("streams")
 def test_exec_with_piped_input_that_ends(pod: Machine) -> None:
     text = "".join(f"{number}\n" for number in range(50_000))
     assert pod.kubectl("exec", "-i", "tools", "--", "busybox", "sha256sum", stdin=text).split()[0] == sha256(text)
@@ -183,6 +192,7 @@ def interrupt(ours: int) -> None:
             seen += os.read(ours, 4096).decode()
 
 
+@pytest.mark.usefixtures("streams")
 def test_exec_on_a_terminal(pod: Machine) -> None:
     with terminal(pod, "exec", "-it", "tools", "--", "sh") as ours:
         read_until(ours, r"\$ ")
@@ -237,6 +247,7 @@ def test_cp_both_ways(pod: Machine) -> None:
     assert back.read_bytes() == source.read_bytes()
 
 
+@pytest.mark.usefixtures("streams")
 def test_port_forward(shop: Machine) -> None:
     process = shop.start_kubectl("port-forward", "-n", "shop", "service/front", "18080:80")
     assert process.stdout is not None

@@ -14,8 +14,8 @@ import pytest
 from streams_bench import SLEEP, V5, Bench
 
 from pilothouse.linux.netns import socket_in
-from pilothouse.node.state import PodState
 from pilothouse.machinery import spdy
+from pilothouse.node.state import PodState
 from pilothouse.node.streams.forward_spdy import PROTOCOL
 
 pytestmark = pytest.mark.system

@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from typing import TYPE_CHECKING, Final
 from urllib.parse import quote
 
+from pilothouse.apiserver.passed_upgrade import SWITCHING, asked, passed_on
 from pilothouse.apiserver.service_link import ServiceLink, Target
 from pilothouse.client.wire import Request, Response, User
 from pilothouse.kinds.apiregistration.api_service import APIService
@@ -21,9 +22,14 @@ if TYPE_CHECKING:
 _PASSED_ON: Final = frozenset(
     {"accept", "accept-encoding", "content-type", "if-none-match", "if-match", "user-agent", "audit-id"}
 )
+_OF_STREAMS: Final = ("sec-websocket-", "x-stream-protocol-version")
 _PASSED_BACK: Final = frozenset(
     {"cache-control", "content-encoding", "content-type", "etag", "expires", "retry-after", "vary", "warning"}
 )
+
+
+def _is_passed_on(name: str) -> bool:
+    return name in _PASSED_ON or name.startswith(_OF_STREAMS)
 
 
 class Proxy:
@@ -43,14 +49,13 @@ class Proxy:
         import aiohttp
         import yarl
 
-        if "upgrade" in request.headers:
-            raise ServiceUnavailable("streams by upgrade are not passed on to aggregated APIs")
         target = self.target(service)
         query = "&".join(f"{quote(key, safe='')}={quote(value, safe='')}" for key, value in request.query)
         url = yarl.URL(
             f"{target.url}{quote(request.path, safe='/%:@!$&()*+,;=~')}" + (f"?{query}" if query else ""), encoded=True
         )
-        headers = [(name, value) for name, value in request.headers.items() if name in _PASSED_ON]
+        headers = [(name, value) for name, value in request.headers.items() if _is_passed_on(name)]
+        headers += asked(request.headers).items()
         if target.server_name:
             headers.append(("host", target.server_name))
         if "accept-encoding" not in request.headers:
@@ -72,6 +77,8 @@ class Proxy:
             raise ServiceUnavailable(
                 f"the server of {name} cannot be reached: {error or type(error).__name__}"
             ) from error
+        if reply.status == SWITCHING:
+            return passed_on(reply)
         kept = {name.lower(): value for name, value in reply.headers.items() if name.lower() in _PASSED_BACK}
         return Response(reply.status, kept, stream=_pieces(reply))
 

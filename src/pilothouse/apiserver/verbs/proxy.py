@@ -1,7 +1,7 @@
 """pods/proxy and services/proxy: HTTP to a pod, or to a ready endpoint of a service, passed through the API server.
 
 Names are `[SCHEME:]NAME[:PORT]`, as upstream's; a service's port may be its name. What the other side answers is handed
-on as it comes. Upgrades (WebSockets) are not passed through.
+on as it comes; after an upgrade (WebSocket, SPDY) bytes pass both ways.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from pilothouse.apiserver import codec, refusals
 from pilothouse.apiserver.call import Backend, Call
 from pilothouse.apiserver.endpoints import Unreachable, ready_endpoint
+from pilothouse.apiserver.passed_upgrade import SWITCHING, asked, passed_on
 from pilothouse.apiserver.reader import StoreReader
 from pilothouse.client.wire import Response
 from pilothouse.machinery.errors import BadRequest, ServiceUnavailable
@@ -123,13 +124,11 @@ async def _forward(backend: Backend, call: Call, find: Find) -> Response:
         raise refusals.not_found(call.resource, address.name)
     if backend.link is None:
         raise ServiceUnavailable("this server has no way to pods")
-    if "upgrade" in call.request.headers:
-        raise BadRequest("upgrades are not passed through a proxy: use port-forward")
     host, port = find(backend, codec.decode(record.value), address)
     check_host(host)
     # After .../namespaces/NAMESPACE/pods/NAME/proxy, as it came.
     path = "/" + "/".join(call.request.path.lstrip("/").split("/")[_PREFIX:])
-    headers = {k: v for k, v in call.request.headers.items() if _passed_on(k)}
+    headers = {k: v for k, v in call.request.headers.items() if _passed_on(k)} | asked(call.request.headers)
     headers.setdefault("accept-encoding", "identity")
     try:
         reply = await backend.link.open().request(
@@ -142,6 +141,8 @@ async def _forward(backend: Backend, call: Call, find: Find) -> Response:
         )
     except (aiohttp.ClientError, OSError, TimeoutError, ValueError) as error:
         raise ServiceUnavailable(f"error trying to reach service: {error or type(error).__name__}") from error
+    if reply.status == SWITCHING:
+        return passed_on(reply)
     kept = {name.lower(): value for name, value in reply.headers.items() if name.lower() not in _HOP}
     return Response(reply.status, kept, stream=_pieces(reply))
 
