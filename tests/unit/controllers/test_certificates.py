@@ -1,9 +1,12 @@
 import dataclasses
 import datetime as dt
+from typing import Any
 
 import pytest
 from cryptography import x509
-from cryptography.x509.oid import ExtendedKeyUsageOID
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ed25519, rsa
+from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
 from pilothouse.controllers.bootstrap_token.controller import seconds_left
 from pilothouse.controllers.certificates.asked import Asked, read_request
@@ -48,6 +51,27 @@ def test_what_is_never_signed(signer: str, usages: tuple[str, ...], asked: Asked
     found = fault(request(signer, *usages), asked)
     assert problem in found
     assert bool(found) is bool(problem)
+
+
+@pytest.mark.parametrize(
+    ("key", "usable"),
+    [
+        (new_key(), True),
+        (ed25519.Ed25519PrivateKey.generate(), True),
+        (rsa.generate_private_key(65537, 2048), True),
+        (rsa.generate_private_key(65537, 1024), False),
+    ],
+)
+def test_keys_that_people_have_are_signed_for(key: Any, usable: bool) -> None:
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "ann")])
+    digest = None if isinstance(key, ed25519.Ed25519PrivateKey) else hashes.SHA256()
+    made = x509.CertificateSigningRequestBuilder().subject_name(name).sign(key, digest)
+    asked = read_request(made.public_bytes(serialization.Encoding.PEM))
+    assert bool(asked.public_key) is usable
+    if asked.public_key is not None:
+        authority = CertificateAuthority(*create_authority("ca", dt.timedelta(days=10), NOW))
+        pem = authority.issue(Leaf("ann", client=True), asked.public_key, dt.timedelta(days=1), NOW)
+        assert x509.load_pem_x509_certificate(pem).public_key() == key.public_key()
 
 
 def test_approval_needs_rights_or_registered_addresses() -> None:

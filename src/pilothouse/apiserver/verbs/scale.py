@@ -7,19 +7,22 @@ from typing import TypeVar
 import orjson
 
 from pilothouse.apiserver import codec, refusals
+from pilothouse.apiserver.accept import object_form
 from pilothouse.apiserver.body import read_object
 from pilothouse.apiserver.call import JSON_HEADERS, Backend, Call
 from pilothouse.apiserver.change import Aspect, Make, change
+from pilothouse.apiserver.forms import Renderer
 from pilothouse.apiserver.ownership import updating
 from pilothouse.apiserver.verbs.patch import patcher
 from pilothouse.client.wire import Response
+from pilothouse.kinds.autoscaling.scale import KIND as SCALE_KIND
 from pilothouse.kinds.columns import pairs, selector_text
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import BadRequest, Cause, Invalid
-from pilothouse.machinery.objects import Obj, Resource
+from pilothouse.machinery.objects import Obj
 
 _T = TypeVar("_T")
-SCALE = Resource("autoscaling", "v1", "Scale", "scales", True)
+SCALE = SCALE_KIND.resource
 _ASPECT = Aspect("scale", lambda kind, new, old: kind.prepare_update(new, old))
 _META = ("name", "namespace", "uid", "resourceVersion", "creationTimestamp")
 
@@ -28,7 +31,7 @@ async def get_scale(backend: Backend, call: Call) -> Response:
     record = backend.store.get(call.key)
     if record is None:
         raise refusals.not_found(call.resource, call.route.name)
-    return _respond(call.kind, codec.decode(record.value))
+    return _respond(call, codec.decode(record.value))
 
 
 async def update_scale(backend: Backend, call: Call) -> Response:
@@ -51,7 +54,7 @@ async def _write(backend: Backend, call: Call, make_scale: Make) -> Response:
         return current
 
     record = await change(backend, call, _ASPECT, make, updating(call, "scale"))
-    return _respond(call.kind, codec.decode(record.value))
+    return _respond(call, codec.decode(record.value))
 
 
 def _replicas(scale: Obj, name: str) -> int:
@@ -111,5 +114,7 @@ def _put(obj: Obj, path: str, replicas: int) -> None:
     obj[last] = replicas
 
 
-def _respond(kind: Kind, obj: Obj) -> Response:
-    return Response(200, dict(JSON_HEADERS), orjson.dumps(scale_of(kind, obj)))
+def _respond(call: Call, obj: Obj) -> Response:
+    form = object_form(call.request.headers.get("accept", ""))
+    renderer = Renderer(SCALE_KIND, form, call.params.get("includeObject", ""))
+    return Response(200, dict(JSON_HEADERS), renderer.single(orjson.dumps(scale_of(call.kind, obj))))

@@ -5,19 +5,24 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from cryptography import x509
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import NameOID
+
+from pilothouse.controllers.certificates.authority import PublicKey
+
+_SHORTEST_RSA = 2048
 
 
 class Asked(NamedTuple):
-    """Subject and names of a request; `others` counts names of kinds that are never granted (e-mail, URI)."""
+    """Subject and names of a request; `others` counts names of kinds that are never granted (e-mail, URI);
+    `public_key` is None for a key that is not signed for."""
 
     common_name: str
     organizations: tuple[str, ...]
     dns_names: tuple[str, ...]
     ip_addresses: tuple[str, ...]
     others: int
-    public_key: ec.EllipticCurvePublicKey | None
+    public_key: PublicKey | None
 
 
 def read_request(pem: bytes) -> Asked:
@@ -38,12 +43,18 @@ def read_request(pem: bytes) -> Asked:
         dns_names = found.get_values_for_type(x509.DNSName)
         addresses = [str(address) for address in found.get_values_for_type(x509.IPAddress)]
         others = len(list(found)) - len(dns_names) - len(addresses)
-    key = request.public_key()
     return Asked(
         names[0] if len(names) == 1 else "",
         tuple(organizations),
         tuple(dns_names),
         tuple(addresses),
         others,
-        key if isinstance(key, ec.EllipticCurvePublicKey) else None,
+        _usable(request.public_key()),
     )
+
+
+def _usable(key: object) -> PublicKey | None:
+    """The key, if it is of a kind and length that is signed for."""
+    if isinstance(key, rsa.RSAPublicKey):
+        return key if key.key_size >= _SHORTEST_RSA else None
+    return key if isinstance(key, ec.EllipticCurvePublicKey | ed25519.Ed25519PublicKey) else None

@@ -9,9 +9,11 @@ from dataclasses import dataclass
 
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.asymmetric import ec, ed25519, rsa
 from cryptography.x509.oid import ExtendedKeyUsageOID, NameOID
 
+PublicKey = ec.EllipticCurvePublicKey | rsa.RSAPublicKey | ed25519.Ed25519PublicKey
+"""Whose owners get certificates."""
 BACKDATE = dt.timedelta(minutes=5)
 """Certificates begin this much in the past, so that peers with slightly slow clocks accept them."""
 
@@ -61,9 +63,7 @@ class CertificateAuthority:
     def certificate_der(self) -> bytes:
         return self._certificate.public_bytes(serialization.Encoding.DER)
 
-    def issue(
-        self, leaf: Leaf, public_key: ec.EllipticCurvePublicKey, lifetime: dt.timedelta, now: dt.datetime
-    ) -> bytes:
+    def issue(self, leaf: Leaf, public_key: PublicKey, lifetime: dt.timedelta, now: dt.datetime) -> bytes:
         """A certificate (PEM) good from a little before `now` for `lifetime`, never longer than the authority's own."""
         end = min(now + lifetime, self._certificate.not_valid_after_utc)
         builder = (

@@ -46,7 +46,7 @@ def fault(request: CertificateSigningRequest, asked: Asked) -> str:
     if asked.others:
         return "e-mail and URI names are not signed"
     if asked.public_key is None:
-        return "the key must be an elliptic curve key"
+        return "the key must be an elliptic curve, Ed25519 or RSA key, RSA of 2048 bits or more"
     if signer == CLIENT:
         return "organization system:masters is not signed" if "system:masters" in asked.organizations else ""
     if asked.organizations != (_NODES,) or not asked.common_name.startswith(_NODE_PREFIX):

@@ -205,7 +205,7 @@ KIND = Kind(
         Column("Targets", _targets, "Metrics: where they are, and where they should be."),
         Column("MinPods", lambda obj: str(field("spec", "minReplicas", default=UNSET)(obj)), "Fewest pods."),
         Column("MaxPods", lambda obj: str(field("spec", "maxReplicas", default=0)(obj)), "Most pods."),
-        Column("Replicas", field("status", "currentReplicas", default=0), "Pods there are.", type="integer"),
+        Column("Replicas", field("status", "currentReplicas", default=0), "Pods there are."),
         AGE,
     ),
     defaults=_defaults,

@@ -108,7 +108,7 @@ KIND = Kind(
         Column("Source", _source, "Who reported it.", priority=1),
         Column("Message", lambda obj: str(obj.get("message", "")).strip(), "What happened."),
         Column("First Seen", _first_seen, "Time since it was first seen.", priority=1),
-        Column("Count", _count, "How often it was seen.", type="integer", priority=1),
+        Column("Count", _count, "How often it was seen.", priority=1),
         Column("Name", field("metadata", "name"), "Name of the event.", format="name", priority=1),
     ),
     rules=_rules,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pilothouse.kinds.columns import AGE, NAME, Column
 from pilothouse.kinds.core.pod_spec import LocalObjectReference
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.view import Object, View
@@ -27,6 +26,5 @@ KIND = Kind(
     view=ServiceAccount,
     short_names=("sa",),
     subresources=frozenset({"token"}),
-    columns=(NAME, Column("Secrets", lambda obj: len(obj.get("secrets") or ()), "Number of listed secrets."), AGE),
     returns_deleted=True,
 )
