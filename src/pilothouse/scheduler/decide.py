@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 
 from pilothouse.scheduler import inter_pod, scores, spread, volumes
 from pilothouse.scheduler.arrays import LEAST_NODES
+from pilothouse.scheduler.contradiction import contradiction
 from pilothouse.scheduler.filters import FILTERS
 from pilothouse.scheduler.pod_info import PodInfo
 from pilothouse.scheduler.preempt import HELPED, Preemption, may_preempt, preempt
 from pilothouse.scheduler.snapshot import NodeInfo, Snapshot
+
+_OF_AFFINITY = frozenset({"NodeAffinity", "InterPodAffinity"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +41,8 @@ class Unschedulable:
     """A reason that has nothing to do with any node."""
     preemption: Preemption | None = None
     """What would make room, if anything does."""
+    hint: str = ""
+    """What of the pod itself is in the way, whatever nodes there are."""
 
     @property
     def message(self) -> str:
@@ -47,7 +52,7 @@ class Unschedulable:
         if not self.nodes:
             return "no nodes available to schedule pods"
         parts = ", ".join(sorted(f"{count} {reason}" for reason, count in self.reasons.items()))
-        return f"0/{self.nodes} nodes are available: {parts}."
+        return f"0/{self.nodes} nodes are available: {parts}.{self.hint and f' {self.hint}'}"
 
 
 def schedule(pod: PodInfo, snapshot: Snapshot, *, seed: int = 0) -> Placement | Unschedulable:
@@ -61,6 +66,8 @@ def schedule(pod: PodInfo, snapshot: Snapshot, *, seed: int = 0) -> Placement | 
     if best:
         chosen = best[zlib.crc32(f"{seed}/{pod.key}".encode()) % len(best)]
         return Placement(chosen, tuple(claim.key for claim in claims.waiting))
+    if refused.filters & _OF_AFFINITY:
+        refused = dataclasses.replace(refused, hint=contradiction(pod))
     if not refused.filters & HELPED or not may_preempt(pod, snapshot):
         return refused
     room = preempt(pod, snapshot, lambda one, info: bool(filter_nodes(one, [info], snapshot, claims)[0]))
