@@ -109,7 +109,7 @@ def _asked(options: ScanOptions) -> Asked:
         try:
             keys.append(public_key(Path(file).read_bytes(), Path(file).name))
         except (OSError, BadKey) as error:
-            raise CommandError(f"--verify-key {file}: {error}", code=2) from error
+            raise CommandError(f"--verify-key {file}: {_reason(error)}", code=2) from error
     if _ATTACHED in options.vex and not keys:
         raise CommandError(
             "--vex attached: whoever may write to the repository may attach anything: name a key that vouches for it"
@@ -117,6 +117,10 @@ def _asked(options: ScanOptions) -> Asked:
             code=2,
         )
     return Asked(tuple(keys), _ATTACHED in options.sbom, _ATTACHED in options.vex)
+
+
+def _reason(error: Exception) -> str:
+    return (error.strerror if isinstance(error, OSError) else "") or str(error)
 
 
 def _statements(files: tuple[str, ...]) -> list[Statement]:
@@ -127,7 +131,7 @@ def _statements(files: tuple[str, ...]) -> list[Statement]:
         try:
             found += statements_in(Path(file).read_bytes(), file)
         except (OSError, BadVex) as error:
-            raise CommandError(f"--vex {file}: {error}", code=2) from error
+            raise CommandError(f"--vex {file}: {_reason(error)}", code=2) from error
     return found
 
 
@@ -162,8 +166,8 @@ def _scanned(targets: list[str], options: ScanOptions, vex: list[Statement], ask
             told = result_in(Path(file), base.risk)
             subjects.append(subject_of(told, only_fixed=options.only_fixed, vex=Statements(vex)))
         except (NotReadable, OSError) as error:
-            unread.append((file, str(error).removeprefix(f"{file}: ")))
-    outcome = ScanOutcome(tuple(subjects), tuple(unread), data_age(base))
+            unread.append((file, _reason(error).removeprefix(f"{file}: ")))
+    outcome = ScanOutcome(tuple(subjects), tuple(unread), data_age(base) if targets else "")
     base.close()
     cache.close()
     return outcome

@@ -103,6 +103,9 @@ class ImageDoor:
         if missing:
             return [missing], []
         facts = await self._door.facts(question)
+        if facts.signed_by and facts.signed_digest != reference.digest:
+            # Known only after the name was to get its digest: by the tag the node might pull another image.
+            return [f"its signature (by {facts.signed_by}) was not verified in time; it is now, so try again"], []
         left, _ = (await self._vex()).split(facts.flaws, named(str(reference), facts.digests))
         return of_facts(policy, msgspec.structs.replace(facts, flaws=tuple(left)))
 

@@ -222,6 +222,15 @@ async def test_a_private_registry_is_asked_as_the_pod_may() -> None:
     }
 
 
+async def test_what_was_not_given_its_signed_digest_is_refused() -> None:
+    """As when the signature is verified between the two steps."""
+    objects = Objects({PREFIX + "signed-by": "release"})
+    keys_of(objects, release="PEM")
+    step = ImageDoor(objects, Known({"r.example/app:1": Facts(signed_by="release", signed_digest=DIGEST)}))
+    with pytest.raises(Forbidden, match="was not verified in time; it is now, so try again"):
+        await step.validate(request(pod("r.example/app:1")))
+
+
 async def test_a_key_that_is_not_there_lets_nothing_in() -> None:
     objects = Objects({PREFIX + "signed-by": "release"})
     door = Known({})
