@@ -123,5 +123,5 @@ ON_A_NODE: dict[str, str] = {
 }
 """How a subresource was tried that the clients above do not reach without containers."""
 
-PARTLY = {"nodes/proxy": "get only"}
+PARTLY = {"nodes/proxy": "no exec, attach and port-forward; those of pods are served"}
 """What a subresource lacks."""
