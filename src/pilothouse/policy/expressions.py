@@ -9,7 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Mapping
 
-from pilothouse.policy.load import InvalidPolicy
+from pilothouse.policy.load import InvalidPolicy, Policy
 
 LIVE_ONLY = ("request", "authorizer")
 """What only a live request has."""
@@ -26,6 +26,15 @@ _LONGEST = 65_536
 def identifiers(expression: str) -> set[str]:
     """The free-standing names of an expression (not fields, not text)."""
     return {match["identifier"] for match in _TOKEN.finditer(expression) if match["identifier"]}
+
+
+def names_in(policy: Policy) -> set[str]:
+    """The free-standing names of all expressions of a policy."""
+    expressions = (
+        *(entry.expression for entry in (*policy.conditions, *policy.variables, *policy.audit)),
+        *(text for rule in policy.validations for text in (rule.expression, rule.message_expression)),
+    )
+    return {name for text in expressions for name in identifiers(text)}
 
 
 def variables_of(expression: str) -> set[str]:

@@ -7,7 +7,7 @@ of changes and enough steps, what was reported is what a full evaluation finds.
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from functools import cache
 from importlib import resources
 from typing import Final
@@ -19,7 +19,9 @@ from pilothouse.guard.findings.model import Basis, Found, Report
 from pilothouse.guard.judge import judge_one
 from pilothouse.guard.live.dependencies import CHECKS, PODS, reads_of
 from pilothouse.guard.live.world import LiveEntry, Place, View, World, space_of
+from pilothouse.guard.shipped import shipped_policies
 from pilothouse.guard.snapshot import SYSTEM_NAMESPACES, CrossCheck, Hit
+from pilothouse.policy.expressions import names_in
 
 SOURCE: Final = "checks"
 OWNERLESS: Final = Check(
@@ -123,14 +125,12 @@ class LiveChecks:
                 self._mark_everywhere(check)
         if kind in PODS or kind == "Namespace":
             self.mark_owners(space)
-        if kind == "Namespace":
-            self._mark_objects(place for (_, of), found in self.world.spaces.items() if of == space for place in found)
-        elif kind in ("LimitRange", "ServiceAccount"):
-            self._mark_objects(self.world.workloads.get(space, {}))
-
-    def _mark_objects(self, places: Iterable[Place]) -> None:
-        for place in places:
+        others = self._within(space) if kind == "Namespace" and reads_namespaces() else ()
+        for place in (*self.world.touched, *others):
             self._marked[("", place)] = None
+
+    def _within(self, space: str) -> Iterator[Place]:
+        return (place for (_, of), found in self.world.spaces.items() if of == space for place in found)
 
     def _mark_everywhere(self, check: CrossCheck) -> None:
         reads = reads_of(check)
@@ -156,7 +156,9 @@ class LiveChecks:
     def basis(self, entry: LiveEntry) -> Basis:
         """What the verdict on an object rests on."""
         space = entry.namespace
-        around = (self.world.labels_of_namespace(space), self.world.limits(space), self.world.mounts.get(space))
+        labels = self.world.labels_of_namespace(space) if reads_namespaces() else None
+        mount = self.world.mounts.get(space, {}).get(entry.account) if entry.account else None
+        around = (labels, self.world.limits(space) if entry.account else None, mount)
         digest = hashlib.blake2b(entry.document, digest_size=12)
         digest.update(repr(around).encode())
         return Basis(digest.hexdigest(), rules_version())
@@ -203,6 +205,15 @@ def subject_of(place: Place) -> str:
 def across(check_id: str, space: str) -> str:
     """The key under which a check across objects reports for a namespace."""
     return f"across/{check_id}/{space}"
+
+
+@cache
+def reads_namespaces() -> bool:
+    """Whether any check of one object looks at the labels of its namespace."""
+    return any(
+        policy.constraints.get("namespaceSelector") or "namespaceObject" in names_in(policy)
+        for policy in shipped_policies()
+    )
 
 
 @cache

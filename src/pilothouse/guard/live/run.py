@@ -103,7 +103,9 @@ class Live:
 
     async def run(self, client: Client, informers: SharedInformers) -> None:
         """Runs until cancelled; may be run again. `client` writes how much exemptions are used."""
-        await asyncio.to_thread(shipped_evaluator)
+        evaluator, _ = await asyncio.to_thread(shipped_evaluator)
+        for _ in evaluator.prepare((resource.api_version, resource.kind) for resource in checked_kinds()):
+            await asyncio.sleep(0)
         if not self._followed:
             self._followed = [informers.of(whole_view(resource)) for resource in checked_kinds()]
             for informer in self._followed:

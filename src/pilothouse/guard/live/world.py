@@ -86,6 +86,8 @@ class World:
         self.labelled: dict[tuple[str, ...], dict[Place, LiveEntry]] = {}
         self.accounts: Counter[tuple[str, str]] = Counter()
         self.mounts: dict[str, dict[str, bool]] = {}
+        self.touched: tuple[Place, ...] = ()
+        """Workloads that are completed otherwise than before the last change."""
         self._limits: dict[str, list[Obj]] = {}
         self._decoded: OrderedDict[Place, Obj] = OrderedDict()
         self._numbers = count()
@@ -94,17 +96,28 @@ class World:
         """Takes an object as it is now; what was known of it before, and what is."""
         tree = orjson.loads(document)
         entry = LiveEntry(self, next(self._numbers), document, tree)
-        old = self.remove(entry.place)
+        before = self._added(entry)
+        old = self._take_out(entry.place)
         self.entries[entry.place] = entry
         for index, key in self._indexes(entry):
             index.setdefault(key, {})[entry.place] = entry
         if entry.account:
             self.accounts[entry.namespace, entry.account] += 1
         self._context(entry, tree)
+        self._touch(entry, before)
         return old, entry
 
     def remove(self, place: Place) -> LiveEntry | None:
         """Forgets an object; what was known of it."""
+        known = self.entries.get(place)
+        if known is None:
+            return None
+        before = self._added(known)
+        old = self._take_out(place)
+        self._touch(known, before)
+        return old
+
+    def _take_out(self, place: Place) -> LiveEntry | None:
         old = self.entries.pop(place, None)
         self._decoded.pop(place, None)
         if old is None:
@@ -142,9 +155,23 @@ class World:
             ranges = self.spaces.get(("LimitRange", namespace), {}).values()
             trees = [orjson.loads(entry.document) for entry in ranges]
             self._limits[namespace] = [limit for found in trees for limit in container_limits(found)]
-        else:
+
+    def _added(self, entry: LiveEntry) -> object:
+        """What an object adds to others of its namespace, as it is now."""
+        kind, namespace, name = entry.place
+        if kind == "ServiceAccount":
+            return self.mounts.get(namespace, {}).get(name)
+        return self._limits.get(namespace) if kind == "LimitRange" else None
+
+    def _touch(self, entry: LiveEntry, before: object) -> None:
+        self.touched = ()
+        if self._added(entry) == before:
             return
-        self._decoded.clear()
+        of_account = entry.ref.name if entry.ref.kind == "ServiceAccount" else ""
+        workloads = self.workloads.get(entry.namespace, {})
+        self.touched = tuple(place for place, of in workloads.items() if of_account in ("", of.account))
+        for place in self.touched:
+            self._decoded.pop(place, None)
 
     def limits(self, namespace: str) -> list[Obj]:
         """The entries of the namespace's LimitRanges that are about containers."""

@@ -6,7 +6,7 @@ Kubernetes API reference, ValidatingAdmissionPolicyBinding v1.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, NamedTuple
 
@@ -18,7 +18,7 @@ from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.selectors import from_label_selector
 from pilothouse.policy.admission.judge import CompiledPolicy, compiled_policy
-from pilothouse.policy.expressions import LIVE_ONLY, identifiers
+from pilothouse.policy.expressions import LIVE_ONLY, names_in
 from pilothouse.policy.load import API_VERSION, KIND, InvalidPolicy, Policy, load_policy
 
 BINDING: Final = "ValidatingAdmissionPolicyBinding"
@@ -141,7 +141,7 @@ def _read(item: Item, folder: _Folder) -> OwnCheck:
     for problem in compiled.problems:
         said = f"{policy.name}: spec.{problem.field}: {' '.join(problem.report.split())}"
         raise _Unfit(said, f"spec.{problem.field}")
-    named = _identifiers(policy)
+    named = names_in(policy)
     live_only = tuple(sorted(named & set(LIVE_ONLY)))
     return OwnCheck(check, policy, compiled, live_only, "namespaceObject" in named, uses)
 
@@ -179,12 +179,3 @@ def _check_selectors(constraints: Obj) -> None:
     """Raises ValueError, TypeError or AttributeError for a selector that is none."""
     for name in ("objectSelector", "namespaceSelector"):
         from_label_selector(constraints.get(name) or {})
-
-
-def _identifiers(policy: Policy) -> set[str]:
-    """The free-standing names of all expressions."""
-    expressions: Iterable[str] = (
-        *(entry.expression for entry in (*policy.conditions, *policy.variables, *policy.audit)),
-        *(text for rule in policy.validations for text in (rule.expression, rule.message_expression)),
-    )
-    return {name for text in expressions for name in identifiers(text)}

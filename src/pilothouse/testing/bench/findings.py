@@ -26,6 +26,7 @@ from pilothouse.guard.findings.model import Basis, Found, Report
 from pilothouse.guard.judge import shipped_evaluator
 from pilothouse.guard.live.checks import LiveChecks
 from pilothouse.guard.live.documents import trimmed
+from pilothouse.guard.live.kinds import checked_kinds
 from pilothouse.guard.live.world import World
 from pilothouse.kinds.guard.finding import FINDINGS
 from pilothouse.kinds.rbac.role import PolicyRule
@@ -38,6 +39,8 @@ OBJECTS = 10_000
 SUBJECTS = 1_000
 _A_SUBJECT = 10
 _TICK = 0.001
+_STEPS = 100
+"""More than the checks are compiled in."""
 _FEW = {"labelSelector": "pilothouse.io/rule in (rule-7)", "fieldSelector": "spec.subject.namespace=team-7"}
 _CRITICAL = {"fieldSelector": "spec.severity=critical,status.state=open"}
 _TABLE = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json"
@@ -183,8 +186,13 @@ def _objects() -> list[Obj]:
 
 
 def _live() -> list[tuple[object, ...]]:
-    shipped_evaluator()
+    evaluator, _ = shipped_evaluator()
+    steps = evaluator.prepare((resource.api_version, resource.kind) for resource in checked_kinds())
+    compiled = max(_held(lambda: next(steps, None)) for _ in range(_STEPS))
     objects = _objects()
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)  # as the engine's process
     before = _resident()
     started = time.perf_counter()
     checks = LiveChecks(World(), lambda ref: "")
@@ -192,22 +200,27 @@ def _live() -> list[tuple[object, ...]]:
         checks.put(trimmed(orjson.dumps(tree)))
     longest = 0.0
     while len(checks):
-        step = time.perf_counter()
-        checks.step()
-        longest = max(longest, time.perf_counter() - step)
+        longest = max(longest, _held(checks.step))
     whole = time.perf_counter() - started
     grown = _resident() - before
     taken = {kind: _change(checks, objects, kind) for kind in ("Deployment", "Service", "ServiceAccount", "Namespace")}
     name = f"{OBJECTS} objects"
     figures: list[tuple[object, ...]] = [
         (f"{name}: all judged live", whole, "s", None, False, f"{whole / OBJECTS * 1e6:.0f} µs an object"),
-        (f"{name}: longest hold of the loop", longest * 1e3, "ms"),
+        (f"{name}: longest hold of the loop", longest, "ms", 50.0),
+        ("compiling the checks ahead: longest hold of the loop", compiled, "ms", 50.0),
         (f"{name}: memory", grown, "MB"),
     ]
     for kind, seconds in taken.items():
-        aim = 20.0 if kind == "Deployment" else None
-        figures.append((f"{name}: a {kind} changes", seconds * 1e3, "ms", aim))
+        figures.append((f"{name}: a {kind} changes", seconds * 1e3, "ms", 20.0))
     return figures
+
+
+def _held(work: Callable[[], object]) -> float:
+    """Milliseconds of CPU that work takes in one go."""
+    started = time.thread_time()
+    work()
+    return (time.thread_time() - started) * 1e3
 
 
 def _change(checks: LiveChecks, objects: list[Obj], kind: str) -> float:
