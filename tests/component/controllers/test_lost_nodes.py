@@ -122,3 +122,17 @@ async def test_when_all_fall_silent_no_pod_is_evicted(cluster: Cluster, heart: H
     await cluster.until(lambda: all(ready(cluster, name) == "Unknown" for name in names))
     await cluster.until(lambda: all((UNREACHABLE, "NoSchedule") in taints(cluster, name) for name in names))
     assert {pod.metadata.uid for pod in cluster.all(Pod)} == before
+
+
+async def test_pods_of_a_node_that_is_out_of_service_go_without_its_word(cluster: Cluster, heart: Heart) -> None:
+    await cluster.client.create_tree(Deployment.resource, deployment(replicas=6), "shop")
+    await cluster.until(lambda: available(cluster) == 6)
+    cluster.runs_pods = False
+    heart.beating.discard("n3")
+    await cluster.until(lambda: ready(cluster, "n3") == "Unknown")
+    victim = next(pod for pod in cluster.all(Pod) if pod.spec.node_name == "n3")
+    await cluster.client.delete(Pod, victim.name, victim.namespace)
+    await cluster.until(lambda: cluster.get(Pod, victim.key).metadata.deletion_timestamp is not None)
+    taint = {"key": "node.kubernetes.io/out-of-service", "value": "nodeshutdown", "effect": "NoExecute"}
+    await cluster.client.patch(Node, "n3", None, {"spec": {"taints": [taint]}}, type="strategic")
+    await cluster.until(lambda: all(pod.spec.node_name != "n3" for pod in cluster.all(Pod)))

@@ -7,6 +7,7 @@ from collections import Counter
 from typing import Any
 
 import msgspec
+import pytest
 
 from pilothouse.controllers.events_ttl.decide import EventAge, expired
 from pilothouse.controllers.garbage_collector.decide import (
@@ -20,9 +21,18 @@ from pilothouse.controllers.garbage_collector.decide import (
 )
 from pilothouse.controllers.garbage_collector.graph import FOREGROUND, ORPHAN, Graph, Node
 from pilothouse.controllers.namespace.decide import Content, conditions
-from pilothouse.controllers.pod_gc.decide import orphaned, surplus, unscheduled_terminating
+from pilothouse.controllers.pod_gc.decide import (
+    NODE_GONE,
+    OUT_OF_SERVICE,
+    ending,
+    orphaned,
+    stranded,
+    surplus,
+    unscheduled_terminating,
+)
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.core.namespace import Namespace
+from pilothouse.kinds.core.node import Node as CoreNode
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import OwnerReference
 
@@ -96,6 +106,31 @@ def test_pods_of_nodes_that_are_gone() -> None:
     assert [p.name for p in orphaned(pods, {"here"})] == ["b"]
     waiting = pod("d", deletionTimestamp="2026-01-01T00:00:00Z")
     assert unscheduled_terminating([*pods, waiting]) == [waiting]
+
+
+@pytest.mark.parametrize(
+    ("ready", "taint", "found"),
+    [("Unknown", OUT_OF_SERVICE, ["going"]), ("True", OUT_OF_SERVICE, []), ("Unknown", "example.org/other", [])],
+)
+def test_pods_being_deleted_on_a_node_that_is_out_of_service(ready: str, taint: str, found: list[str]) -> None:
+    tree = {
+        "metadata": {"name": "n"},
+        "spec": {"taints": [{"key": taint, "effect": "NoExecute"}]},
+        "status": {"conditions": [{"type": "Ready", "status": ready}]},
+    }
+    going = {"deletionTimestamp": "2026-01-01T00:00:00Z"}
+    pods = [pod("stays", "n"), pod("going", "n", **going), pod("ended", "n", "Failed", **going)]
+    assert [p.name for p in stranded(pods, msgspec.convert(tree, CoreNode))] == found
+    assert stranded(pods, None) == []
+
+
+def test_a_pod_whose_node_is_gone_has_failed_for_that_reason() -> None:
+    told = ending(pod("a", "gone"), NODE_GONE, NOW)
+    assert told["phase"] == "Failed"
+    (condition,) = told["conditions"]
+    assert (condition["type"], condition["reason"]) == ("DisruptionTarget", "DeletionByPodGC")
+    assert ending(pod("b"), None, NOW) == {"phase": "Failed"}
+    assert ending(pod("c", "gone", "Succeeded"), NODE_GONE, NOW) == {}
 
 
 def test_the_oldest_ended_pods_beyond_the_limit() -> None:
