@@ -11,7 +11,7 @@ import msgspec
 
 from pilothouse.guard.images.data.records import FIXED, INTRODUCED, Advisory, Affected, Event, Rule
 from pilothouse.guard.images.data.write import Parsed, Writer
-from pilothouse.guard.images.model import NotReadable
+from pilothouse.guard.images.model import NOT_JSON, NotReadable
 
 _IDENT: Final = re.compile(r"[A-Z][A-Z0-9]+-[A-Za-z0-9][\w.-]*")
 
@@ -35,7 +35,7 @@ def take_secdb(writer: Writer, data: bytes) -> None:
     """Takes one repository of one release in. Raises NotReadable."""
     try:
         repository = msgspec.json.decode(data, type=_Repository)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise NotReadable(f"this is no secdb: {error}") from error
     ecosystem = f"Alpine:{repository.distroversion}"
     for entry in repository.packages:

@@ -27,6 +27,7 @@ from pilothouse.guard.images.data.records import (
     Rule,
 )
 from pilothouse.guard.images.data.write import Parsed, Writer
+from pilothouse.guard.images.model import NOT_JSON
 
 MARK: Final = b'"csaf_version"'
 _SUMMARY: Final = 300
@@ -136,7 +137,7 @@ def take_document(writer: Writer, data: bytes, where: str) -> None:
     """Takes a document in, each of its vulnerabilities as one record; a broken one is counted."""
     try:
         csaf = _DECODER.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         writer.broken(f"{where}: {error}")
         return
     products = _Products(csaf.product_tree or _Tree())

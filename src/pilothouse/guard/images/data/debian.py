@@ -11,6 +11,7 @@ import msgspec
 
 from pilothouse.guard.images.data.records import Advisory, Affected, Release, Rule
 from pilothouse.guard.images.data.write import Parsed, Writer
+from pilothouse.guard.images.model import NOT_JSON
 
 ECOSYSTEM: Final = "Debian"
 RELEASES: Final = "debian-releases"
@@ -41,7 +42,7 @@ def take_tracker(writer: Writer, members: Iterator[tuple[str, bytes]]) -> None:
     for source, data in members:
         try:
             flaws = _FLAWS.decode(data)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except NOT_JSON as error:
             writer.broken(f"{source}: {error}")
             continue
         for ident, flaw in flaws.items():

@@ -19,6 +19,7 @@ from pilothouse.guard.images.data.records import (
     Rule,
 )
 from pilothouse.guard.images.data.write import Parsed, Writer
+from pilothouse.guard.images.model import NOT_JSON
 
 _SUMMARY: Final = 300
 _REFERENCES: Final = 3
@@ -90,14 +91,14 @@ def take_record(writer: Writer, data: bytes, where: str) -> None:
     """Takes one record in; a broken one is counted."""
     try:
         ident = _IDENT.decode(data).id
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         writer.broken(f"{where}: {error}")
         return
 
     def parse() -> Parsed | None:
         try:
             return parsed(data)
-        except (msgspec.DecodeError, RecursionError) as error:
+        except NOT_JSON as error:
             writer.broken(f"{ident}: {error}")
             return None
 

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 import msgspec
 
 from pilothouse.guard.images.data.write import Writer
-from pilothouse.guard.images.model import NotReadable
+from pilothouse.guard.images.model import NOT_JSON, NotReadable
 
 
 class _Exploited(msgspec.Struct, rename={"cve": "cveID", "added": "dateAdded"}):
@@ -26,7 +26,7 @@ def take_kev(writer: Writer, data: bytes) -> None:
     """Takes the whole list in. Raises NotReadable."""
     try:
         catalogue = msgspec.json.decode(data, type=_Catalogue)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise NotReadable(f"this is no list of known exploited vulnerabilities: {error}") from error
     writer.exploited(
         (entry.cve, entry.added, entry.dueDate, entry.knownRansomwareCampaignUse == "Known")

@@ -34,8 +34,11 @@ _OSV: Final = re.compile(rb'"(?:schema_version|affected|modified)"\s*:')
 
 def kind_of(path: Path) -> str:
     """osv-zip, osv-lines, osv, csaf, debian, alpine, kev or epss. Raises NotReadable for anything else."""
-    with _opened(path) as file:
-        head = file.read(_HEAD)
+    try:
+        with _opened(path) as file:
+            head = file.read(_HEAD)
+    except (EOFError, gzip.BadGzipFile, zlib.error) as error:
+        raise NotReadable(f"{path.name} is broken or cut short: {error}") from error
     start = head.lstrip()
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "osv-zip"

@@ -40,6 +40,7 @@ _SMALLEST_PROGRAM: Final = 64 * 1024
 _BUILD_INFO_BYTES: Final = 2 * MIB
 _OVERLAP: Final = 16
 _MANY: Final = 5000
+_LONGEST: Final = 2000
 
 
 def read_layer(
@@ -155,6 +156,8 @@ class _Reading:
             self._problem(path, str(error))
         except MemoryError:
             self._problem(path, "it takes more memory to read than is allowed")
+        except Exception as error:  # a parser's mistake: of this file, not of the layer
+            self._problem(path, f"reading it failed: {type(error).__name__}: {error}")
 
     def _read(self, path: str, entry: tar.Entry) -> None:
         limits = self._limits
@@ -254,6 +257,8 @@ class _Reading:
         return entry.read()
 
     def _keep(self, path: str, packages: list[Package]) -> None:
+        if any(len(package.name) + len(package.version) + len(package.source) > _LONGEST for package in packages):
+            raise NotReadable(f"a package whose name and version are longer than {_LONGEST} characters")
         self._packages += len(packages)
         if self._packages > self._limits.packages:
             raise NotReadable(f"more than {self._limits.packages} packages in a layer; not read further")

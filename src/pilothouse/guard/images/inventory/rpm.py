@@ -55,8 +55,10 @@ def _sqlite_headers(data: bytearray) -> Iterator[bytes]:
             base.deserialize(bytes(data))
             base.execute("PRAGMA trusted_schema=OFF")
             for (blob,) in base.execute("SELECT blob FROM Packages"):
-                yield bytes(blob)
-    except (sqlite3.Error, TypeError) as error:
+                if not isinstance(blob, bytes):
+                    raise NotReadable("a broken RPM database: a header is no blob")
+                yield blob
+    except (sqlite3.Error, UnicodeDecodeError) as error:  # SQLite's own messages quote what is in the file
         raise NotReadable(f"the RPM database cannot be read: {error}") from error
 
 

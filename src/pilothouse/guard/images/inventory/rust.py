@@ -12,7 +12,7 @@ from typing import Final
 import msgspec
 
 from pilothouse.guard.images.inventory.limits import MIB
-from pilothouse.guard.images.model import NotReadable, Package
+from pilothouse.guard.images.model import NOT_JSON, NotReadable, Package
 
 SECTION: Final = b"\0.dep-v0\0"
 """The section's name as it stands among the names of sections."""
@@ -42,7 +42,7 @@ def read_program(data: bytes, path: str) -> list[Package]:
         if unpack.unconsumed_tail:
             raise NotReadable(f"a list of crates larger than {_LARGEST >> 20} MiB")
         audit = msgspec.json.decode(text, type=_Audit)
-    except (zlib.error, msgspec.DecodeError, RecursionError) as error:
+    except (zlib.error, *NOT_JSON) as error:
         raise NotReadable(f"its list of crates is broken: {error}") from error
     return [
         Package("cargo", crate.name, crate.version, path=path)

@@ -13,7 +13,7 @@ from typing import Any, Final
 import msgspec
 
 from pilothouse.guard.images.inventory.limits import MIB
-from pilothouse.guard.images.model import Inventory, NotReadable, Package, Placed, Problem, System
+from pilothouse.guard.images.model import NOT_JSON, Inventory, NotReadable, Package, Placed, Problem, System
 
 _LARGEST: Final = 256 * MIB
 _DEEPEST: Final = 50
@@ -40,7 +40,7 @@ def sbom_in(data: bytes, name: str) -> Inventory:
     """What a document says. Raises NotReadable."""
     try:
         tree = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise NotReadable(f"{name}: no JSON: {error}") from error
     if not isinstance(tree, dict):
         raise NotReadable(f"{name}: no SBOM")

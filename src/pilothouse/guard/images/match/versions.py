@@ -211,7 +211,7 @@ def gem_key(text: str) -> Key:
 
 _COMPOSER: Final = re.compile(
     r"v?(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:\.(\d+))?"
-    r"(?:[._-]?(?:(stable|beta|b|rc|alpha|a|patch|pl|p)((?:[.-]?\d+)*))?)?([.-]?dev)?(?:\+\S*)?"
+    r"(?:[._-]?(?:(stable|beta|b|rc|alpha|a|patch|pl|p)((?:[.-]?\d+(?:[.-]\d+)*)?))?)?([.-]?dev)?(?:\+\S*)?"
 )
 _STABILITY: Final = {"dev": 0, "alpha": 1, "a": 1, "beta": 2, "b": 2, "rc": 3, "": 4, "stable": 4}
 

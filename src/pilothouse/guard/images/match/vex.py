@@ -14,6 +14,7 @@ from typing import Any, Final, NamedTuple
 import msgspec
 
 from pilothouse.guard.images.match.flaw import Flaw
+from pilothouse.guard.images.model import NOT_JSON
 
 SILENCING: Final = ("not_affected", "fixed")
 _STATUSES: Final = (*SILENCING, "affected", "under_investigation")
@@ -85,7 +86,7 @@ def statements_in(text: bytes, place: str = "", default: Product | None = None) 
     """The statements of a document. `default` is what statements without products are about. Raises BadVex."""
     try:
         tree = msgspec.json.decode(text)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise BadVex(f"no JSON: {error}") from error
     if not isinstance(tree, dict) or "openvex" not in str(tree.get("@context")):
         raise BadVex("no OpenVEX document: its @context does not say so")

@@ -11,7 +11,7 @@ from pilothouse.guard.images.data.base import Risk
 from pilothouse.guard.images.inventory.sbom import package_of
 from pilothouse.guard.images.match.flaw import FIXED, UNFIXED, WONT_FIX
 from pilothouse.guard.images.match.result import Result
-from pilothouse.guard.images.model import Inventory, Layer, NotReadable, Package, Placed, System
+from pilothouse.guard.images.model import NOT_JSON, Inventory, Layer, NotReadable, Package, Placed, System
 from pilothouse.guard.images.others.entries import Entry, RiskOf, flaws_of
 
 TOOL: Final = "grype"
@@ -101,7 +101,7 @@ def grype_result(data: bytes, name: str, risk: RiskOf) -> Result:
     """The report as our own result. Raises NotReadable."""
     try:
         report = msgspec.json.decode(data, type=_Report)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise NotReadable(f"{name}: no report of Grype that we understand: {error}") from error
     source = report.source or _Source()
     target = source.target if isinstance(source.target, dict) else {"userInput": str(source.target or "")}

@@ -9,7 +9,7 @@ import msgspec
 
 from pilothouse.guard.images.inventory.limits import MIB
 from pilothouse.guard.images.match.result import Result
-from pilothouse.guard.images.model import NotReadable
+from pilothouse.guard.images.model import NOT_JSON, NotReadable
 from pilothouse.guard.images.others.entries import RiskOf
 from pilothouse.guard.images.others.grype import grype_result, is_grype
 from pilothouse.guard.images.others.trivy import is_trivy, trivy_result
@@ -28,7 +28,7 @@ def result_of(data: bytes, name: str, risk: RiskOf) -> Result:
     """What a report says. Raises NotReadable."""
     try:
         tree = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise NotReadable(f"{name}: no JSON: {error}") from error
     if is_trivy(tree):
         return trivy_result(data, name, risk)

@@ -10,7 +10,7 @@ import msgspec
 from pilothouse.guard.images.inventory.sbom import package_of
 from pilothouse.guard.images.match.flaw import END_OF_LIFE, FIXED, UNFIXED, WONT_FIX
 from pilothouse.guard.images.match.result import Result
-from pilothouse.guard.images.model import Inventory, Layer, NotReadable, Package, Placed, System, Trace
+from pilothouse.guard.images.model import NOT_JSON, Inventory, Layer, NotReadable, Package, Placed, System, Trace
 from pilothouse.guard.images.others.entries import Entry, RiskOf, flaws_of
 
 TOOL: Final = "trivy"
@@ -117,7 +117,7 @@ def trivy_result(data: bytes, name: str, risk: RiskOf) -> Result:
     """The report as our own result. Raises NotReadable."""
     try:
         report = msgspec.json.decode(data, type=_Report)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise NotReadable(f"{name}: no report of Trivy that we understand: {error}") from error
     if report.schema_version != 2:
         raise NotReadable(f"{name}: Trivy's schema {report.schema_version}; 2 is read")

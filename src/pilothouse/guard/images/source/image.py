@@ -16,7 +16,7 @@ import msgspec
 
 from pilothouse.guard.images.inventory.limits import MIB
 from pilothouse.guard.images.inventory.merge import ImageConfig
-from pilothouse.guard.images.model import Layer, NotReadable
+from pilothouse.guard.images.model import NOT_JSON, Layer, NotReadable
 from pilothouse.guard.images.source.base import base_of, history_of
 
 DOCUMENT_BYTES: Final = 4 * MIB
@@ -62,7 +62,7 @@ def json_document(data: bytes, what: str) -> dict[str, Any]:
     """A JSON object. Raises NotReadable."""
     try:
         tree = msgspec.json.decode(data)
-    except (msgspec.DecodeError, RecursionError) as error:
+    except NOT_JSON as error:
         raise NotReadable(f"{what} is no JSON: {error}") from error
     if not isinstance(tree, dict):
         raise NotReadable(f"{what} is no JSON object")
