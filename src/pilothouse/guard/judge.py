@@ -94,7 +94,7 @@ class Report:
 def shipped_evaluator() -> tuple[Evaluator, Mapping[str, Check]]:
     """The shipped checks, compiled once a process, and what each policy's annotations say."""
     policies = shipped_policies()
-    return Evaluator(policies, BLIND), {policy.name: check_of(policy) for policy in policies}
+    return Evaluator(policies, BLIND, sound=True), {policy.name: check_of(policy) for policy in policies}
 
 
 def judge(items: Sequence[Item], options: Options | None = None) -> Report:
@@ -130,7 +130,7 @@ def brief_evaluator() -> tuple[Evaluator, Mapping[str, Check]]:
     """The shipped checks without what a refusal or a warning does not say: places, and anything of low findings but
     that there are. Telling is half of the work, and this is done with every write."""
     policies = [_brief(policy) for policy in shipped_policies()]
-    return Evaluator(policies), {policy.name: check_of(policy) for policy in policies}
+    return Evaluator(policies, sound=True), {policy.name: check_of(policy) for policy in policies}
 
 
 def _brief(policy: Policy) -> Policy:
