@@ -23,6 +23,7 @@ from pilothouse.controllers.endpoint_slice_mirroring import controller as endpoi
 from pilothouse.controllers.endpoints import controller as endpoints
 from pilothouse.controllers.ephemeral_volume import controller as ephemeral_volume
 from pilothouse.controllers.events_ttl import controller as events_ttl
+from pilothouse.controllers.flow_schema import controller as flow_schema
 from pilothouse.controllers.garbage_collector import controller as garbage_collector
 from pilothouse.controllers.horizontal_pod_autoscaler import controller as horizontal_pod_autoscaler
 from pilothouse.controllers.job import controller as job
@@ -142,6 +143,7 @@ def controllers(
         Controller(service_account.NAME, service_account.run),
         Controller(service_address.NAME, service_address.run),
         Controller(service_cidr.NAME, service_cidr.run),
+        Controller(flow_schema.NAME, flow_schema.run),
         Controller(runtime_class.NAME, runtime_class.run),
         Controller(cluster_role_aggregation.NAME, cluster_role_aggregation.run),
         Controller(pod_gc.NAME, pod_gc.run),

@@ -39,7 +39,7 @@ ACTED_ON: dict[tuple[str, str], str] = {
     ("certificates.k8s.io/v1", "CertificateSigningRequest"): "controller",
     ("coordination.k8s.io/v1", "Lease"): "node controller (heartbeats)",
     ("discovery.k8s.io/v1", "EndpointSlice"): "network, DNS",
-    ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema"): "API server (flow control)",
+    ("flowcontrol.apiserver.k8s.io/v1", "FlowSchema"): "API server (flow control), controller",
     ("flowcontrol.apiserver.k8s.io/v1", "PriorityLevelConfiguration"): "API server (flow control)",
     ("networking.k8s.io/v1", "IngressClass"): "admission, ingress",
     ("networking.k8s.io/v1", "Ingress"): "admission, ingress",

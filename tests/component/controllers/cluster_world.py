@@ -34,6 +34,7 @@ from pilothouse.kinds.core.resource_quota import ResourceQuota
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
+from pilothouse.kinds.flowcontrol.flow_schema import FlowSchema
 from pilothouse.kinds.networking.ip_address import IPAddress
 from pilothouse.kinds.networking.service_cidr import ServiceCIDR
 from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
@@ -56,6 +57,7 @@ _WATCHED: tuple[type[Object], ...] = (
     HorizontalPodAutoscaler,
     IPAddress,
     Event,
+    FlowSchema,
     Job,
     Namespace,
     Node,

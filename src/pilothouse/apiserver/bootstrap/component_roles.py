@@ -122,6 +122,10 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule(READ, "", "services"),
         rule(f"{READ} create delete", "networking.k8s.io", "ipaddresses"),
     ),
+    "flow-schema-controller": (
+        rule(READ, "flowcontrol.apiserver.k8s.io", "flowschemas prioritylevelconfigurations"),
+        rule(_CHANGE, "flowcontrol.apiserver.k8s.io", "flowschemas/status"),
+    ),
     "service-cidrs-controller": (
         rule(READ, "", "services"),
         rule(READ, "networking.k8s.io", "ipaddresses"),

@@ -18,6 +18,7 @@ from pilothouse.apiserver.flow_control.levels import Queuing
 T = TypeVar("T")
 _GUESS = 0.003
 """Seconds that a request is taken to hold its seats until it is known."""
+_MOST_IDLE = 1024
 
 
 class Queue(Generic[T]):
@@ -35,7 +36,8 @@ class FairQueues(Generic[T]):
 
     def __init__(self, queuing: Queuing) -> None:
         self.queuing = queuing
-        self._queues: list[Queue[T]] = [Queue() for _ in range(queuing.queues)]
+        self._queues: dict[int, Queue[T]] = {}
+        """Those that have been used; there may be far more."""
         self._busy: set[int] = set()
         self._count = 0
         self._now = 0.0
@@ -46,8 +48,11 @@ class FairQueues(Generic[T]):
 
     def put(self, flow: str, item: T, seats: int) -> bool:
         """Whether there was room."""
-        number = min(deal(flow, self.queuing), key=lambda n: sum(width for _, width in self._queues[n].waiting))
-        queue = self._queues[number]
+        number = min(deal(flow, self.queuing), key=self._ahead)
+        queue = self._queues.get(number)
+        if queue is None:
+            self._forget()
+            queue = self._queues[number] = Queue()
         if len(queue.waiting) >= self.queuing.length:
             return False
         if not queue.waiting:
@@ -85,6 +90,16 @@ class FairQueues(Generic[T]):
                         self._busy.discard(number)
                     return True
         return False
+
+    def _ahead(self, number: int) -> int:
+        """The seats that those want who wait in a queue."""
+        queue = self._queues.get(number)
+        return sum(width for _, width in queue.waiting) if queue is not None else 0
+
+    def _forget(self) -> None:
+        """Lets go of idle queues, with what they have had, when there are very many."""
+        if len(self._queues) > _MOST_IDLE + len(self._busy):
+            self._queues = {number: self._queues[number] for number in self._busy}
 
     def _next(self) -> int:
         return min(self._busy, key=lambda number: (self._queues[number].had, number))

@@ -46,6 +46,14 @@ def test_a_flow_with_little_is_served_among_one_with_much() -> None:
     assert served.index("quiet") <= QUEUING.hand
 
 
+def test_queues_that_nobody_uses_are_let_go() -> None:
+    queues: FairQueues[int] = FairQueues(Queuing(1_000_000, 1, 5))
+    for number in range(5000):
+        assert queues.put(str(number), number, 1)
+        queues.take()
+    assert len(queues._queues) < 1100
+
+
 def test_a_queue_that_is_full_turns_away() -> None:
     queues: FairQueues[int] = FairQueues(Queuing(4, 2, 3))
     assert [queues.put("a", n, 1) for n in range(7)] == [True] * 6 + [False]

@@ -1,0 +1,1 @@
+"""Says of FlowSchemas whether their level exists."""
