@@ -29,6 +29,8 @@ log = logging.getLogger(__name__)
 BODY_LIMIT = 3 << 20
 """Bytes of a request body, as upstream limits them."""
 _GZIP_FROM = 128 * 1024
+_PACKED_HERE = 16 * 1024
+"""Bytes of a piece that are compressed sooner than they are handed to a thread."""
 _SHUTDOWN_SECONDS = 2.0
 _WRITE_SECONDS = 60.0
 """How long a client may take to read a piece before it is given up."""
@@ -173,7 +175,8 @@ def _accepts_gzip(raw: web.BaseRequest) -> bool:
 
 
 async def _stream(raw: web.BaseRequest, response: Response, pieces: AsyncIterator[bytes]) -> web.StreamResponse:
-    """Writes pieces as they come; when the client goes away the pieces' source is closed."""
+    """Writes pieces as they come, and lets others have their turn after each; when the client goes away the pieces'
+    source is closed."""
     reply = web.StreamResponse(status=response.status, headers=response.headers)
     watching = "watch=" in raw.raw_path or "follow=" in raw.raw_path
     plain = not watching and "content-encoding" not in response.headers
@@ -183,10 +186,12 @@ async def _stream(raw: web.BaseRequest, response: Response, pieces: AsyncIterato
     try:
         await reply.prepare(raw)
         async for piece in pieces:
-            data = packer.compress(piece) if packer is not None else piece
+            data = await _packed(packer, piece) if packer is not None else piece
             if data:
                 async with asyncio.timeout(_WRITE_SECONDS):
                     await reply.write(data)
+            # A write waits only for a client that reads slowly.
+            await asyncio.sleep(0)
         if packer is not None:
             await reply.write(packer.flush())
         await reply.write_eof()
@@ -198,6 +203,13 @@ async def _stream(raw: web.BaseRequest, response: Response, pieces: AsyncIterato
         if close is not None:
             await close()
     return reply
+
+
+async def _packed(packer: zlib._Compress, piece: bytes) -> bytes:
+    """Some milliseconds for a large piece, which need not be the event loop's: zlib lets go of the interpreter."""
+    if len(piece) < _PACKED_HERE:
+        return packer.compress(piece)
+    return await asyncio.to_thread(packer.compress, piece)
 
 
 class _ClientSocket:
