@@ -151,7 +151,7 @@ def _product(entry: dict[str, Any]) -> Product:
 def _names(entry: dict[str, Any]) -> list[str]:
     identifiers = entry.get("identifiers")
     purl = identifiers.get("purl") if isinstance(identifiers, dict) else None
-    return [str(name) for name in dict.fromkeys((purl, entry.get("@id"))) if name]
+    return list(dict.fromkeys(name for name in (purl, entry.get("@id")) if isinstance(name, str) and name))
 
 
 class Statements:

@@ -106,7 +106,9 @@ def grype_result(data: bytes, name: str, risk: RiskOf) -> Result:
     source = report.source or _Source()
     target = source.target if isinstance(source.target, dict) else {"userInput": str(source.target or "")}
     listed = target.get("layers")
-    digests = [str(layer.get("digest")) for layer in (listed if isinstance(listed, list) else ()) if layer]
+    digests = [
+        str(layer.get("digest")) for layer in (listed if isinstance(listed, list) else ()) if isinstance(layer, dict)
+    ]
     numbers = {digest: number for number, digest in enumerate(digests)}
     entries = [_entry(match, numbers) for match in report.matches]
     distro = report.distro

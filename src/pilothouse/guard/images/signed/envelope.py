@@ -7,7 +7,6 @@ sigstore's bundle format 0.1 to 0.3. What is in an envelope counts only once a k
 from __future__ import annotations
 
 import base64
-import binascii
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -81,5 +80,5 @@ def decoded(text: object, what: str) -> bytes:
     """Bytes from base64, of either alphabet. Raises NotReadable."""
     try:
         return base64.b64decode(str(text or "").replace("-", "+").replace("_", "/"), validate=True)
-    except binascii.Error as error:
+    except ValueError as error:
         raise NotReadable(f"{what}: it is not base64") from error
