@@ -18,12 +18,20 @@ from pilothouse.guard.images.match.result import scanned
 from pilothouse.guard.images.match.worker import changes
 from pilothouse.guard.images.model import Inventory, Package, Placed, System
 
-SYSTEMS = {"deb": System("debian", "12", "bookworm"), "rpm": System("rhel", "9.2"), "pypi": None}
-ECOSYSTEMS = {"deb": "Debian:12", "rpm": "Red Hat:enterprise_linux:9::baseos", "pypi": "PyPI"}
+JAMMY = System("ubuntu", "22.04", "jammy")
+KINDS_OF: dict[str, tuple[str, System | None, str]] = {
+    "debian": ("deb", System("debian", "12", "bookworm"), "Debian:12"),
+    "red hat": ("rpm", System("rhel", "9.2"), "Red Hat:enterprise_linux:9::baseos"),
+    "suse": ("rpm", System("sles", "15.5"), "SUSE:Linux Enterprise Module for Basesystem 15 SP5"),
+    "ubuntu": ("deb", JAMMY, "Ubuntu:22.04:LTS"),
+    "ubuntu pro": ("deb", JAMMY, "Ubuntu:Pro:22.04:LTS"),
+    "pypi": ("pypi", None, "PyPI"),
+}
+"""Type of package, system, and the ecosystem that records are filed under."""
 NAMES = ["alpha", "beta", "gamma"]
-KINDS = st.sampled_from(sorted(SYSTEMS))
+KINDS = st.sampled_from(sorted(KINDS_OF))
 RECORDS = st.dictionaries(
-    st.sampled_from([f"X-{number}" for number in range(6)]),
+    st.sampled_from([f"UBUNTU-CVE-2024-{number}" for number in range(6)]),
     st.tuples(KINDS, st.sampled_from(NAMES), st.integers(1, 4), st.booleans()),
     max_size=6,
 )
@@ -44,10 +52,10 @@ def record(ident: str, entry: tuple[str, str, int, bool]) -> dict[str, Any]:
     found: dict[str, Any] = {
         "id": ident,
         "modified": "2024",
-        "aliases": [f"CVE-{ident[2:]}"],
+        "upstream": [ident.removeprefix("UBUNTU-")],
         "affected": [
             {
-                "package": {"ecosystem": ECOSYSTEMS[kind], "name": name},
+                "package": {"ecosystem": KINDS_OF[kind][2], "name": name},
                 "ranges": [{"type": "ECOSYSTEM", "events": [{"introduced": "0"}, {"fixed": str(fixed)}]}],
             }
         ],
@@ -61,7 +69,7 @@ def take(base: Base, folder: Path, name: str, text: str) -> None:
         assert not result.error, result.error
 
 
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(STEPS)
 def test_looking_at_what_changed_is_equal_to_looking_at_everything(steps: list[tuple[Any, ...]]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -73,11 +81,12 @@ def test_looking_at_what_changed_is_equal_to_looking_at_everything(steps: list[t
                 lines.append(json.dumps({"id": "X-none", "modified": "2024", "affected": []}))
                 take(base, Path(folder), "osv-all.jsonl", "\n".join(lines))
             elif step[0] == "risk":
-                take(base, Path(folder), "epss.csv", f"cve,epss,percentile\nCVE-1,{step[1]},0.5\n")
+                take(base, Path(folder), "epss.csv", f"cve,epss,percentile\nCVE-2024-1,{step[1]},0.5\n")
             elif step[0] == "image":
                 _, image, kind, packages = step
-                placed = tuple(Placed(Package(kind, name, str(version))) for name, version in packages)
-                index.add(image, Inventory(image, "image", system=SYSTEMS[kind], packages=placed))
+                form, system, _ = KINDS_OF[kind]
+                placed = tuple(Placed(Package(form, name, str(version))) for name, version in packages)
+                index.add(image, Inventory(image, "image", system=system, packages=placed))
             else:
                 index.remove(step[1])
             changed = changes(base, generation)

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -257,3 +258,11 @@ def test_flaws_come_by_real_risk(base: Base, tmp_path: Path) -> None:
 )
 def test_ratings(own: list[tuple[str, str]], common: list[tuple[str, str]], wanted: tuple[str, float]) -> None:
     assert rating(own, common)[:2] == wanted
+
+
+def test_a_remedy_runs_nothing_that_a_name_holds() -> None:
+    for kind in ("deb", "rpm", "npm", "cargo", "golang", "nuget"):
+        flaw = Flaw("CVE-1", ("CVE-1",), kind, "a; reboot", "1", fixed="2 `id`")
+        words = shlex.split(remedy(flaw))
+        assert any(word.startswith("a; reboot") for word in words), kind
+        assert "reboot" not in words

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from shlex import quote
 from typing import Final
 
 import msgspec
@@ -58,18 +59,22 @@ def remedy(flaw: Flaw) -> str:
     """How to get the fix, as a command where there is one."""
     if not flaw.fixed:
         return f"there is no fixed version yet{f' ({flaw.reason})' if flaw.reason else ''}; leave it out or accept it"
-    names = " ".join(flaw.packages or (flaw.package,))
+    # Names are the image's word: whoever pastes the command must not run what stands in one.
+    names = " ".join(map(quote, flaw.packages or (flaw.package,)))
+    name, fixed = quote(flaw.package), quote(flaw.fixed)
     commands = {
         "deb": f"rebuild on a base image with it, or: apt-get update && apt-get install --only-upgrade -y {names}",
         "apk": f"rebuild on a base image with it, or: apk add --no-cache --upgrade {names}",
-        "rpm": f"rebuild on a base image with it, or: dnf upgrade -y {names}",
-        "pypi": f"pip install '{flaw.package}>={flaw.fixed}'",
-        "npm": f"npm install {flaw.package}@{flaw.fixed}",
-        "golang": f"rebuild with Go {flaw.fixed} or later"
+        "rpm": f"rebuild on a base image with it, or: dnf upgrade -y {names} (on SUSE: zypper update -y {names})",
+        "pypi": f"pip install {quote(f'{flaw.package}>={flaw.fixed}')}",
+        "npm": f"npm install {quote(f'{flaw.package}@{flaw.fixed}')}",
+        "golang": f"rebuild with Go {fixed} or later"
         if flaw.package == "stdlib"
-        else f"go get {flaw.package}@v{flaw.fixed.removeprefix('v')} and rebuild",
-        "cargo": f"cargo update -p {flaw.package} --precise {flaw.fixed}",
-        "gem": f"bundle update {flaw.package} (to {flaw.fixed} or later)",
+        else f"go get {quote(flaw.package + '@v' + flaw.fixed.removeprefix('v'))} and rebuild",
+        "cargo": f"cargo update -p {name} --precise {fixed}",
+        "gem": f"bundle update {name} (to {fixed} or later)",
+        "composer": f"composer require {quote(f'{flaw.package}:^{flaw.fixed}')}",
+        "nuget": f"dotnet add package {name} --version {fixed}",
         "maven": f"set the version of {flaw.package} to {flaw.fixed} and rebuild",
     }
     return commands.get(flaw.type, f"upgrade {flaw.package} to {flaw.fixed}")
