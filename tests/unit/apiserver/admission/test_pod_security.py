@@ -90,6 +90,18 @@ def test_the_pods_context_counts_for_containers_that_say_nothing() -> None:
     assert violations(by_pod, RESTRICTED) == []
 
 
+def test_restricted_names_whoever_sets_a_seccomp_profile_that_is_none() -> None:
+    unconfined = {"seccompProfile": {"type": "Unconfined"}}
+    for given, setters in (
+        (pod(securityContext=unconfined), "pod"),
+        (pod(unconfined), 'container "c"'),
+        (pod(unconfined, securityContext=unconfined), 'pod and container "c"'),
+    ):
+        (violation,) = violations(given, RESTRICTED)
+        assert violation.detail == f'{setters} must not set securityContext.seccompProfile.type to "Unconfined"'
+        assert violations(given, BASELINE)
+
+
 def test_a_label_nobody_understands_is_the_strictest() -> None:
     assert level_of({"pod-security.kubernetes.io/enforce": "basline"}, "enforce", PRIVILEGED) == RESTRICTED
     assert level_of({}, "enforce", BASELINE) == BASELINE

@@ -13,6 +13,7 @@ from pilothouse.apiserver.admission.pod_security.control import (
     in_containers,
     listed,
 )
+from pilothouse.machinery.objects import Obj
 
 _VOLUMES = frozenset(
     {"configMap", "csi", "downwardAPI", "emptyDir", "ephemeral", "persistentVolumeClaim", "projected", "secret"}
@@ -85,16 +86,27 @@ def root_user(pod: Subject) -> Violation | None:
 def confined_seccomp(pod: Subject) -> Violation | None:
     if pod.windows:
         return None
-    by_pod = (pod.context.get("seccompProfile") or {}).get("type") in _SECCOMP
-    names = []
-    for container in pod.containers:
-        own = (context_of(container).get("seccompProfile") or {}).get("type")
-        if own not in _SECCOMP and (own is not None or not by_pod):
-            names.append(container.get("name", ""))
-    if not names:
+    by_pod = _seccomp(pod.context)
+    owns = [(container.get("name", ""), _seccomp(context_of(container))) for container in pod.containers]
+    wrong = [name for name, own in owns if own is not None and own not in _SECCOMP]
+    setters = ["pod"] if by_pod is not None and by_pod not in _SECCOMP else []
+    setters += [listed("container", wrong)] if wrong else []
+    if setters:
+        values = {by_pod, *(own for _, own in owns)} - {None, *_SECCOMP}
+        shown = ", ".join(f'"{value}"' for value in sorted(map(str, values)))
+        rule = f"must not set securityContext.seccompProfile.type to {shown}"
+        return Violation("seccompProfile", f"{' and '.join(setters)} {rule}")
+    unset = [name for name, own in owns if own is None]
+    if by_pod is not None or not unset:
         return None
     rule = 'must set securityContext.seccompProfile.type to "RuntimeDefault" or "Localhost"'
-    return Violation("seccompProfile", f"pod or {listed('container', names)} {rule}")
+    return Violation("seccompProfile", f"pod or {listed('container', unset)} {rule}")
+
+
+def _seccomp(context: Obj) -> str | None:
+    """The profile's type, None where none is set."""
+    kind: str | None = (context.get("seccompProfile") or {}).get("type")
+    return kind
 
 
 CONTROLS: tuple[Control, ...] = (
