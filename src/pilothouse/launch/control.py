@@ -103,7 +103,7 @@ async def control(config: Config) -> None:
     nodes = NodeLink(pki.client_context(NODE_CLIENT))
     issuer = f"https://kubernetes.default.svc.{config.domain}"
     door = GuardDoor(StoreReader(store))
-    image_door = ImageDoor(StoreReader(store), Door(config.path(FOLDER)))
+    image_door = ImageDoor(StoreReader(store), Door(config.path(FOLDER), config.path("containerd", "certs.d")))
     token_keys = TokenKeyFile.open(pki.directory, pki.service_account_key, dt.datetime.now(dt.UTC))
     oidc = OidcTokens(_authentication(config, issuer).current)
     chain = build_chain(

@@ -36,7 +36,7 @@ class Signed(Door):
 async def test_a_pod_is_stored_with_the_digest_that_was_signed(tmp_path: Path) -> None:
     store = MemoryStore()
     reader, everything = StoreReader(store), AllowAll()
-    door = ImageDoor(reader, Signed(tmp_path))
+    door = ImageDoor(reader, Signed(tmp_path, tmp_path))
     admission = standard_chain(store, reader, everything, RbacIndex(store), (door,), (door,))
     async with ControlPlane(store=store, chain=Chain(everything, everything, admission)) as plane:
         client = plane.client()

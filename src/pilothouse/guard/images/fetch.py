@@ -8,7 +8,7 @@ import ssl
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from email.message import Message
 from http.client import HTTPException, HTTPMessage
 from typing import IO, Final
@@ -86,11 +86,31 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
 
 
 class Http:
-    """Asks, waits and asks again. `pause` is given in tests."""
+    """Asks, waits and asks again. `pause` is given in tests.
 
-    def __init__(self, pause: Callable[[float], None] = time.sleep) -> None:
+    `authorities` are files (PEM) of authorities that are trusted beside the system's. Raises NotReadable for one that
+    cannot be read.
+    """
+
+    def __init__(
+        self,
+        pause: Callable[[float], None] = time.sleep,
+        *,
+        tries: int = _TRIES,
+        authorities: Sequence[str] = (),
+        verify: bool = True,
+    ) -> None:
         self._pause = pause
+        self._tries = tries
         context = ssl.create_default_context()
+        for file in authorities:
+            try:
+                context.load_verify_locations(file)
+            except OSError as error:
+                raise NotReadable(f"{file}: no certificates of an authority: {error.strerror or error}") from error
+        if not verify:
+            context.check_hostname = False
+            context.verify_mode = ssl.CERT_NONE
         self._opener = urllib.request.build_opener(_Redirects(), urllib.request.HTTPSHandler(context=context))
 
     def get(
@@ -106,11 +126,11 @@ class Http:
             try:
                 return self._once(url, headers or {}, secret, accept)
             except HttpError as error:
-                if error.status not in _AGAIN or tries >= _TRIES:
+                if error.status not in _AGAIN or tries >= self._tries:
                     raise
                 self._pause(_wait(error.headers, tries))
             except NotReadable as error:
-                if tries >= _TRIES or not isinstance(error.__cause__, OSError | HTTPException):
+                if tries >= self._tries or not isinstance(error.__cause__, OSError | HTTPException):
                     raise
                 self._pause(_wait(None, tries))
 

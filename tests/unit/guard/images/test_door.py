@@ -322,7 +322,7 @@ async def test_one_that_takes_too_long_is_not_scanned_and_goes_on(folder: Path) 
             return Facts((flaw("CVE-1", "high", "2"),))
 
     release = asyncio.Event()
-    door = Slow(folder, deadline=0.05)
+    door = Slow(folder, folder, deadline=0.05)
     asked = Question("a", {"key": "PEM"})
     late = await door.facts(asked)
     assert "could not be looked at within" in late.reasons[0]

@@ -27,10 +27,12 @@ _AT_ONCE: Final = 2
 
 
 class Door:
-    """Asks about images; `folder` holds the data base, known layers and signatures."""
+    """Asks about images. `folder` holds the data base, known layers and signatures; `certs`, a `certs.d` of containerd,
+    says where registries are asked."""
 
-    def __init__(self, folder: Path, deadline: float = _DEADLINE_SECONDS) -> None:
+    def __init__(self, folder: Path, certs: Path, deadline: float = _DEADLINE_SECONDS) -> None:
         self._folder = folder
+        self._certs = certs
         self._deadline = deadline
         self._slots = asyncio.Semaphore(_AT_ONCE)
         self._asked: OrderedDict[bytes, tuple[object, float, asyncio.Task[Facts]]] = OrderedDict()
@@ -74,7 +76,7 @@ class Door:
             package = str(Path(__file__).parents[4])
             process = await asyncio.create_subprocess_exec(
                 sys.executable,
-                *("-m", "pilothouse.guard.images.door.scan", str(self._folder)),
+                *("-m", "pilothouse.guard.images.door.scan", str(self._folder), str(self._certs)),
                 env={**os.environ, "PYTHONPATH": package},
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,

@@ -1,6 +1,6 @@
-"""One image looked at while a pod waits: `python -m pilothouse.guard.images.door.scan FOLDER`; a question as JSON on
-standard input, the answer as JSON on standard output.
+"""One image looked at while a pod waits: `python -m pilothouse.guard.images.door.scan FOLDER CERTS`.
 
+A question is read as JSON on standard input, the answer written as JSON on standard output.
 Layers, images and signatures that are known are not asked for again. In its own process: what it costs is over when
 it is.
 """
@@ -28,17 +28,18 @@ from pilothouse.guard.images.scan.inventory import take_inventory
 from pilothouse.guard.images.scan.reader import LayerReader
 from pilothouse.guard.images.signed.keys import BadKey, Key, public_key
 from pilothouse.guard.images.source.image import Image, host_platform
-from pilothouse.guard.images.source.reference import parse
+from pilothouse.guard.images.source.mirrors import endpoints
+from pilothouse.guard.images.source.reference import Reference, parse
 from pilothouse.guard.images.source.registry import Login, Registry
 
 _MEMORY: Final = 2 << 30
 
 
-def answer(folder: Path, question: Question) -> Facts:
-    """Looks at an image of a registry."""
+def answer(folder: Path, question: Question, certs: Path | None = None) -> Facts:
+    """Looks at an image of a registry; `certs` is a `certs.d` of containerd."""
     cache = LayerCache(folder / LAYERS)
     try:
-        return _answer(folder, question, cache)
+        return _answer(folder, question, certs, cache)
     except (NotReadable, OSError, BadKey) as error:
         return Facts((), (str(error),) if question.scan else (), unsigned=str(error) if question.keys else "")
     except MemoryError:
@@ -48,14 +49,13 @@ def answer(folder: Path, question: Question) -> Facts:
         cache.close()
 
 
-def _answer(folder: Path, question: Question, cache: LayerCache) -> Facts:
+def _answer(folder: Path, question: Question, certs: Path | None, cache: LayerCache) -> Facts:
     keys = _keys(question)
     reference = parse(question.image)
     known = _known(cache, keys, (reference.digest,))
     if keys and known.signed_by and not question.scan:
         return known
-    registry = Registry(reference, Http(), Login(*(question.login or ())))
-    image = registry.image(host_platform())
+    registry, image = _pulled(reference, Login(*(question.login or ())), certs)
     digests = tuple(digest for digest in (image.digest, image.index) if digest)
     if keys and not known.signed_by:
         known = _known(cache, keys, digests)
@@ -69,6 +69,23 @@ def _answer(folder: Path, question: Question, cache: LayerCache) -> Facts:
         known = Facts(signed_by=beside.signed_by.name, signed_digest=beside.signed_digest)
     facts = _scanned(folder, image, beside, cache) if question.scan else Facts()
     return msgspec.structs.replace(facts, digests=digests, signed_by=known.signed_by, signed_digest=known.signed_digest)
+
+
+def _pulled(reference: Reference, login: Login, certs: Path | None) -> tuple[Registry, Image]:
+    """The image, from the first place that has it."""
+    reasons = []
+    places = endpoints(certs, reference.host) if certs is not None else []
+    for place in places:
+        http = Http(tries=1, authorities=place.authorities, verify=place.verify)
+        registry = Registry(reference, http, login, at=place.url)
+        try:
+            return registry, registry.image(host_platform())
+        except NotReadable as error:
+            reasons.append(str(error))
+    if places:
+        raise NotReadable("; ".join(reasons))
+    registry = Registry(reference, Http(), login)
+    return registry, registry.image(host_platform())
 
 
 def _keys(question: Question) -> tuple[Key, ...]:
@@ -116,7 +133,7 @@ def main(arguments: list[str]) -> int:
     # What an image brings along, such as an SBOM of 64 MiB, is parsed here.
     resource.setrlimit(resource.RLIMIT_AS, (_MEMORY, _MEMORY))
     question = msgspec.json.decode(sys.stdin.buffer.read(), type=Question)
-    sys.stdout.buffer.write(msgspec.json.encode(answer(Path(arguments[0]), question)))
+    sys.stdout.buffer.write(msgspec.json.encode(answer(Path(arguments[0]), question, Path(arguments[1]))))
     return 0
 
 

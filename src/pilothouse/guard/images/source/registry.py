@@ -67,15 +67,18 @@ def docker_logins(file: Path) -> Callable[[str], Login]:
 
 
 class Registry:
-    """One repository of one registry. Plain HTTP is spoken to loopback, and elsewhere only when `plain` says so."""
+    """One repository of one registry. Plain HTTP is spoken to loopback, and elsewhere only when `plain` says so.
 
-    def __init__(self, reference: Reference, http: Http, login: Login, *, plain: bool = False) -> None:
+    `at` is where it is asked in place of its own address: the URL up to `/v2`.
+    """
+
+    def __init__(self, reference: Reference, http: Http, login: Login, *, plain: bool = False, at: str = "") -> None:
         self._reference = reference
         self._http = http
         self._login = login
         host = _HUB if reference.host == "docker.io" else reference.host
         scheme = "http" if plain or is_loopback(host) else "https"
-        self._base = f"{scheme}://{host}/v2/{reference.path}"
+        self._base = f"{at or f'{scheme}://{host}/v2'}/{reference.path}"
         self._secret = ""
 
     def image(self, platform: str) -> Image:
