@@ -8,8 +8,11 @@ from pathlib import Path
 from typing import Any
 from xml.etree import ElementTree
 
+import msgspec
 import pytest
 import yaml
+from report_schemas import JUNIT, SarifLog
+from test_cases import CASES, _objects
 
 from pilothouse.guard.baseline import BadBaseline, fingerprints, new_only
 from pilothouse.guard.finding import Check, Finding, Item, NotEvaluated, Ref, Severity
@@ -204,3 +207,38 @@ def test_only_what_is_new_since_a_saved_run() -> None:
 def test_a_baseline_that_is_none_is_refused(text: str) -> None:
     with pytest.raises(BadBaseline):
         fingerprints(text)
+
+
+def _outcomes() -> list[Outcome]:
+    """A made one, and what the tables' cases give."""
+    trees = [tree for case in CASES.values() for thing in case["alert"][:1] for tree in _objects(thing)]
+    report = judge([Item(tree, f"some dir/{number}.yaml") for number, tree in enumerate(trees)])
+    accepted = Accepted(report.findings[0], "must be", "team", "2027-03-31", "comment", "a.yaml", 6)
+    return [
+        outcome(),
+        Outcome(replace(report, accepted=(accepted,)), (Unread("bad: file.yaml", "did not find ']'"),)),
+        Outcome(judge([])),
+    ]
+
+
+@pytest.mark.parametrize("given", _outcomes(), ids=["made", "cases", "nothing"])
+def test_sarif_has_what_the_standard_has_and_every_result_its_rule(given: Outcome) -> None:
+    (run,) = msgspec.json.decode(FORMATS["sarif"](given), type=SarifLog).runs
+    rules = [rule.id for rule in run.tool.driver.rules]
+
+    assert len(set(rules)) == len(rules)
+    assert [rules[result.rule_index] for result in run.results] == [result.rule_id for result in run.results]
+    assert len(run.results) == len(given.report.findings) + len(given.report.accepted)
+    assert sum(bool(result.suppressions) for result in run.results) == len(given.report.accepted)
+
+
+@pytest.mark.parametrize("given", _outcomes(), ids=["made", "cases", "nothing"])
+def test_junit_has_what_its_readers_know_and_counts_right(given: Outcome) -> None:
+    root = ElementTree.fromstring(FORMATS["junit"](given))
+    for element in root.iter():
+        children, attributes = JUNIT[element.tag]
+        assert {child.tag for child in element} <= children
+        assert set(element.keys()) <= attributes
+    for suite in (root, *root):
+        for key, path in (("tests", "testcase"), ("failures", "testcase/failure"), ("errors", "testcase/error")):
+            assert int(suite.get(key, "")) == len(suite.findall(f".//{path}")), key

@@ -5,7 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 from xml.etree import ElementTree
 
 import msgspec
@@ -14,6 +14,7 @@ from cyclonedx.schema import SchemaVersion
 from cyclonedx.validation.json import JsonStrictValidator
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from report_schemas import JUNIT, SarifLog
 from spdx_tools.spdx.parser.json import json_parser
 from spdx_tools.spdx.validation.document_validator import validate_full_spdx_document
 
@@ -189,119 +190,15 @@ def test_an_sbom_of_ours_scans_as_the_image_does(base: Base, inventory: Inventor
     assert {fingerprint(flaw) for flaw in again.flaws} == {fingerprint(flaw) for flaw in direct.flaws}
 
 
-class _Strict(msgspec.Struct, forbid_unknown_fields=True, rename="camel"):
-    """The properties SARIF 2.1.0 (clauses 3.13 to 3.58) has for what we write, and no others."""
-
-
-class _Text(_Strict):
-    text: Annotated[str, msgspec.Meta(min_length=1)]
-
-
-class _Notification(_Strict):
-    level: Literal["none", "note", "warning", "error"]
-    message: _Text
-
-
-class _Invocation(_Strict):
-    execution_successful: bool
-    tool_execution_notifications: list[_Notification]
-
-
-class _Configuration(_Strict):
-    level: Literal["none", "note", "warning", "error"]
-
-
-class _Bag(msgspec.Struct, rename="kebab"):
-    """Properties of our own; GitHub reads these two of a rule."""
-
-    tags: list[str]
-    security_severity: Annotated[str, msgspec.Meta(pattern=r"^(10|\d)\.\d$")]
-
-
-class _Descriptor(_Strict):
-    id: str
-    short_description: _Text
-    full_description: _Text
-    help: _Text
-    default_configuration: _Configuration
-    properties: _Bag
-    help_uri: str | None = None
-
-
-class _Driver(_Strict):
-    name: str
-    version: str
-    rules: list[_Descriptor]
-
-
-class _Tool(_Strict):
-    driver: _Driver
-
-
-class _Artifact(_Strict):
-    uri: Annotated[str, msgspec.Meta(pattern=r"^[A-Za-z0-9._~%/-]*$")]
-
-
-class _Region(_Strict):
-    start_line: Annotated[int, msgspec.Meta(ge=1)]
-
-
-class _Physical(_Strict):
-    artifact_location: _Artifact
-    region: _Region
-
-
-class _Logical(_Strict):
-    name: str
-    kind: str
-
-
-class _Location(_Strict):
-    physical_location: _Physical
-    logical_locations: list[_Logical]
-
-
-class _Finding(_Strict):
-    rule_id: str
-    rule_index: int
-    level: Literal["none", "note", "warning", "error"]
-    message: _Text
-    locations: Annotated[list[_Location], msgspec.Meta(min_length=1)]
-    partial_fingerprints: dict[str, str]
-    properties: dict[str, Any]
-
-
-class _Run(_Strict):
-    tool: _Tool
-    invocations: list[_Invocation]
-    results: list[_Finding]
-
-
-class _Log(_Strict):
-    schema: str = msgspec.field(name="$schema")
-    version: Literal["2.1.0"]
-    runs: Annotated[list[_Run], msgspec.Meta(min_length=1)]
-
-
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(outcomes())
 def test_sarif_has_what_the_standard_has_and_every_result_its_rule(outcome: ScanOutcome) -> None:
-    (run,) = msgspec.json.decode(FORMATS["sarif"](outcome), type=_Log).runs
+    (run,) = msgspec.json.decode(FORMATS["sarif"](outcome), type=SarifLog).runs
     rules = run.tool.driver.rules
     assert len({rule.id for rule in rules}) == len(rules)
     assert [rules[result.rule_index].id for result in run.results] == [result.rule_id for result in run.results]
     assert len(run.results) == sum(len(subject.flaws) + len(subject.weaknesses) for subject in outcome.subjects)
     assert run.invocations[0].execution_successful == (not outcome.unread and not outcome.not_scanned)
-
-
-JUNIT: dict[str, tuple[set[str], set[str]]] = {
-    "testsuites": ({"testsuite"}, {"name", "tests", "failures", "errors"}),
-    "testsuite": ({"testcase"}, {"name", "tests", "failures", "errors"}),
-    "testcase": ({"failure", "error"}, {"name", "classname"}),
-    "failure": (set(), {"message", "type"}),
-    "error": (set(), {"message"}),
-}
-"""Elements and attributes of the schema that Jenkins' xunit plug-in publishes, as far as they are written."""
 
 
 @settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.too_slow])
