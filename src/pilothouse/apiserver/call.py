@@ -15,7 +15,6 @@ from pilothouse.apiserver.served_kinds import ServedKinds
 from pilothouse.apiserver.service_link import ServiceLink
 from pilothouse.client.wire import Request, Response, User
 from pilothouse.kinds.kind import Kind
-from pilothouse.machinery.errors import BadRequest
 from pilothouse.machinery.objects import Obj, Resource
 from pilothouse.store.store import Store
 
@@ -57,8 +56,8 @@ class Call:
 
     @property
     def dry_run(self) -> bool:
-        """Whether nothing is to be stored. Raises BadRequest for a value other than All."""
-        return is_dry_run(self.params.get("dryRun"))
+        """Whether nothing is to be stored."""
+        return self.params.get("dryRun") == "All"
 
     def options(self, kind: str) -> Obj:
         """The request's options as an object of that kind, such as `CreateOptions`."""
@@ -77,15 +76,6 @@ class Call:
         if not manager:
             manager = self.request.headers.get("user-agent", "").partition("/")[0]
         return manager[:128] or "unknown"
-
-
-def is_dry_run(value: str | None) -> bool:
-    """Reads a `dryRun` parameter. Raises BadRequest."""
-    if value is None:
-        return False
-    if value != "All":
-        raise BadRequest(f'dryRun: Unsupported value: "{value}": supported values: "All"')
-    return True
 
 
 class Allocator(Protocol):

@@ -36,6 +36,8 @@ from pilothouse.apiserver.flow_control.work import objects_read
 from pilothouse.apiserver.measures import Measures
 from pilothouse.apiserver.network_records.serve import NetworkRecords
 from pilothouse.apiserver.node_link import NodeLink
+from pilothouse.apiserver.options import KINDS as OPTIONS
+from pilothouse.apiserver.options import check_options
 from pilothouse.apiserver.reader import StoreReader
 from pilothouse.apiserver.resource_metrics.serve import ENTRIES as metrics_entries
 from pilothouse.apiserver.resource_metrics.serve import ResourceMetrics
@@ -50,7 +52,7 @@ from pilothouse.apiserver.verbs.create import create
 from pilothouse.apiserver.verbs.delete import delete, delete_collection
 from pilothouse.apiserver.verbs.get import get
 from pilothouse.apiserver.verbs.list import list_
-from pilothouse.apiserver.verbs.patch import patch
+from pilothouse.apiserver.verbs.patch import patch, patch_type
 from pilothouse.apiserver.verbs.update import update
 from pilothouse.apiserver.verbs.watch import watch
 from pilothouse.apiserver.versions import StoredVersion
@@ -240,12 +242,13 @@ class ApiServer:
             if other is not None:
                 return await self._proxy.forward(request, user, other)
             raise refusals.no_such_path()
-        if route.subresource not in OPAQUE:
-            object_form(request.headers.get("accept", ""))  # refuses what cannot be answered before anything is done
         call = Call(request, route, user, kind, dict(reversed(request.query)), annotations=trail.annotations)
         if kind.warning:
             call.warnings.append(kind.warning)
-        response = await _carry_out(self._verb(call), self._backend_for(kind), call)
+        verb = self._verb(call)
+        if route.subresource not in OPAQUE:
+            _refuse_early(call)
+        response = await _carry_out(verb, self._backend_for(kind), call)
         if call.warnings:
             response.headers["warning"] = ", ".join(
                 f'299 - "{_quotable(text)}"' for text in dict.fromkeys(call.warnings)
@@ -290,6 +293,14 @@ class ApiServer:
             if route.verb == "deletecollection":
                 raise refusals.method_not_allowed()
         return found
+
+
+def _refuse_early(call: Call) -> None:
+    """What cannot be answered, or asks for what there is not, is refused before anything is done. Raises NotAcceptable,
+    Invalid."""
+    object_form(call.request.headers.get("accept", ""))
+    if call.route.verb in OPTIONS:
+        check_options(call.route.verb, call.params, patch_type(call))
 
 
 async def _carry_out(verb: Verb, backend: Backend, call: Call) -> Response:

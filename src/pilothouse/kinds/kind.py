@@ -68,7 +68,8 @@ class Kind:
     answer warns of (a deprecated version); `stored_as` is for a second version
     of a kind, whose objects are kept as those of the first; `on_delete` runs when an object is first marked as being
     deleted; without `strategic_merge` the kind takes no strategic merge patches; with `bare_finalizers` those
-    need no domain; what is `slow` is validated off the event loop.
+    need no domain; what is `slow` is validated off the event loop; an update of what is not there makes an object of
+    a kind with `create_on_update`.
     """
 
     view: type[Object]
@@ -92,6 +93,7 @@ class Kind:
     strategic_merge: bool = True
     bare_finalizers: bool = False
     slow: bool = False
+    create_on_update: bool = False
     scale_paths: ScalePaths = _WORKLOAD
 
     @property

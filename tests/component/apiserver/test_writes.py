@@ -81,8 +81,6 @@ async def test_dry_run_stores_nothing(plane: ControlPlane) -> None:
     assert made["metadata"]["uid"]
     assert "resourceVersion" not in made["metadata"]
     assert await client.find(ConfigMap, "a", "ns") is None
-    with pytest.raises(BadRequest, match="dryRun"):
-        await post(client, CONFIG_MAPS, {"metadata": {"name": "a"}}, dryRun="Some")
 
 
 async def test_unknown_fields_are_warned_of_refused_or_dropped(plane: ControlPlane) -> None:
@@ -277,3 +275,86 @@ async def test_a_name_given_beside_a_generate_name_is_never_replaced(plane: Cont
     await post(client, CONFIG_MAPS, tree)
     with pytest.raises(AlreadyExists):
         await post(client, CONFIG_MAPS, tree)
+
+
+async def send(client: Client, method: str, path: str, body: Obj, media: str = "application/json", **query: str) -> Obj:
+    answer = await client.request(method, path, body=body, content_type=media, query=list(query.items()))
+    tree: Obj = orjson.loads(answer)
+    return tree
+
+
+MERGE, APPLY = "application/merge-patch+json", "application/apply-patch+yaml"
+
+
+@pytest.mark.parametrize(
+    ("method", "media", "query", "why"),
+    [
+        ("PATCH", MERGE, {"force": "true"}, "force: Forbidden: may not be specified for non-apply patch"),
+        ("PATCH", MERGE, {"fieldManager": "x" * 129}, "fieldManager: Too long: may not be more than 128 bytes"),
+        ("PUT", "application/json", {"fieldManager": "a\nb"}, r"invalid character U\+000A \(at position 1\)"),
+        (
+            "PUT",
+            "application/json",
+            {"fieldValidation": "Sometimes"},
+            'fieldValidation: Unsupported value: "Sometimes"',
+        ),
+        (
+            "POST",
+            "application/json",
+            {"dryRun": "Some"},
+            'CreateOptions.meta.k8s.io "" is invalid: dryRun: Unsupported',
+        ),
+        ("DELETE", "application/json", {"dryRun": "Some"}, 'DeleteOptions.meta.k8s.io "" is invalid: dryRun'),
+        ("PATCH", APPLY, {}, "fieldManager: Required value: is required for apply patch"),
+    ],
+)
+async def test_options_that_mean_nothing_are_refused(
+    plane: ControlPlane, method: str, media: str, query: dict[str, str], why: str
+) -> None:
+    client = plane.client()
+    if method != "POST":
+        await post(client, CONFIG_MAPS, {"metadata": {"name": "a"}})
+    body = {"apiVersion": "v1", "kind": "ConfigMap", "metadata": {"name": "a"}, "data": {"k": "v"}}
+    path = CONFIG_MAPS if method == "POST" else f"{CONFIG_MAPS}/a"
+    with pytest.raises(Invalid, match=why):
+        await client.request(
+            method, path, body=None if method == "DELETE" else body, content_type=media, query=list(query.items())
+        )
+
+
+async def test_of_some_kinds_an_update_makes_what_is_not_there(plane: ControlPlane) -> None:
+    client = plane.client()
+    lease = {"metadata": {"name": "l", "resourceVersion": "7"}, "spec": {"holderIdentity": "me"}}
+    leases = "/apis/coordination.k8s.io/v1/namespaces/ns/leases"
+    with pytest.raises(NotFound):
+        await put(client, f"{CONFIG_MAPS}/new", {"metadata": {"name": "new"}})
+    with pytest.raises(BadRequest, match="does not match the name on the URL"):
+        await put(client, f"{leases}/other", lease)
+    made = await put(client, f"{leases}/l", lease)
+    assert made["metadata"]["uid"]
+    service = {"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}
+    made = await put(client, "/api/v1/namespaces/ns/services/s", service)
+    assert made["spec"]["clusterIP"].startswith("10.96.")
+
+
+async def test_a_scale_is_applied_and_its_field_owned(plane: ControlPlane) -> None:
+    client = plane.client()
+    path = "/apis/apps/v1/namespaces/ns/deployments/d"
+    await send(client, "PATCH", path, deployment("d", replicas=2), APPLY, fieldManager="author")
+    scale: Obj = {"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d"}, "spec": {"replicas": 5}}
+    with pytest.raises(Conflict, match=r'conflict with "author": \.spec\.replicas'):
+        await send(client, "PATCH", f"{path}/scale", scale, APPLY, fieldManager="scaler")
+    done = await send(client, "PATCH", f"{path}/scale", scale, APPLY, fieldManager="scaler", force="true")
+    assert (done["kind"], done["spec"]["replicas"]) == ("Scale", 5)
+    live = orjson.loads(await client.request("GET", path))
+    owners = {
+        (entry["manager"], entry.get("subresource")): entry["fieldsV1"] for entry in live["metadata"]["managedFields"]
+    }
+    assert owners["scaler", "scale"] == {"f:spec": {"f:replicas": {}}}
+    assert "f:replicas" not in owners["author", None]["f:spec"]
+    # Who applied less before may do so again without a word about the replicas.
+    await send(client, "PATCH", path, deployment("d"), APPLY, fieldManager="author")
+    with pytest.raises(NotFound):
+        await send(
+            client, "PATCH", f"{path.removesuffix('d')}e/scale", {**scale, "metadata": {}}, APPLY, fieldManager="x"
+        )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from pilothouse.apiserver import refusals
 from pilothouse.apiserver.accept import media_types
 from pilothouse.apiserver.authorise import authorise
@@ -13,54 +15,56 @@ from pilothouse.apiserver.verbs.create import create_object
 from pilothouse.apiserver.verbs.reply import reply
 from pilothouse.client.wire import Response
 from pilothouse.machinery.apply.server_side import apply as apply_fields
-from pilothouse.machinery.errors import AlreadyExists, BadRequest, Cause, Invalid, UnsupportedMediaType
+from pilothouse.machinery.errors import AlreadyExists, BadRequest, UnsupportedMediaType
 from pilothouse.machinery.objects import Obj, timestamp
 from pilothouse.machinery.schema import Schema
 from pilothouse.machinery.strict_json import Decoded, strict_json
+from pilothouse.store.store import Record
+
+Read = Callable[[Call, Aspect], Obj]
 
 
 async def apply(backend: Backend, call: Call, aspect: Aspect) -> Response:
     """Carries out an apply patch. Raises Conflict when others own what would change, unless forced."""
-    manager = call.params.get("fieldManager", "")
-    if not manager:
-        why = "Required value: is required for apply patch"
-        raise Invalid(
-            f'PatchOptions.meta.k8s.io "" is invalid: fieldManager: {why}',
-            group="meta.k8s.io",
-            kind="PatchOptions",
-            causes=[Cause("fieldManager", "FieldValueRequired", why)],
-        )
+    return await apply_configuration(backend, call, aspect, _read, reply)
+
+
+async def apply_configuration(
+    backend: Backend, call: Call, aspect: Aspect, read: Read, answer: Callable[[Call, Record, int], Response]
+) -> Response:
+    """As `apply`; `read` makes the configuration of the whole object of what was sent, `answer` what is sent back."""
+    manager = call.params["fieldManager"]
     schema = call.kind.schema
     if schema is None:
         raise UnsupportedMediaType(f"{call.resource.kind} has no schema to apply by; use a merge patch")
-    _read(call, aspect)  # refused before anything else happens
+    read(call, aspect)  # refused before anything else happens
     settled = Manager(manager, aspect.subresource, settled=True)
 
     def make(current: Obj) -> Obj:
-        return _merged(call, aspect, manager, schema, current)
+        return _merged(call, aspect, read, schema, current)
 
     for _ in range(WRITE_RETRIES):
         if backend.store.get(call.key) is not None or aspect.subresource:
-            return reply(call, await change(backend, call, aspect, make, settled))
+            return answer(call, await change(backend, call, aspect, make, settled), 200)
         if "create" not in call.kind.verbs:
             raise refusals.method_not_allowed()
         await authorise(backend.chain.authorizer, call.user, call.route, "create")
-        obj = _merged(call, aspect, manager, schema, None)
+        obj = _merged(call, aspect, read, schema, None)
         if obj["metadata"].get("uid") or obj["metadata"].get("resourceVersion"):
             raise refusals.conflict(call.resource, call.route.name, "the object to apply to does not exist any more")
         try:
-            return reply(call, await create_object(backend, call, obj, settled), 201)
+            return answer(call, await create_object(backend, call, obj, settled), 201)
         except AlreadyExists:
             continue
     raise refusals.conflict(call.resource, call.route.name)
 
 
-def _merged(call: Call, aspect: Aspect, manager: str, schema: Schema, current: Obj | None) -> Obj:
+def _merged(call: Call, aspect: Aspect, read: Read, schema: Schema, current: Obj | None) -> Obj:
     # Read anew at every try: what is merged in becomes part of the object, which is then changed.
     return apply_fields(
         current,
-        _read(call, aspect),
-        manager,
+        read(call, aspect),
+        call.params["fieldManager"],
         force=call.flag("force"),
         subresource=aspect.subresource,
         schema=schema,
@@ -70,7 +74,7 @@ def _merged(call: Call, aspect: Aspect, manager: str, schema: Schema, current: O
 
 def _read(call: Call, aspect: Aspect) -> Obj:
     """The configuration in the body, reduced to what this (sub)resource writes."""
-    decoded = _decode(call)
+    decoded = decode_configuration(call)
     tree = as_object(decoded.value)
     resource = call.resource
     if (tree.get("apiVersion"), tree.get("kind")) != (resource.api_version, resource.kind):
@@ -92,7 +96,8 @@ def _read(call: Call, aspect: Aspect) -> Obj:
     return tree
 
 
-def _decode(call: Call) -> Decoded:
+def decode_configuration(call: Call) -> Decoded:
+    """What an apply patch says, in JSON or YAML. Raises BadRequest."""
     from pilothouse.apiserver.yaml_body import decode_yaml  # here: most applies are JSON, and PyYAML takes 20 ms
 
     media = media_types(call.request.headers.get("content-type", ""))

@@ -9,6 +9,7 @@ from pilothouse.apiserver.accept import media_types
 from pilothouse.apiserver.body import check_type, in_shape, schema_of
 from pilothouse.apiserver.call import Backend, Call, Verb
 from pilothouse.apiserver.change import MAIN, Aspect, change
+from pilothouse.apiserver.options import APPLY
 from pilothouse.apiserver.ownership import updating
 from pilothouse.apiserver.verbs.apply import apply
 from pilothouse.apiserver.verbs.reply import reply
@@ -23,7 +24,6 @@ from pilothouse.machinery.strict_json import decode_json, strict_json
 MERGE = "application/merge-patch+json"
 STRATEGIC = "application/strategic-merge-patch+json"
 JSON_PATCH = "application/json-patch+json"
-APPLY = frozenset({"application/apply-patch+yaml", "application/apply-patch+json"})
 
 
 async def patch(backend: Backend, call: Call) -> Response:

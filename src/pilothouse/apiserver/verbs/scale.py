@@ -8,18 +8,21 @@ import orjson
 
 from pilothouse.apiserver import codec, refusals
 from pilothouse.apiserver.accept import object_form
-from pilothouse.apiserver.body import read_object
+from pilothouse.apiserver.body import as_object, in_shape, read_object
 from pilothouse.apiserver.call import JSON_HEADERS, Backend, Call
 from pilothouse.apiserver.change import Aspect, Make, change
 from pilothouse.apiserver.forms import Renderer
+from pilothouse.apiserver.options import APPLY
 from pilothouse.apiserver.ownership import updating
-from pilothouse.apiserver.verbs.patch import patcher
+from pilothouse.apiserver.verbs.apply import apply_configuration, decode_configuration
+from pilothouse.apiserver.verbs.patch import patch_type, patcher
 from pilothouse.client.wire import Response
 from pilothouse.kinds.autoscaling.scale import KIND as SCALE_KIND
 from pilothouse.kinds.columns import pairs, selector_text
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import BadRequest, Cause, Invalid
 from pilothouse.machinery.objects import Obj
+from pilothouse.store.store import Record
 
 _T = TypeVar("_T")
 SCALE = SCALE_KIND.resource
@@ -40,6 +43,10 @@ async def update_scale(backend: Backend, call: Call) -> Response:
 
 
 async def patch_scale(backend: Backend, call: Call) -> Response:
+    if patch_type(call) in APPLY:
+        if backend.store.get(call.key) is None:
+            raise refusals.not_found(call.resource, call.route.name)
+        return await apply_configuration(backend, call, _ASPECT, _read_configuration, _answer)
     return await _write(backend, call, patcher(call, SCALE))
 
 
@@ -54,6 +61,27 @@ async def _write(backend: Backend, call: Call, make_scale: Make) -> Response:
         return current
 
     record = await change(backend, call, _ASPECT, make, updating(call, "scale"))
+    return _respond(call, codec.decode(record.value))
+
+
+def _read_configuration(call: Call, aspect: Aspect) -> Obj:
+    """A configuration of a Scale, as one of what is scaled."""
+    scale = as_object(decode_configuration(call).value)
+    if (scale.get("apiVersion"), scale.get("kind")) != (SCALE.api_version, SCALE.kind):
+        raise BadRequest(f"an apply patch of this path names {SCALE.api_version} {SCALE.kind}")
+    scale = in_shape(call, SCALE, scale)
+    meta = scale.get("metadata") or {}
+    if meta.get("name", call.route.name) != call.route.name:
+        raise BadRequest(f"the name of the object ({meta['name']}) does not match the name on the URL")
+    resource, kept = call.resource, ("resourceVersion", "uid")
+    made: Obj = {"apiVersion": resource.api_version, "kind": resource.kind}
+    made["metadata"] = {"name": call.route.name, **{field: meta[field] for field in kept if meta.get(field)}}
+    if (scale.get("spec") or {}).get("replicas") is not None:
+        _put(made, call.kind.scale_paths.replicas, _replicas(scale, call.route.name))
+    return made
+
+
+def _answer(call: Call, record: Record, status: int) -> Response:
     return _respond(call, codec.decode(record.value))
 
 

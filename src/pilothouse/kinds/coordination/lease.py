@@ -47,4 +47,5 @@ KIND = Kind(
     view=Lease,
     columns=(NAME, Column("Holder", field("spec", "holderIdentity"), "Who holds it."), AGE),
     rules=_rules,
+    create_on_update=True,
 )

@@ -125,4 +125,5 @@ KIND = Kind(
     columns=(NAME, Column("Endpoints", _endpoints, "Addresses with their ports."), AGE),
     defaults=_defaults,
     rules=_rules,
+    create_on_update=True,
 )

@@ -113,4 +113,5 @@ KIND = Kind(
     ),
     rules=_rules,
     fields=_fields,
+    create_on_update=True,
 )

@@ -62,4 +62,5 @@ KIND = Kind(
     ),
     defaults=_defaults,
     rules=check_limit_range,
+    create_on_update=True,
 )

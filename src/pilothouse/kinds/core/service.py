@@ -121,4 +121,5 @@ KIND = Kind(
     on_update=carry_over,
     fields=_fields,
     returns_deleted=True,
+    create_on_update=True,
 )

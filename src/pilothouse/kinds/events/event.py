@@ -100,4 +100,5 @@ KIND = Kind(
     rules=_rules,
     fields=_fields,
     stored_as=StoredAs(core.KIND, to_core, from_core),
+    create_on_update=True,
 )

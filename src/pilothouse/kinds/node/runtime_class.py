@@ -54,4 +54,5 @@ KIND = Kind(
     columns=(NAME, Column("Handler", field("handler"), "Runtime of the container runtime's configuration."), AGE),
     defaults=_defaults,
     rules=_rules,
+    create_on_update=True,
 )

@@ -79,5 +79,7 @@ def _cluster_role_rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
 
 _COLUMNS = (NAME, Column("Created At", field("metadata", "creationTimestamp"), "When it was created."))
 
-ROLE = Kind(view=Role, columns=_COLUMNS, name_rule=names.path_segment, rules=_role_rules)
-CLUSTER_ROLE = Kind(view=ClusterRole, columns=_COLUMNS, name_rule=names.path_segment, rules=_cluster_role_rules)
+ROLE = Kind(view=Role, columns=_COLUMNS, name_rule=names.path_segment, rules=_role_rules, create_on_update=True)
+CLUSTER_ROLE = Kind(
+    view=ClusterRole, columns=_COLUMNS, name_rule=names.path_segment, rules=_cluster_role_rules, create_on_update=True
+)

@@ -128,6 +128,7 @@ ROLE_BINDING = Kind(
     name_rule=names.path_segment,
     defaults=_defaults,
     rules=_role_binding_rules,
+    create_on_update=True,
 )
 CLUSTER_ROLE_BINDING = Kind(
     view=ClusterRoleBinding,
@@ -135,4 +136,5 @@ CLUSTER_ROLE_BINDING = Kind(
     name_rule=names.path_segment,
     defaults=_defaults,
     rules=_cluster_role_binding_rules,
+    create_on_update=True,
 )
