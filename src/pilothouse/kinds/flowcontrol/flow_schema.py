@@ -21,12 +21,14 @@ _DEFAULT_PRECEDENCE, _LAST_PRECEDENCE = 1000, 10000
 _SUBJECTS: Final = {"User": "user", "Group": "group", "ServiceAccount": "serviceAccount"}
 
 
-class LevelReference(View):
+class PriorityLevelConfigurationReference(View):
     name: str = ""
 
 
 class FlowSchemaSpec(View):
-    priority_level_configuration: LevelReference = msgspec.field(default_factory=LevelReference)
+    priority_level_configuration: PriorityLevelConfigurationReference = msgspec.field(
+        default_factory=PriorityLevelConfigurationReference
+    )
 
 
 class FlowSchemaStatus(View):
