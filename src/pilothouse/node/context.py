@@ -16,6 +16,7 @@ from pilothouse.kinds.core.service import Service
 from pilothouse.linux.cgroups import Cgroups
 from pilothouse.node.config import NodeConfig
 from pilothouse.node.cri import Runtime
+from pilothouse.node.devices.plugins import Devices
 from pilothouse.node.images.keyring import Keyring
 from pilothouse.node.images.store import ImageStore
 from pilothouse.node.names import Resolver
@@ -83,6 +84,8 @@ class Context:
     cgroups: Cgroups
     recorder: EventRecorder
     pods: PodTable
+    devices: Devices | None
+    """The device plugins, where the node is configured to take any."""
     services: Informer[Service]
     pod_starting: PodStarting | None
     """Called when a sandbox has its address, before containers start in it: the network's rules for the pod."""

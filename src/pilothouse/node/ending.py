@@ -62,6 +62,7 @@ async def tear_down(context: Context, state: PodState) -> None:
         for sandbox_id in _sandboxes(state):
             await _stop(context, sandbox_id)
         await context.volumes.take_down(state.uid)
+        await _release_devices(context, state)
         await asyncio.to_thread(_remove_cgroup, context, state)
     except (RuntimeFailure, OSError) as error:
         _later(context, state, error)
@@ -69,6 +70,11 @@ async def tear_down(context: Context, state: PodState) -> None:
     if state.sandbox is not None:
         state.sandbox.ready = False
     state.torn_down = True
+
+
+async def _release_devices(context: Context, state: PodState) -> None:
+    if context.devices is not None:
+        await asyncio.to_thread(context.devices.release, state.uid)
 
 
 async def clean(context: Context, state: PodState) -> None:
@@ -82,6 +88,7 @@ async def clean(context: Context, state: PodState) -> None:
             await _stop(context, sandbox_id)
             await _remove(context, sandbox_id)
         await context.volumes.remove(state.uid)
+        await _release_devices(context, state)
         await asyncio.to_thread(_remove_cgroup, context, state)
     except (RuntimeFailure, OSError) as error:
         _later(context, state, error)

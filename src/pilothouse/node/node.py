@@ -17,6 +17,8 @@ from pilothouse.node import adopt, capacity, shutdown
 from pilothouse.node.config import NodeConfig
 from pilothouse.node.context import Context, PodStarting, Tasks
 from pilothouse.node.cri import Runtime
+from pilothouse.node.devices.ledger import Ledger
+from pilothouse.node.devices.plugins import Devices
 from pilothouse.node.eviction.evictor import Evictor
 from pilothouse.node.eviction.observe import Observer
 from pilothouse.node.images.keyring import Keyring
@@ -72,6 +74,12 @@ class Node:
         )
         keyring = Keyring(references, config.settings.providers())
         memory = capacity.memory_bytes()
+        directory = config.settings.device_plugins_dir
+        self._devices = (
+            Devices(Path(directory), Ledger(config.data_dir / "node" / "devices.json"), self._devices_changed)
+            if directory
+            else None
+        )
         self._reporter = Reporter(client, self.pods, config.address)
         self._context = Context(
             config=config,
@@ -86,6 +94,7 @@ class Node:
             cgroups=Cgroups(config.cgroup_filesystem),
             recorder=recorder,
             pods=self.pods,
+            devices=self._devices,
             services=self._services,
             pod_starting=pod_starting,
             probes=Prober(
@@ -105,7 +114,7 @@ class Node:
         self._sweeper = Sweeper(self._context)
         self._reclaimer = Reclaimer(client, config.volumes_dir, config.name)
         self.registration = Registration(
-            config, client, self.runtime, self._context.pressure, self._context.shutting_down
+            config, client, self.runtime, self._context.pressure, self._context.shutting_down, self._devices
         )
         pods_limits = capacity.pods_limits(config.settings)
         observer = Observer(config.layout, config.cgroup_root, config.images_dir, pods_limits.memory_bytes)
@@ -152,6 +161,8 @@ class Node:
                 group.create_task(self._evict())
                 group.create_task(self._reclaimer.run())
                 group.create_task(self._static.run())
+                if self._devices is not None:
+                    group.create_task(self._devices.run())
                 if self._own_services:
                     group.create_task(self._services.run())
         finally:
@@ -177,6 +188,12 @@ class Node:
 
     def _wake(self, uid: str) -> None:
         self._pods.queue.add(uid)
+
+    def _devices_changed(self) -> None:
+        """Amounts of devices are the node's to give from now on, and told at once."""
+        if self._devices is not None:
+            self._context.allocatable.update(self._devices.amounts()[1])
+            self.registration.tell_again()
 
     def _reference_changed(self, uid: str) -> None:
         self._pods.reference_changed(uid)

@@ -17,6 +17,7 @@ from pilothouse.machinery.objects import Obj, micro_timestamp, timestamp
 from pilothouse.node import capacity
 from pilothouse.node.config import NodeConfig
 from pilothouse.node.cri import Runtime, RuntimeFailure
+from pilothouse.node.devices.plugins import Devices
 
 log = logging.getLogger(__name__)
 
@@ -75,8 +76,10 @@ class Registration:
         runtime: Runtime,
         pressure: Collection[str] = (),
         shutting_down: asyncio.Event | None = None,
+        devices: Devices | None = None,
     ) -> None:
         """`pressure` holds, at any time, the conditions of pressure that are true."""
+        self._devices = devices
         self._shutting_down = shutting_down
         self._config = config
         self._client = client
@@ -86,6 +89,7 @@ class Registration:
         self._pod_cidr = ""
         self._conditions: dict[str, Obj] = {}
         self._sent_at = 0.0
+        self._tell_again = False
         self._version = ""
         self._uid = ""
         self._look_again = asyncio.Event()
@@ -100,6 +104,11 @@ class Registration:
 
     def look_again(self) -> None:
         """The runtime came or went, or its network was configured: looks at once."""
+        self._look_again.set()
+
+    def tell_again(self) -> None:
+        """What the node has to give changed: its status is sent at once."""
+        self._tell_again = True
         self._look_again.set()
 
     async def run(self) -> None:
@@ -175,6 +184,7 @@ class Registration:
     async def _keep_status(self) -> None:
         looks = failures = 0
         while True:
+            self._look_again.clear()  # first: what changes during the look is looked at again
             readiness = await self._readiness()
             looks = 0 if readiness.ready else looks + 1
             try:
@@ -186,7 +196,6 @@ class Registration:
                 log.debug("node status: %s", error)
                 self._sent_at = 0.0
                 failures += 1
-            self._look_again.clear()
             try:
                 async with asyncio.timeout(pause(looks, failures)):
                     await self._look_again.wait()
@@ -219,9 +228,10 @@ class Registration:
             != tuple(self._conditions.get(c["type"], {}).get(key) for key in ("status", "reason", "message"))
             for c in conditions
         )
-        if not changed and time.monotonic() - self._sent_at < STATUS_PERIOD and self._sent_at:
+        again, self._tell_again = self._tell_again, False
+        if not changed and not again and time.monotonic() - self._sent_at < STATUS_PERIOD and self._sent_at:
             return
-        full = not self._sent_at or not changed
+        full = not self._sent_at or not changed or again
         status: Obj = {"conditions": conditions}
         if full or readiness.ready:
             status |= await self._facts(readiness.ready)
@@ -237,13 +247,14 @@ class Registration:
 
     async def _facts(self, runtime_answers: bool) -> Obj:
         config = self._config
+        devices = self._devices.amounts() if self._devices is not None else ({}, {})
         facts: Obj = {
             "addresses": [
                 {"type": "InternalIP", "address": config.address},
                 {"type": "Hostname", "address": config.name},
             ],
-            "capacity": capacity.capacity(config.data_dir, config.settings),
-            "allocatable": capacity.allocatable(config.data_dir, config.settings),
+            "capacity": {**capacity.capacity(config.data_dir, config.settings), **devices[0]},
+            "allocatable": {**capacity.allocatable(config.data_dir, config.settings), **devices[1]},
             "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
             "nodeInfo": capacity.system_info(self._version, config.version),
         }

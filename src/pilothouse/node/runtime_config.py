@@ -27,7 +27,7 @@ _PROPAGATION = {
 
 @dataclass(frozen=True, slots=True)
 class BindMount:
-    """A directory, file or device of the host that a container sees."""
+    """A directory or file of the host that a container sees."""
 
     host_path: str
     container_path: str
@@ -101,7 +101,6 @@ def container_config(
     mounts: Sequence[BindMount],
     placement: Placement,
     target: str = "",
-    devices: Sequence[BindMount] = (),
 ) -> cri.ContainerConfig:
     """The configuration of one attempt at a container. Raises RefusedConfiguration."""
     limits = container_limits(container)
@@ -122,14 +121,6 @@ def container_config(
                 propagation=_PROPAGATION[mount.propagation],
             )
             for mount in mounts
-        ],
-        devices=[
-            cri.Device(
-                container_path=device.container_path,
-                host_path=device.host_path,
-                permissions="r" if device.read_only else "rwm",
-            )
-            for device in devices
         ],
         labels={
             labels.POD_NAME: pod.name,

@@ -45,6 +45,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     max_parallel_image_pulls: int = 4
     static_pod_path: str = ""
     """The folder with the manifests of static pods; D/static-pods when it is not set."""
+    device_plugins_dir: str = ""
+    """Where device plugins register (most expect /var/lib/kubelet/device-plugins); none can when it is not set."""
     image_credential_provider_config: str = ""
     """A file of kind CredentialProviderConfig; the programs that it names are in the directory below."""
     image_credential_provider_bin_dir: str = ""

@@ -11,9 +11,12 @@ import time
 
 from pilothouse.kinds.core.pod import Container, EphemeralContainer, Pod
 from pilothouse.machinery.errors import ApiError
+from pilothouse.machinery.quantity import parse_quantity
 from pilothouse.node import hooks
 from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeAway, RuntimeFailure, RuntimeTimeout
+from pilothouse.node.devices.given import Given, hand_out
+from pilothouse.node.devices.ledger import NoDevices
 from pilothouse.node.environment import Sources, UnmetReference, environment
 from pilothouse.node.hashing import spec_hash
 from pilothouse.node.images.store import ImageInfo
@@ -48,6 +51,9 @@ async def start_container(context: Context, state: PodState, name: str, attempt:
     except (UnmetReference, RefusedConfiguration, VolumeError, ApiError) as error:
         message = error.message if isinstance(error, ApiError) else str(error)
         _hold(context, state, name, "CreateContainerConfigError", f"{message}", f"Error: {message}")
+        return
+    except NoDevices as error:
+        _hold(context, state, name, "UnexpectedAdmissionError", str(error), f"Error: {error}")
         return
     except (RuntimeFailure, OSError) as error:
         message = error.message if isinstance(error, RuntimeFailure) else str(error)
@@ -126,8 +132,8 @@ async def _create(
         mounts=mounts,
         placement=placement,
         target=_target(state, container),
-        devices=context.volumes.devices(pod, container),
     )
+    hand_out(config, context.volumes.devices(pod, container), await _given(context, state, container))
     container_id = await context.runtime.create_container(sandbox.id, config, config_of(context, pod, sandbox.attempt))
     lifecycle = container.lifecycle
     run = ContainerState(
@@ -153,6 +159,15 @@ async def _create(
         context.pods.disown(older.id)
         context.tasks.start(state.uid, f"removal of {older.id}", _remove(context, older))
     return run
+
+
+async def _given(context: Context, state: PodState, container: Container) -> Given:
+    """What device plugins give for the resources that the container's limits name. Raises NoDevices, OSError."""
+    limits = container.resources.limits if container.resources is not None else {}
+    asked = {name: int(parse_quantity(text)) for name, text in limits.items() if "/" in name}
+    if not asked or context.devices is None:
+        return Given()
+    return await context.devices.allocate(state.uid, container.name, asked)
 
 
 def _target(state: PodState, container: Container) -> str:

@@ -40,11 +40,12 @@ class FakeSandbox:
 
 @dataclass
 class FakeContainer:
-    """A container; `status` is what CRI shows of it."""
+    """A container; `status` is what CRI shows of it, `config` what it was made with."""
 
     id: str
     sandbox: str
     status: cri.ContainerStatus
+    config: cri.ContainerConfig
 
 
 class FakeRuntime(Runtime):
@@ -193,7 +194,7 @@ class FakeRuntime(Runtime):
             annotations=dict(config.annotations),
             log_path=f"{request.sandbox_config.log_directory}/{config.log_path}",
         )
-        self.containers[made] = FakeContainer(made, sandbox.id, status)
+        self.containers[made] = FakeContainer(made, sandbox.id, status, config)
         return cri.CreateContainerResponse(container_id=made)
 
     def _StartContainer(self, request: cri.StartContainerRequest) -> cri.StartContainerResponse:

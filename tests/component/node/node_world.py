@@ -13,6 +13,7 @@ from pilothouse.client.wire import Request, Response
 from pilothouse.machinery.errors import ServiceUnavailable
 from pilothouse.node.names import Resolver
 from pilothouse.node.node import Node, NodeConfig
+from pilothouse.node.settings import Settings
 from pilothouse.testing.control_plane import ADMIN, ControlPlane
 from pilothouse.testing.fake_cri import FakeRuntime
 
@@ -55,6 +56,9 @@ class World:
         self._task: asyncio.Task[None] | None = None
         self.node: Node | None = None
 
+    def settings(self) -> Settings:
+        return Settings()
+
     def start(self) -> None:
         config = NodeConfig(
             name="n1",
@@ -64,6 +68,7 @@ class World:
             cgroup_root="/test",
             cgroup_filesystem=self.root / "cgroup",
             host_resolver=Resolver(),
+            settings=self.settings(),
         )
         client = Client(self.switch)
         self.node = Node(config, client, EventRecorder(client, "node"), runtime=self.runtime)

@@ -12,6 +12,7 @@ from pilothouse.client.client import Client
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.pod import Container, Pod, Volume, VolumeProjection
 from pilothouse.linux.mounts import EscapeError, bind_beneath, is_mount, mount_tmpfs, unmount, unmount_below
+from pilothouse.node.devices.given import DeviceNode
 from pilothouse.node.environment import Sources, expand
 from pilothouse.node.plan import all_containers
 from pilothouse.node.references import References
@@ -209,7 +210,7 @@ class Volumes:
             binds.append(BindMount(str(path), container_path, read_only, mount.mount_propagation))
         return binds
 
-    def devices(self, pod: Pod, container: Container) -> list[BindMount]:
+    def devices(self, pod: Pod, container: Container) -> list[DeviceNode]:
         """The block devices that the container sees. Raises VolumeError."""
         mounted = self._mounted[pod.metadata.uid]
         found = []
@@ -217,7 +218,8 @@ class Volumes:
             path = mounted.devices.get(device.name)
             if path is None:
                 raise VolumeError(f"volumeDevice {device.device_path}: volume {device.name!r} is no block device")
-            found.append(BindMount(str(path), device.device_path, device.name in mounted.read_only))
+            permissions = "r" if device.name in mounted.read_only else "rwm"
+            found.append(DeviceNode(str(path), device.device_path, permissions))
         return found
 
     async def take_down(self, uid: str) -> None:

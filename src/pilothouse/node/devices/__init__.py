@@ -1,0 +1,1 @@
+"""Devices that plugins on the node offer to containers, as extended resources."""
