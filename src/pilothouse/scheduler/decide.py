@@ -70,7 +70,12 @@ def schedule(pod: PodInfo, snapshot: Snapshot, *, seed: int = 0) -> Placement | 
         refused = dataclasses.replace(refused, hint=contradiction(pod))
     if not refused.filters & HELPED or not may_preempt(pod, snapshot):
         return refused
-    room = preempt(pod, snapshot, lambda one, info: bool(filter_nodes(one, [info], snapshot, claims)[0]))
+
+    def check(info: NodeInfo, spreads: Sequence[spread.Spread], affinity: inter_pod.InterPod) -> bool:
+        return not objections(pod, info, claims, snapshot, spreads, affinity)[1]
+
+    with snapshot.with_nominated(pod):
+        room = preempt(pod, snapshot, check, seed=seed)
     return dataclasses.replace(refused, preemption=room)
 
 
@@ -120,7 +125,7 @@ def objections(
     info: NodeInfo,
     claims: volumes.Claims,
     snapshot: Snapshot,
-    spreads: list[spread.Spread],
+    spreads: Sequence[spread.Spread],
     affinity: inter_pod.InterPod,
 ) -> tuple[str, list[str]]:
     """The first filter that objects, and its reasons."""

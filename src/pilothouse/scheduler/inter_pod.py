@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from pilothouse.scheduler.pod_info import PodInfo, Term
@@ -27,8 +28,31 @@ class InterPod:
     """The same for its required anti-affinity terms."""
     repelled: Counter[Domain] = field(default_factory=Counter)
     """Domains that the anti-affinity of placed pods closes to it."""
-    first_of_its_kind: bool = False
-    """No pod matches any affinity term, and the pod itself does: it may go anywhere the topology exists."""
+    fits_itself: bool = False
+    """The pod matches its own affinity terms."""
+
+    @property
+    def first_of_its_kind(self) -> bool:
+        """No pod matches any affinity term, and the pod itself does: it may go anywhere the topology exists."""
+        return self.fits_itself and not any(self.near)
+
+    def count(self, other: PodInfo, info: NodeInfo, sign: int, namespaces: Mapping[str, Mapping[str, str]]) -> None:
+        """Takes note that another pod went from the node (-1), or came (1)."""
+        own = ((self.pod.affinity, self.near), (self.pod.anti_affinity, self.away))
+        for term, counts in ((term, c) for terms, found in own for term, c in zip(terms, found)):
+            value = info.labels.get(term.topology_key)
+            if value is not None and term.matches(other, namespaces):
+                _add(counts, (term.topology_key, value), sign)
+        for term in other.anti_affinity:
+            value = info.labels.get(term.topology_key)
+            if value is not None and term.matches(self.pod, namespaces):
+                _add(self.repelled, (term.topology_key, value), sign)
+
+
+def _add(counts: Counter[Domain], domain: Domain, sign: int) -> None:
+    counts[domain] += sign
+    if not counts[domain]:
+        del counts[domain]
 
 
 def examine(pod: PodInfo, snapshot: Snapshot) -> InterPod:
@@ -43,8 +67,7 @@ def examine(pod: PodInfo, snapshot: Snapshot) -> InterPod:
         return InterPod(pod, repelled=repelled)
     near = _count(pod.affinity, snapshot)
     away = _count(pod.anti_affinity, snapshot)
-    first = not any(near) and all(term.matches(pod, snapshot.namespaces) for term in pod.affinity)
-    return InterPod(pod, near, away, repelled, first)
+    return InterPod(pod, near, away, repelled, all(term.matches(pod, snapshot.namespaces) for term in pod.affinity))
 
 
 def _count(terms: tuple[Term, ...], snapshot: Snapshot) -> list[Counter[Domain]]:

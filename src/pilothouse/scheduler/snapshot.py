@@ -49,6 +49,18 @@ class NodeInfo:
             for name in image.names:
                 self.images[name] = image.size_bytes
 
+    def copy(self) -> NodeInfo:
+        """Another with the same pods, to try what becomes of it without some."""
+        return NodeInfo(
+            self.name,
+            self.node,
+            self.allocatable,
+            dict(self.requested),
+            dict(self.scored),
+            dict(self.pods),
+            self.images,
+        )
+
     def add(self, pod: PodInfo) -> None:
         self.pods[pod.key] = pod
         self._count(pod, 1)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pilothouse.kinds.core.node import ZONE
@@ -17,15 +18,24 @@ SKEWED = "node(s) didn't match pod topology spread constraints"
 NO_LABEL = f"{SKEWED} (missing required label)"
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Spread:
     """One constraint with the matching pods counted in each of the domains that count for it."""
 
     constraint: TopologySpreadConstraint
+    keys: Sequence[str]
+    """The topology keys of all constraints of its sort: nodes without one of them count for none."""
     counts: Counter[str]
     least: int
+    selector: Selector
     own: int
     """1 if the pod matches its own constraint, as it should."""
+
+    def count(self, pod: PodInfo, other: PodInfo, info: NodeInfo, sign: int) -> None:
+        """Takes note that another pod went from the node (-1), or came (1)."""
+        if _counts(pod, self.constraint, self.keys, info) and _matches(pod, self.selector, other):
+            self.counts[info.labels[self.constraint.topology_key]] += sign
+            self.least = _least(self.constraint, self.counts)
 
 
 def examine(pod: PodInfo, snapshot: Snapshot, *, hard: bool) -> list[Spread]:
@@ -40,32 +50,41 @@ def _examine(pod: PodInfo, constraint: TopologySpreadConstraint, keys: list[str]
     selector = own_selector(pod.pod, constraint.label_selector, constraint.match_label_keys)
     counts: Counter[str] = Counter()
     for info in snapshot.nodes():
-        if all(key in info.labels for key in keys) and _counts(pod, constraint, info):
+        if _counts(pod, constraint, keys, info):
             counts[info.labels[constraint.topology_key]] += _matching(pod, selector, info)
-    least = min(counts.values(), default=0)
+    own = int(selector.matches(pod.pod.metadata.labels))
+    return Spread(constraint, keys, counts, _least(constraint, counts), selector, own)
+
+
+def _least(constraint: TopologySpreadConstraint, counts: Counter[str]) -> int:
     if constraint.min_domains is not None and len(counts) < constraint.min_domains:
-        least = 0
-    return Spread(constraint, counts, least, int(selector.matches(pod.pod.metadata.labels)))
+        return 0
+    return min(counts.values(), default=0)
 
 
-def _counts(pod: PodInfo, constraint: TopologySpreadConstraint, info: NodeInfo) -> bool:
+def _counts(pod: PodInfo, constraint: TopologySpreadConstraint, keys: Sequence[str], info: NodeInfo) -> bool:
     """By default nodes that the pod's affinity excludes do not count, tainted ones do."""
+    if not all(key in info.labels for key in keys):
+        return False
     if (constraint.node_affinity_policy or "Honor") == "Honor" and filters.node_affinity(pod, info):
         return False
     return (constraint.node_taints_policy or "Ignore") == "Ignore" or not filters.taints(pod, info)
 
 
 def _matching(pod: PodInfo, selector: Selector, info: NodeInfo) -> int:
-    namespace = pod.pod.metadata.namespace
-    return sum(
-        other.pod.metadata.namespace == namespace
-        and other.pod.metadata.deletion_timestamp is None
-        and selector.matches(other.pod.metadata.labels)
-        for other in info.pods.values()
+    return sum(_matches(pod, selector, other) for other in info.pods.values())
+
+
+def _matches(pod: PodInfo, selector: Selector, other: PodInfo) -> bool:
+    meta = other.pod.metadata
+    return (
+        meta.namespace == pod.pod.metadata.namespace
+        and meta.deletion_timestamp is None
+        and selector.matches(meta.labels)
     )
 
 
-def objections(spreads: list[Spread], info: NodeInfo) -> list[str]:
+def objections(spreads: Sequence[Spread], info: NodeInfo) -> list[str]:
     """Why the hard constraints keep the pod from this node."""
     for spread in spreads:
         value = info.labels.get(spread.constraint.topology_key)

@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from test_arrays import nodes, shapes
 from world import node, pod, snapshot
 
+from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
-from pilothouse.scheduler.decide import Placement, Unschedulable, schedule
+from pilothouse.scheduler.decide import Placement, Unschedulable, filter_nodes, schedule
 from pilothouse.scheduler.pod_info import PodInfo
-from pilothouse.scheduler.preempt import Preemption
-from pilothouse.scheduler.snapshot import Snapshot
+from pilothouse.scheduler.preempt import SHARE_OF_NODES, Preemption, preempt
+from pilothouse.scheduler.snapshot import NodeInfo, Snapshot
+from pilothouse.scheduler.volumes import Claims
 
 
 def full() -> Snapshot:
@@ -100,6 +105,48 @@ def test_on_one_node_the_covered_are_spared_and_none_if_there_is_no_other_way() 
     world.budgets = [budget(0)]
     assert names(room(schedule(pod("p", cpu="1", priority=50), world))) == ["other"]
     assert sorted(names(room(schedule(pod("p", cpu="2", priority=50), world)))) == ["humble", "other"]
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(nodes, min_size=1, max_size=4), st.lists(shapes, max_size=8), shapes)
+def test_what_is_counted_in_step_is_what_would_be_counted_anew(
+    made: list[Node], others: list[dict[str, Any]], shape: dict[str, Any]
+) -> None:
+    world = snapshot(*made)
+    for number, other in enumerate(others):
+        at = world.nodes()[number % len(world.nodes())]
+        world.put_pod(pod(f"p{number}", priority=number % 3, **other), at.name)
+    subject = pod("new", priority=2, **shape)
+    answer = schedule(subject, world)
+    if not isinstance(answer, Unschedulable) or answer.preemption is None:
+        return
+    found = answer.preemption
+    for victim in found.victims:
+        world.remove_pod(victim.key)
+    feasible, _ = filter_nodes(subject, world.nodes(), world, Claims())
+    assert found.node in {info.name for info in feasible}
+    # None of them would have had to stay for it.
+    for victim in found.victims:
+        world.put_pod(victim, found.node)
+        feasible, _ = filter_nodes(subject, world.nodes(), world, Claims())
+        assert found.node not in {info.name for info in feasible}
+        world.remove_pod(victim.key)
+
+
+def test_a_large_cluster_is_not_searched_to_its_end() -> None:
+    world = snapshot(*(node(f"n{number:04}", cpu="1") for number in range(2_000)))
+    for number in range(2_000):
+        world.put_pod(pod(f"p{number}", cpu="1", priority=number % 7), f"n{number:04}")
+    looked: set[str] = set()
+
+    def check(info: NodeInfo, spreads: object, affinity: object) -> bool:
+        looked.add(info.name)
+        return not info.pods
+
+    found = preempt(pod("new", cpu="1", priority=50), world, check)
+    assert found is not None
+    assert len(looked) == 2_000 // SHARE_OF_NODES
+    assert [victim.priority for victim in found.victims] == [0]
 
 
 @settings(max_examples=60, deadline=None)

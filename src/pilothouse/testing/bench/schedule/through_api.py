@@ -26,9 +26,10 @@ from pilothouse.testing.bench.schedule.shapes import PLAIN, SHAPES, Shape, made,
 
 _TOGETHER = 64
 """Creates under way at once."""
-_PHASE_SECONDS = 45.0
-_REGISTER_SECONDS = 90.0
-_SETTLE_SECONDS = 20.0
+_PHASE_SECONDS, _SMALL_PHASE_SECONDS = 25.0, 8.0
+"""How long each phase may take, with the nodes asked for and on smaller clusters; all together under eight minutes."""
+_REGISTER_SECONDS = 60.0
+_SETTLE_SECONDS = 5.0
 Say = Callable[[str], None]
 
 
@@ -45,6 +46,7 @@ class _Run:
         self._nodes = nodes
         self._pods = pods
         self._with_aims = with_aims
+        self._phase = _PHASE_SECONDS if with_aims else _SMALL_PHASE_SECONDS
         self._say = say
         self._figures: list[Figure] = []
 
@@ -88,7 +90,7 @@ class _Run:
             wanted = shape.count(self._pods, self._nodes)
             bound = Watched(cluster.informers, _bound(shape.app))
             async with _creating(cluster, shape, wanted):
-                count = await bound.reach(wanted, _PHASE_SECONDS)
+                count = await bound.reach(wanted, self._phase)
             self._rate(f"API and scheduler, created and bound: {shape.name}", count, shape.least)
 
     async def _pending_first(self, cluster: SimulatedCluster) -> None:
@@ -96,10 +98,10 @@ class _Run:
         wanted, prefix = PLAIN.count(self._pods, self._nodes) // 2, "first-"
         there = Watched(cluster.informers, lambda pod: pod.metadata.labels.get("app") == prefix + PLAIN.app)
         async with _creating(cluster, PLAIN, wanted, prefix):
-            made = await there.reach(wanted, _PHASE_SECONDS)
+            made = await there.reach(wanted, self._phase)
         self._rate("API, created: plain", made)
         bound = Watched(cluster.informers, _bound(prefix + PLAIN.app))
-        count = await bound.reach(made.reached, _PHASE_SECONDS, lambda: cluster.start(Part.SCHEDULER))
+        count = await bound.reach(made.reached, self._phase, lambda: cluster.start(Part.SCHEDULER))
         self._rate("API and scheduler, bound, created before: plain", count, PLAIN.least)
 
     async def _whole(self, cluster: SimulatedCluster) -> None:
@@ -111,7 +113,7 @@ class _Run:
         wanted, prefix = PLAIN.count(self._pods, self._nodes) // 2, "whole-"
         running = Watched(cluster.informers, _runs(prefix + PLAIN.app))
         async with _creating(cluster, PLAIN, wanted, prefix):
-            count = await running.reach(wanted, _PHASE_SECONDS)
+            count = await running.reach(wanted, self._phase)
         self._rate("everything, created, bound and started by its node: plain", count)
         await self._deployment(cluster, 1000)
 
@@ -129,7 +131,7 @@ class _Run:
         began, cpu = time.perf_counter(), time.process_time()
         await cluster.admin.create_tree(Deployment.resource, _deployed(replicas), "default")
         with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_PHASE_SECONDS):
+            async with asyncio.timeout(self._phase):
                 while ready < replicas:
                     changed.clear()
                     await changed.wait()
