@@ -110,7 +110,7 @@ def judge(items: Sequence[Item], options: Options | None = None) -> Report:
         subject = Subject(tree, namespace and (value_at(namespace, "metadata.labels") or {}))
         work.check_object(index, subject)
         if chosen.own:
-            work.check_own(index, subject, namespace)
+            work.check_own(index, subject, snapshot.entries[index].namespace, namespace)
     for cross in CROSS_CHECKS:
         work.check_across(cross, snapshot)
     return work.report()
@@ -194,25 +194,25 @@ class _Work:
         evaluator, checks = shipped_evaluator()
         self._take(index, evaluator.evaluate(subject, self._options.params), checks, subject.tree)
 
-    def check_own(self, index: int, subject: Subject, namespace: Obj | None) -> None:
+    def check_own(self, index: int, subject: Subject, space: str, namespace: Obj | None) -> None:
         own = self._options.own
-        self._take(index, own.evaluate(subject, self._options.params, namespace), own.by_policy, subject.tree)
+        self._take(index, own.evaluate(subject, self._options.params, space, namespace), own.by_policy, subject.tree)
 
     def _take(self, index: int, verdict: Verdict, checks: Mapping[str, Check], tree: Obj) -> None:
         self._passed += sum(WEIGHT[checks[policy.name].severity] for policy in verdict.passed)
         for violation in verdict.violations:
-            for container, path, message in self._places(violation, tree):
+            for container, path, message in self.places_of(violation, tree):
                 self._add(index, checks[violation.policy.name], message, path, container)
         for missed in verdict.not_checked:
             by_design = missed.reason.startswith("not evaluated")
             self._miss(index, checks[missed.policy.name].id, missed.reason, not by_design)
 
-    def _places(self, violation: Violation, tree: Obj) -> Iterable[tuple[str, str, str]]:
+    def places_of(self, violation: Violation, tree: Obj) -> Iterable[tuple[str, str, str]]:
         if not violation.remembered:
-            return _places(violation, tree)
+            return places_of(violation, tree)
         known = self._placed.get(id(violation))
         if known is None:
-            known = self._placed[id(violation)] = violation, tuple(_places(violation, tree))
+            known = self._placed[id(violation)] = violation, tuple(places_of(violation, tree))
         return known[1]
 
     def check_across(self, cross: CrossCheck, snapshot: Snapshot) -> None:
@@ -256,7 +256,7 @@ def _container_named(path: str) -> str:
     return match["name"]
 
 
-def _places(violation: Violation, tree: Obj) -> Iterable[tuple[str, str, str]]:
+def places_of(violation: Violation, tree: Obj) -> Iterable[tuple[str, str, str]]:
     """Container, field path and message for each place a violation names; one without a place if it names none."""
     containers = _listed(violation.audit.get("containers", ""))
     fields = [_by_index(path, tree) for path in _listed(violation.audit.get("fields", ""))]

@@ -9,7 +9,7 @@ from pathlib import Path
 import orjson
 import pytest
 
-from pilothouse.cli.manifests import read
+from pilothouse.cli.manifests import in_order, read
 from pilothouse.client.client import Client
 from pilothouse.client.shared import SharedInformers
 from pilothouse.guard.finding import Item
@@ -22,6 +22,7 @@ from pilothouse.machinery.objects import Obj
 from pilothouse.testing.control_plane import ControlPlane
 
 SHOP = Path(__file__).parents[3] / "examples" / "shop"
+CHECKS = Path(__file__).parents[3] / "examples" / "checks"
 SHOWN_SECONDS = 60.0
 
 
@@ -214,3 +215,92 @@ async def test_a_mistake_in_the_mapping_file_is_a_finding(
     (mistaken,) = (finding for finding in found if finding.spec.rule == "guard-file-mistaken")
     assert "owners.yaml:2: there is no 'owne'" in mistaken.spec.message
     assert mistaken.namespace == "kube-system"
+
+
+async def test_own_checks_that_are_bound_are_asked_of_what_runs(plane: ControlPlane, live: Live) -> None:
+    """The example's, with parameters; what changes them or the object shows, and what takes them away."""
+    client = plane.client()
+    await create(client, namespace("default"))
+    await create(client, namespace("shop"))
+    many = deployment("many")
+    many["spec"]["replicas"] = 9
+    await create(client, many)
+    for manifest in in_order(read(str(CHECKS))[0]):
+        await create(client, orjson.loads(orjson.dumps(manifest.tree)))
+
+    (found,) = await own(client, lambda found: len(found) == 1)
+    subject = found.spec.subject
+    assert (found.spec.rule, subject.kind, subject.name) == ("shop-replicas", "Deployment", "many")
+    assert (found.spec.message, found.spec.field) == ("has 9 replicas, more than 4", "spec.replicas")
+
+    await change(client, "/apis/apps/v1/namespaces/shop/deployments/many", {"spec": {"replicas": 3}})
+    await own(client, lambda found: not found)
+    await change(client, "/api/v1/namespaces/default/configmaps/shop-replicas", {"data": {"most": "2"}})
+    await own(client, lambda found: [one.spec.message for one in found] == ["has 3 replicas, more than 2"])
+    group = "/apis/admissionregistration.k8s.io/v1"
+    await client.request("DELETE", f"{group}/validatingadmissionpolicybindings/shop-replicas")
+    await own(client, lambda found: not found)
+
+
+async def test_own_checks_that_cannot_be_asked_are_told_at_their_policy(plane: ControlPlane, live: Live) -> None:
+    client = plane.client()
+    await create(client, namespace("shop"))
+    await create(client, deployment("app"))
+    numbers = "[0,1,2,3,4,5,6,7,8,9]"
+    endless = "true"
+    for name in "abcdefgh":
+        endless = f"{numbers}.all({name}, {endless})"
+    await create(client, own_policy("slow", endless))
+    await create(client, own_policy("lacking", "true", title=""))
+    await create(client, own_policy("elsewhere", "true", group="coordination.k8s.io", plural="leases"))
+    await create(client, own_policy("unbound", "false"))
+    await create(client, own_policy("container-privileged", "false"))
+    for name in ("slow", "lacking", "elsewhere", "container-privileged"):
+        await create(client, own_binding(name))
+
+    found = await shown(client, lambda found: len([one for one in found if one.spec.rule == "not-checked"]) == 3)
+
+    told = {(one.spec.subject.name, one.spec.message) for one in found if one.spec.rule == "not-checked"}
+    assert {name for name, _ in told} == {"app", "lacking", "elsewhere"}
+    said = dict(told)
+    assert "annotation pilothouse.io/title is missing" in said["lacking"]
+    assert said["elsewhere"] == "leases.coordination.k8s.io are judged at the door only, not while they run"
+    assert said["app"].startswith("slow: evaluation error: ")
+    assert said["app"].endswith("operation cancelled: actual cost limit exceeded")
+    assert len(said["app"]) < 500
+    assert not {"unbound", "slow", "container-privileged"} & rules(found)
+
+
+async def own(client: Client, wanted: Callable[[list[Finding]], bool]) -> list[Finding]:
+    """The findings of the example's checks, as soon as they are as wanted."""
+
+    def of_example(found: list[Finding]) -> list[Finding]:
+        return [one for one in found if one.spec.rule.startswith("shop-") or one.spec.rule == "not-checked"]
+
+    return of_example(await shown(client, lambda found: wanted(of_example(found))))
+
+
+async def change(client: Client, path: str, patch: Obj) -> None:
+    await client.request("PATCH", path, body=patch, content_type="application/merge-patch+json")
+
+
+def own_policy(
+    name: str, expression: str, *, title: str = "t", group: str = "apps", plural: str = "deployments"
+) -> Obj:
+    texts = {"id": name, "title": title, "severity": "low", "category": "hygiene", "why": "w", "remedy": "r"}
+    rule = {"apiGroups": [group], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": [plural]}
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": name, "annotations": {f"pilothouse.io/{key}": text for key, text in texts.items()}},
+        "spec": {"matchConstraints": {"resourceRules": [rule]}, "validations": [{"expression": expression}]},
+    }
+
+
+def own_binding(name: str) -> Obj:
+    return {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": name},
+        "spec": {"policyName": name, "validationActions": ["Audit"]},
+    }

@@ -11,6 +11,8 @@ import logging
 from collections.abc import Callable
 from pathlib import Path
 
+import orjson
+
 from pilothouse.client.client import Client
 from pilothouse.client.informer import Informer
 from pilothouse.client.shared import SharedInformers
@@ -24,9 +26,13 @@ from pilothouse.guard.findings.owners import BadMapping, Entry, owner_of, parse_
 from pilothouse.guard.judge import shipped_evaluator
 from pilothouse.guard.live.checks import SOURCE, LiveChecks
 from pilothouse.guard.live.dependencies import PODS
-from pilothouse.guard.live.documents import Whole, trimmed, whole_view
+from pilothouse.guard.live.documents import Taken, Whole, taken_view, trim, trimmed, whole_view
 from pilothouse.guard.live.kinds import checked_kinds
+from pilothouse.guard.live.own import SOURCE as OWN
+from pilothouse.guard.live.own import OwnLive, Pending
 from pilothouse.guard.live.world import Place, World
+from pilothouse.kinds.admissionregistration.validating_admission_policy import ValidatingAdmissionPolicy
+from pilothouse.kinds.admissionregistration.validating_admission_policy_binding import ValidatingAdmissionPolicyBinding
 from pilothouse.kinds.guard.exemption import Exemption
 from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.objects import Resource
@@ -85,10 +91,12 @@ class Live:
         self.world = World()
         self.owners = Owners(self.world, mapping)
         self.checks = LiveChecks(self.world, self.owner)
+        self.own = OwnLive(self.world)
         self._woken = asyncio.Event()
         self._incoming: dict[Place, bytes] = {}
         self._touched: set[str] = set()
         self._followed: list[Informer[Whole]] = []
+        self._policies: list[Informer[Taken]] = []
         self._exemptions: Exemptions | None = None
         self._rights_changed = True
 
@@ -111,9 +119,15 @@ class Live:
             for informer in self._followed:
                 informer.subscribe(self._follower(informer.view.resource))
             self._exemptions = Exemptions(informers.of(Exemption), self._touch)
+            for view in (ValidatingAdmissionPolicy, ValidatingAdmissionPolicyBinding):
+                policies = informers.of(taken_view(view.resource))
+                policies.subscribe(self._follow_own(view.resource.kind))
+                self._policies.append(policies)
         await informers.synced(Exemption)
         for informer in self._followed:
             await informer.synced()
+        for policies in self._policies:
+            await policies.synced()
         await self._begin()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._look_around(client))
@@ -129,17 +143,27 @@ class Live:
 
     async def settle(self) -> None:
         """Judges until nothing is marked."""
-        while self._incoming or len(self.checks) or self._touched:
+        while self._incoming or len(self.checks) or len(self.own) or self._touched:
             await self._take_in()
             touched, self._touched = self._touched, set()
             batch: list[Report] = []
             while len(self.checks) and len(batch) < _BATCH:
                 batch.append(self.checks.step())
                 await asyncio.sleep(0)
+            while len(self.own) and len(batch) < _BATCH:
+                batch += await self._own_step()
             if batch:
                 await self._report(batch)
             for space in touched:
                 await self._findings.reconsider(space)
+
+    async def _own_step(self) -> list[Report]:
+        """Expressions of users' own checks may take two seconds: they are evaluated in a thread."""
+        found = self.own.next()
+        if isinstance(found, Pending):
+            return [self.own.judged(found, await asyncio.to_thread(self.own.judge, found))]
+        await asyncio.sleep(0)
+        return found
 
     async def _take_in(self) -> None:
         """Puts what informers told in its place, a few objects at a time."""
@@ -155,6 +179,7 @@ class Live:
                     self.checks.remove(place)
                 elif self.checks.put(fresh):
                     self._touched.add(place[2] if place[0] == "Namespace" else place[1])
+                self.own.touch(place)
             await asyncio.sleep(0)
 
     async def _begin(self) -> None:
@@ -168,6 +193,7 @@ class Live:
             await asyncio.sleep(0)
         await self.settle()
         await self._findings.retain(SOURCE, self.checks.subjects())
+        await self._findings.retain(OWN, self.own.subjects())
         await self._findings.reconsider()
 
     async def _report(self, batch: list[Report]) -> None:
@@ -184,6 +210,13 @@ class Live:
             namespace, _, name = key.rpartition("/")
             gone = new is None or new.metadata.deletion_timestamp
             self._incoming[resource.kind, namespace, name] = b"" if gone or new is None else new.take()
+            self._woken.set()
+
+        return follow
+
+    def _follow_own(self, kind: str) -> Callable[[str, Taken | None, Taken | None], None]:
+        def follow(key: str, old: Taken | None, new: Taken | None) -> None:
+            self.own.take(kind, key, None if new is None else trim(orjson.loads(new.take())))
             self._woken.set()
 
         return follow

@@ -8,7 +8,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 from pilothouse.guard.finding import Check
 from pilothouse.guard.own.load import OwnCheck, Use
@@ -22,20 +22,25 @@ from pilothouse.policy.evaluate import NotChecked, Verdict, Violation
 from pilothouse.policy.load import Policy
 from pilothouse.policy.match import Subject, matches
 
-_SECONDS: Final = 2.0
-"""For one check and one object."""
-_SECONDS_IN_ALL: Final = 60.0
-"""For one check and all objects."""
 _PATIENCE: Final = 3
 """Objects at which a check may meet a limit before it is not asked any more."""
+_LONGEST_PART: Final = 200
 _LIMIT: Final = "operation cancelled"
 _EVERYTHING: Final = [{"apiGroups": ["*"], "apiVersions": ["*"], "operations": ["*"], "resources": ["*"]}]
+
+
+class Limits(NamedTuple):
+    """Seconds for one check and one object, and for one check and all objects."""
+
+    seconds: float = 2.0
+    in_all: float = 60.0
 
 
 @dataclass(slots=True)
 class _Account:
     """What a check has used up."""
 
+    limits: Limits
     seconds: float = 0.0
     limits_met: int = 0
 
@@ -44,36 +49,43 @@ class _Account:
         """Why it is not asked any more, "" while it is."""
         if self.limits_met >= _PATIENCE:
             return f"not asked any more: it met its limit of cost or time at {_PATIENCE} objects"
-        if self.seconds > _SECONDS_IN_ALL:
-            return f"not asked any more: it took more than {_SECONDS_IN_ALL:.0f} s in all"
+        if self.seconds > self.limits.in_all:
+            return f"not asked any more: it took more than {self.limits.in_all:.0f} s in all"
         return ""
+
+
+def kinds_of(constraints: Obj) -> set[tuple[str, str]]:
+    """Group and plural of each kind that matchConstraints name; `*` and subresources name none."""
+    return {
+        (group, plural)
+        for rule in constraints.get("resourceRules") or ()
+        for group in rule.get("apiGroups") or ()
+        for plural in rule.get("resources") or ()
+        if "*" not in group and "*" not in plural and "/" not in plural
+    }
+
+
+_AT_THE_DESK: Final = Limits()
 
 
 class OwnChecks:
     """Own checks ready to be asked, and what they have used up. `by_policy` is what each policy's annotations say."""
 
-    def __init__(self, checks: Iterable[OwnCheck] = ()) -> None:
+    def __init__(self, checks: Iterable[OwnCheck] = (), limits: Limits = _AT_THE_DESK) -> None:
         self.checks = tuple(checks)
         self.by_policy: Mapping[str, Check] = {own.policy.name: own.check for own in self.checks}
-        self._accounts = {own.policy.name: _Account() for own in self.checks}
+        self._accounts = {own.policy.name: _Account(limits) for own in self.checks}
 
     def __bool__(self) -> bool:
         return bool(self.checks)
 
     def kinds(self) -> set[tuple[str, str]]:
         """Group and plural of each kind that a check names; one that names all (`*`) names none."""
-        return {
-            (group, plural)
-            for own in self.checks
-            for rule in own.policy.constraints.get("resourceRules") or ()
-            for group in rule.get("apiGroups") or ()
-            for plural in rule.get("resources") or ()
-            if "*" not in group and "*" not in plural and "/" not in plural
-        }
+        return {found for own in self.checks for found in kinds_of(own.policy.constraints)}
 
-    def evaluate(self, subject: Subject, params: Mapping[str, Obj], namespace: Obj | None) -> Verdict:
-        """What the checks say about an object; `params` are parameters by name of policy, `namespace` is the object's
-        Namespace, None where it is not known."""
+    def evaluate(self, subject: Subject, params: Mapping[str, Obj], space: str, namespace: Obj | None) -> Verdict:
+        """What the checks say about an object; `params` are parameters by name of policy, `space` is the namespace it
+        goes to, `namespace` that Namespace, None where it is not known."""
         violations: list[Violation] = []
         missed: list[NotChecked] = []
         passed: list[Policy] = []
@@ -81,7 +93,7 @@ class OwnChecks:
             if not matches(own.policy.constraints, subject):
                 continue
             try:
-                found = list(self._judge(own, subject, params, namespace))
+                found = list(self._judge(own, subject, params, space, namespace))
             except EvaluationError as error:
                 missed.append(NotChecked(own.policy, str(error)))
                 continue
@@ -92,7 +104,7 @@ class OwnChecks:
         return Verdict(tuple(violations), tuple(missed), tuple(passed))
 
     def _judge(
-        self, own: OwnCheck, subject: Subject, params: Mapping[str, Obj], namespace: Obj | None
+        self, own: OwnCheck, subject: Subject, params: Mapping[str, Obj], space: str, namespace: Obj | None
     ) -> Iterator[list[Violation] | None]:
         """For each use the rules broken, None where it does not mean the object. Raises EvaluationError."""
         if own.live_only:
@@ -105,6 +117,8 @@ class OwnChecks:
             raise EvaluationError(f"not evaluated: needs parameters ({own.policy.param_kind}), none were given")
         account = self._accounts[own.policy.name]
         for use in uses:
+            if use.namespace and use.namespace != space:
+                continue
             if use.where and not matches({"resourceRules": _EVERYTHING, **use.where}, subject):
                 continue
             if account.closed:
@@ -115,7 +129,7 @@ class OwnChecks:
 def _asked(own: OwnCheck, inputs: Inputs, account: _Account) -> Result | None:
     began = time.monotonic()
     try:
-        result = own.compiled.judge(inputs, _nobody, _SECONDS)
+        result = own.compiled.judge(inputs, _nobody, account.limits.seconds)
     except TimeExceeded as error:
         account.limits_met += 1
         raise EvaluationError(f"evaluation error: {error}") from None
@@ -136,8 +150,13 @@ def _violations(own: OwnCheck, result: Result | None) -> list[Violation] | None:
         return None
     errors = [entry.message for entry in result.broken if entry.error]
     if errors:
-        raise EvaluationError(f"evaluation error: {errors[0]}")
+        raise EvaluationError(f"evaluation error: {_short(errors[0])}")
     return [Violation(own.policy, entry.message, dict(result.annotations)) for entry in result.broken]
+
+
+def _short(text: str) -> str:
+    """A message without the middle of a long expression that it repeats."""
+    return text if len(text) <= 2 * _LONGEST_PART else f"{text[:_LONGEST_PART]} … {text[-_LONGEST_PART:]}"
 
 
 def _without_repeats(broken: Iterable[Violation]) -> list[Violation]:

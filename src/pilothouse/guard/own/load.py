@@ -35,11 +35,12 @@ class Fault(NamedTuple):
 
 
 class Use(NamedTuple):
-    """One way a check is applied: where (`matchResources` of a binding; empty: everywhere), and with which parameters
-    (None for a check without)."""
+    """One way a check is applied: where (`matchResources` of a binding; empty: everywhere), with which parameters (None
+    for a check without), and to objects of which namespace ("": of all)."""
 
     where: Obj
     params: Obj | None = None
+    namespace: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,8 +109,10 @@ class _Folder:
             if not policy.param_kind:
                 yield Use(where)
             else:
-                chosen = [tree for tree in given if _referred(value_at(item.tree, "spec.paramRef"), tree)]
-                yield from (Use(where, tree) for tree in chosen)
+                reference = value_at(item.tree, "spec.paramRef") or {}
+                for tree in (tree for tree in given if _referred(reference, tree)):
+                    # Without a namespace it means the parameters in the namespace of the object that is judged.
+                    yield Use(where, tree, "" if reference.get("namespace") else _namespace(tree))
 
     def look_at_bindings(self) -> None:
         """Adds the faults of bindings."""
@@ -165,9 +168,15 @@ def _name(tree: Obj) -> str:
     return str(value_at(tree, "metadata.name") or "")
 
 
+def _namespace(tree: Obj) -> str:
+    return str(value_at(tree, "metadata.namespace") or "")
+
+
 def _referred(reference: Any, tree: Obj) -> bool:
     """Whether a `paramRef` means an object."""
     if not isinstance(reference, dict):
+        return False
+    if reference.get("namespace") and _namespace(tree) not in ("", reference["namespace"]):
         return False
     if reference.get("name"):
         return bool(reference["name"] == _name(tree))
