@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
 from pilothouse.reconcile.labels import matches
-from pilothouse.scheduler import inter_pod, spread
+from pilothouse.scheduler import filters, inter_pod, spread
 from pilothouse.scheduler.inter_pod import InterPod
 from pilothouse.scheduler.pod_info import PodInfo
 from pilothouse.scheduler.snapshot import NodeInfo, Snapshot
@@ -37,8 +37,9 @@ class Preemption:
 
 
 def may_preempt(pod: PodInfo, snapshot: Snapshot) -> bool:
-    """False for a pod that must not, and while those that were sent away for it are still leaving."""
-    if pod.pod.spec.preemption_policy == "Never":
+    """False for a pod that must not, where nobody is less important, and while those that were sent away for it are
+    still leaving."""
+    if pod.pod.spec.preemption_policy == "Never" or not snapshot.has_lesser(pod.priority):
         return False
     nominated = snapshot.node(pod.pod.status.nominated_node_name)
     return nominated is None or not any(
@@ -68,6 +69,17 @@ def preempt(pod: PodInfo, snapshot: Snapshot, check: Check, *, seed: int = 0) ->
     return Preemption(name, tuple(chosen))
 
 
+def _may_help(pod: PodInfo, info: NodeInfo, lesser: Sequence[PodInfo]) -> bool:
+    """False where the node itself is in the way, or too small without all of them: most of the nodes, as a rule."""
+    if any(check(pod, info) for check in filters.OF_THE_NODE):
+        return False
+    for resource, wanted in pod.requests.items():
+        freed = sum(other.requests.get(resource, 0) for other in lesser)
+        if wanted and wanted > info.allocatable.get(resource, 0) - info.requested.get(resource, 0) + freed:
+            return False
+    return True
+
+
 class _Trial:
     """Tries nodes without some of their pods. What other pods mean for this one is worked out once, and kept in step:
     doing so for every node anew would hold everything else up for minutes in a large cluster."""
@@ -86,7 +98,7 @@ class _Trial:
             for other in info.pods.values()
             if other.priority < pod.priority and not snapshot.is_assumed(other.key)
         ]
-        if not lesser:
+        if not lesser or not _may_help(pod, info, lesser):
             return [], 0
         node = info.copy()
         for other in lesser:

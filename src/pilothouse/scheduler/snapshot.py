@@ -113,6 +113,7 @@ class Snapshot:
         self._where: dict[str, str] = {}
         self._assumed: set[str] = set()
         self._siblings: dict[str, Counter[str]] = {}
+        self._priorities: Counter[int] = Counter()
         self._nominated: dict[str, tuple[PodInfo, str]] = {}
         self.namespaces: dict[str, Mapping[str, str]] = {}
         self.storage = Storage()
@@ -139,6 +140,10 @@ class Snapshot:
     def siblings(self, owner: str) -> Mapping[str, int]:
         """How many pods of a controller, without those being deleted, are on each node that has any."""
         return self._siblings.get(owner, _NONE)
+
+    def has_lesser(self, priority: int) -> bool:
+        """Whether any placed pod is less important than that."""
+        return any(other < priority for other in self._priorities)
 
     def placed(self) -> Iterable[tuple[NodeInfo, PodInfo]]:
         """Every pod with the node it is on."""
@@ -246,6 +251,7 @@ class Snapshot:
         self._info(node).add(pod)
         self._where[pod.key] = node
         self._count_sibling(pod, node, 1)
+        self._priorities[pod.priority] += 1
         if pod.anti_affinity:
             self.repelling[pod.key] = pod
         if pod.preferred:
@@ -258,6 +264,9 @@ class Snapshot:
         pod = info.pods[pod_key]
         info.remove(pod)
         self._count_sibling(pod, node, -1)
+        self._priorities[pod.priority] -= 1
+        if not self._priorities[pod.priority]:
+            del self._priorities[pod.priority]
         self.repelling.pop(pod_key, None)
         self.preferring.pop(pod_key, None)
         if self.follower is not None:

@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar, overload
 import numpy as np
 
 from pilothouse.kinds.core.node import ZONE
-from pilothouse.scheduler import filters, scores, volumes
+from pilothouse.scheduler import scores, volumes
 from pilothouse.scheduler.arrays.columns import Columns, Floats, Ints, Mask, Rows
 from pilothouse.scheduler.arrays.company import Company, is_needed
 from pilothouse.scheduler.arrays.template import FINE, NAMES, Template, shape
@@ -104,7 +104,7 @@ class Arrays:
         objecting: set[str] = set()
         rows = template.objecting == FINE
         if not rows.any():
-            self._say_why(pod, template, columns, reasons, objecting)
+            _say_why(template, reasons, objecting)
             return Verdict(pod, template, company, rows, reasons, frozenset(objecting))
         if claims.bound or claims.waiting:
             for row in np.flatnonzero(rows):
@@ -116,7 +116,7 @@ class Arrays:
             _rule_out(rows, "PodTopologySpread", company.spread_objections(template), reasons, objecting)
             _rule_out(rows, "InterPodAffinity", company.affinity_objections(), reasons, objecting)
         if not rows.any():
-            self._say_why(pod, template, columns, reasons, objecting)
+            _say_why(template, reasons, objecting)
         return Verdict(pod, template, company, rows, reasons, frozenset(objecting))
 
     def best(self, verdict: Verdict) -> Sequence[str]:
@@ -154,15 +154,6 @@ class Arrays:
         in_zone = zones.spread(sums, without=int(sums.max(initial=0)) + 1)
         return -(on_node + in_zone).astype(np.float64)
 
-    def _say_why(
-        self, pod: PodInfo, template: Template, columns: Columns, reasons: Counter[str], objecting: set[str]
-    ) -> None:
-        """Adds the reasons of filters that look at one node, as their words differ from node to node."""
-        for row in np.flatnonzero(template.objecting != FINE):
-            number = int(template.objecting[row])
-            objecting.add(NAMES[number])
-            reasons.update(filters.FILTERS[number][1](pod, columns.infos[row]))
-
     def _current(self) -> Columns:
         if self._columns is None:
             self._columns = Columns(self._snapshot.nodes())
@@ -194,6 +185,12 @@ def _keep(kept: OrderedDict[_K, _T], key: _K, value: _T) -> None:
     kept.move_to_end(key)
     if len(kept) > _KEPT:
         kept.popitem(last=False)
+
+
+def _say_why(template: Template, reasons: Counter[str], objecting: set[str]) -> None:
+    """Adds the reasons of filters that look at one node."""
+    reasons.update(template.why)
+    objecting.update(NAMES[number] for number in np.unique(template.objecting) if number != FINE)
 
 
 def _rule_out(

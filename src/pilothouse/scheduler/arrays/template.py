@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import msgspec
 import numpy as np
 
@@ -53,6 +55,9 @@ class Template:
         self.soft_taints: Floats = np.zeros(size)
         self._names = scores.images_of(pod)
         self.images: list[Ints] = [np.zeros(size, dtype=np.int64) for _ in self._names]
+        self.why: Counter[str] = Counter()
+        """On how many nodes each reason holds: a pod that fits nowhere is asked about again and again."""
+        self._reasons: list[tuple[str, ...]] = [()] * size
         self._seen = columns.now
         for row in range(size):
             self.look_again(row)
@@ -88,4 +93,15 @@ class Template:
             elif not filters.fits(self.pod, info):
                 first = _RESOURCES
         self.objecting[row] = first
+        self._told(row, tuple(filters.FILTERS[first][1](self.pod, info)) if first != FINE else ())
         self.base[row] = scores.fit_of(self.pod, info) + scores.balance_of(self.pod, info)
+
+    def _told(self, row: int, reasons: tuple[str, ...]) -> None:
+        before = self._reasons[row]
+        if before != reasons:
+            self._reasons[row] = reasons
+            self.why.subtract(before)
+            self.why.update(reasons)
+            for reason in before:
+                if not self.why[reason]:
+                    del self.why[reason]
