@@ -2,16 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import datetime as dt
 from collections import Counter
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 
 from pilothouse.client.client import Client
 from pilothouse.client.informer import Informer
 from pilothouse.guard.exemptions.accept import expired, in_force, means
 from pilothouse.guard.finding import Check, Finding, Ref, Severity
 from pilothouse.guard.findings.findings import Findings
-from pilothouse.guard.findings.model import Found, Report
+from pilothouse.guard.findings.model import Found, Report, Row
 from pilothouse.kinds.guard.exemption import Exemption
 from pilothouse.kinds.guard.finding import ACCEPTED
 from pilothouse.machinery.errors import NotFound
@@ -79,7 +80,7 @@ class Exemptions:
         for namespace in {key.partition("/")[0] for key in active ^ self._active}:
             await findings.reconsider(namespace)
         self._active = active
-        used = Counter(row.exemption for row in findings.state.rows.values() if row.state == ACCEPTED)
+        used = await asyncio.to_thread(_used, findings.state.select())
         for key, exemption in every.items():
             await self._count(client, exemption, used[key])
         await findings.report([Report(SOURCE, key, _wrong(every[key], used[key], now)) for key in every])
@@ -98,6 +99,11 @@ class Exemptions:
             )
         except NotFound:
             return
+
+
+def _used(rows: Iterable[Row]) -> Counter[str]:
+    """How many findings each exemption accepts."""
+    return Counter(row.exemption for row in rows if row.state == ACCEPTED)
 
 
 def _wrong(exemption: Exemption, used: int, now: dt.datetime) -> tuple[Found, ...]:

@@ -124,10 +124,18 @@ class Host:
 
     def cpu_seconds(self) -> dict[str, float]:
         """CPU time each process has used so far, children it waited for included."""
+        return {name: sum(ticks) for name, ticks in self._ticks().items()}
+
+    def children_seconds(self) -> float:
+        """CPU time of children that the processes have waited for so far."""
+        return sum(sum(ticks[2:]) for ticks in self._ticks().values())
+
+    def _ticks(self) -> dict[str, list[float]]:
+        """Seconds of user and system time of each process, then of its children."""
         used = {}
         for name, pid in self.pids().items():
             fields = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
-            used[name] = sum(int(ticks) for ticks in fields[11:15]) / _TICKS
+            used[name] = [int(ticks) / _TICKS for ticks in fields[11:15]]
         return used
 
 

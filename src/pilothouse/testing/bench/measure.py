@@ -18,6 +18,7 @@ from pilothouse.testing.bench.report import Figure, median, percentile, spread
 
 Say = Callable[[str], None]
 
+_SETTLED_SECONDS = 30.0
 _PROBES = "4 readiness (10 s) and 4 liveness (20 s); of each 3 by HTTP, 1 by TCP"
 _WAVES = 2
 
@@ -82,9 +83,10 @@ async def containerd_alone(host: Host) -> float:
 
 
 async def idle(host: Host, seconds: float, say: Say) -> list[Figure]:
-    """Memory and CPU with the example running and nobody asking."""
+    """Memory and CPU with the example running and nobody asking, once its images are read."""
+    say("until the images are read")
+    read = await _settled(host)
     say(f"idle for {seconds:.0f} s")
-    await asyncio.sleep(15)
     before, began = host.cpu_seconds(), time.perf_counter()
     await asyncio.sleep(seconds)
     after, took = host.cpu_seconds(), time.perf_counter() - began
@@ -97,7 +99,18 @@ async def idle(host: Host, seconds: float, say: Say) -> list[Figure]:
         Figure("memory (PSS) of engine and containerd, the shop idle", sum(memory.values()), "MB", 200, note=parts),
         Figure("CPU of engine and containerd, the shop idle", sum(used.values()), "%", 1.0, note=shares),
         Figure("  of which the engine", engine, "%", note=f"of one core; probes: {_PROBES}"),
+        Figure("  before: workers that read the images, once", read, "s", note="CPU, since the start"),
     ]
+
+
+async def _settled(host: Host) -> float:
+    """Waits until no worker has ended for a while; the CPU seconds that workers used since the start."""
+    used, since = host.children_seconds(), time.perf_counter()
+    while time.perf_counter() - since < _SETTLED_SECONDS:
+        await asyncio.sleep(1)
+        if host.children_seconds() != used:
+            used, since = host.children_seconds(), time.perf_counter()
+    return used
 
 
 async def one_pod(host: Host, image: str, runs: int, say: Say) -> list[Figure]:
