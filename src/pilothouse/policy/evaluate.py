@@ -218,7 +218,8 @@ def _written_out(policy: Policy) -> dict[str, str]:
 _BROKEN, _PASSES, _NOT_MEANT = "broken", "passes", "not meant"
 
 
-_MOST_REMEMBERED = 4096
+_MOST_REMEMBERED = 1024
+"""Parts whose answers are kept: some 12 kB each."""
 _GROUP = 12
 """Policies that are answered in one evaluation. Compiling as many takes some 20 ms, during which nothing else runs."""
 
