@@ -16,6 +16,7 @@ from known_layers import DEBIAN, image_files, sha256, status, tar_of
 
 from pilothouse.cli.scan import ScanOptions, run_scan
 from pilothouse.cli.vulndb import run_update
+from pilothouse.guard.images.door.ask import Door
 from pilothouse.guard.images.door.policy import Facts
 from pilothouse.guard.images.door.question import Question
 from pilothouse.guard.images.door.scan import answer
@@ -52,10 +53,14 @@ class Signer:
             return self._key.sign(data, padding.PKCS1v15(), hashes.SHA256())
         return bytes(self._key.sign(data))
 
+    def pem(self) -> bytes:
+        """The public key."""
+        form = serialization.PublicFormat.SubjectPublicKeyInfo
+        return bytes(self._key.public_key().public_bytes(serialization.Encoding.PEM, form))
+
     def public(self, file: Path) -> str:
         """Writes the public key."""
-        form = serialization.PublicFormat.SubjectPublicKeyInfo
-        file.write_bytes(self._key.public_key().public_bytes(serialization.Encoding.PEM, form))
+        file.write_bytes(self.pem())
         return str(file)
 
     def private(self, file: Path) -> str:
@@ -458,3 +463,18 @@ def test_an_attached_sbom_is_kept_for_the_engine(repository: Repository, ask: An
     cache.close()
     assert [placed.package.name for placed in said.packages] == ["django"]
     assert "no SBOM is attached" in ask(repository.name("door"), sbom=True).reasons[0]
+
+
+async def test_the_doors_process_answers(repository: Repository, tmp_path: Path) -> None:
+    signer = Signer()
+    key = signer.pem().decode()
+    image = repository.image("process", "1.0-10")
+    repository.sign(signer, image)
+    door = Door(tmp_path / "vulndb", tmp_path / "certs", deadline=60.0)
+    asked = Question(repository.name("process"), {"release": key})
+    facts = await door.facts(asked)
+    assert (facts.signed_by, facts.signed_digest, [flaw.id for flaw in facts.flaws]) == ("release", image, ["CVE-1"])
+    assert await door.facts(asked) is facts, "kept for a while"
+    under = Question(f"{repository.name('process')}@{image}", {"release": key})
+    door.same(asked, under)
+    assert await door.facts(under) is facts
