@@ -27,8 +27,8 @@ from pilothouse.kinds.flowcontrol.priority_level_configuration import PriorityLe
 from pilothouse.machinery.errors import TooManyRequests
 from pilothouse.store.store import Store
 
-SEATS: Final = 600
-"""Of the server: as many as upstream has in flight by default, reading and changing."""
+SEATS: Final = 240
+"""Of the server. Upstream has 600, for as many cores as there are; here they share one turn of the event loop."""
 WAIT_SECONDS: Final = 15.0
 WAITING_BYTES: Final = 64 << 20
 """Bytes of the bodies of all requests that wait."""
