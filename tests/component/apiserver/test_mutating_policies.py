@@ -148,7 +148,7 @@ async def test_what_cannot_be_carried_out_refuses_or_is_passed_over(api: Admissi
         (apply("Object{spec: Object.spec{nodename: 'x'}}"), ".spec.nodename: field not declared in schema"),
         (
             apply("Object{spec: Object.spec{containers: [Object.spec.containers{image: 'x'}]}}"),
-            "every entry needs name",
+            "element 0: associative list with keys",
         ),
         (apply("Object{spec: Object.metadata{}}"), 'unexpected type name "Object.metadata", expected "Object.spec"'),
         (apply("Object{spec: Object.spec{containers: [Object.spec.containers{name: 1}]}}"), "containers"),

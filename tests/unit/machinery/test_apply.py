@@ -210,7 +210,7 @@ def test_service_ports_are_told_apart_by_port_and_default_protocol():
     live["spec"]["ports"][0]["protocol"] = "TCP"
     assert applied(live, service(tcp, udp), schema=SERVICE) is live
     assert [port["name"] for port in applied(live, service(udp), schema=SERVICE)["spec"]["ports"]] == ["udp"]
-    with pytest.raises(BadRequest, match=r"\.spec\.ports: every entry needs port and protocol"):
+    with pytest.raises(BadRequest, match=r'\.spec\.ports: duplicate entries for key \[port=53,protocol="TCP"\]'):
         applied(live, service(tcp, {**tcp, "protocol": "TCP"}), schema=SERVICE)
 
 

@@ -85,6 +85,8 @@ def _read(call: Call, aspect: Aspect) -> Obj:
     tree = in_shape(call, resource, tree, decoded.duplicates)
     meta = tree.setdefault("metadata", {})
     meta["name"] = meta.get("name") or call.route.name
+    if call.namespace:
+        meta.setdefault("namespace", call.namespace)
     if meta["name"] != call.route.name:
         raise BadRequest(
             f"the name of the object ({meta['name']}) does not match the name on the URL ({call.route.name})"

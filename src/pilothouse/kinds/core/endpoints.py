@@ -103,14 +103,16 @@ def _check_port(port: Obj, path: str, problems: Problems, *, named: bool) -> Non
 
 
 def _endpoints(obj: Obj) -> str:
-    """`10.0.0.1:80,10.0.0.2:80`, three at most."""
+    """`10.0.0.1:80,10.0.0.2:80`, three at most; nothing where none is ready."""
+    if not obj.get("subsets"):
+        return NONE
     found: list[str] = []
     for subset in obj.get("subsets") or ():
         ips = [address.get("ip", "") for address in subset.get("addresses") or ()]
         ports = [port.get("port") for port in subset.get("ports") or ()]
         found += [join_host_port(ip, port) for port in ports for ip in ips] if ports else ips
     more = f" + {len(found) - _SHOWN} more..." if len(found) > _SHOWN else ""
-    return ",".join(found[:_SHOWN]) + more if found else NONE
+    return ",".join(found[:_SHOWN]) + more
 
 
 def join_host_port(host: str, port: int) -> str:

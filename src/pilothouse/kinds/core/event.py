@@ -78,7 +78,7 @@ def _source(obj: Obj) -> str:
     source = section(obj, "source")
     component = source.get("component") or obj.get("reportingComponent") or ""
     host = source.get("host") or obj.get("reportingInstance") or ""
-    return ", ".join(part for part in (component, host) if part)
+    return f"{component}, {host}" if host else component
 
 
 def _count(obj: Obj) -> int:

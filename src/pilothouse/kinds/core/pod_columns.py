@@ -70,7 +70,7 @@ def _init_summary(spec: Obj, status: Obj, sidecars: set[str | None]) -> Summary:
 
 def _main_summary(status: Obj, reason: str, pod_ready: bool) -> Summary:
     statuses = status.get("containerStatuses") or []
-    ready, running = 0, False
+    ready, running, failed = 0, False, ""
     for container in reversed(statuses):
         state = container.get("state") or {}
         terminated, waiting = state.get("terminated"), state.get("waiting") or {}
@@ -78,11 +78,14 @@ def _main_summary(status: Obj, reason: str, pod_ready: bool) -> Summary:
             reason = waiting["reason"]
         elif terminated is not None:
             reason = _ended(terminated)
+            failed = reason if terminated.get("exitCode", 0) else failed
         elif container.get("ready") and "running" in state:
             running = True
             ready += 1
-    if reason == "Completed" and running:
-        reason = "Running" if pod_ready else "NotReady"
+    if reason == "Completed":
+        # One container that ended well says little of the others.
+        still = "NotReady" if running else reason
+        reason = "Running" if running and pod_ready else failed or still
     restarts, last = _restarts(statuses)
     return Summary(ready, len(statuses), reason, restarts, last)
 

@@ -83,7 +83,9 @@ def _hosts(obj: Obj) -> str:
     named = [host for host in hosts if host]
     if not named:
         return "*"
-    more = f" + {len(named) - _HOSTS_SHOWN} more..." if len(named) > _HOSTS_SHOWN else ""
+    # Counted are rules, with a host or without, as upstream counts them.
+    last = next((at for at, host in enumerate(hosts) if sum(map(bool, hosts[: at + 1])) == _HOSTS_SHOWN), len(hosts))
+    more = f" + {len(hosts) - _HOSTS_SHOWN} more..." if len(hosts) > last + 1 else ""
     return ",".join(named[:_HOSTS_SHOWN]) + more
 
 

@@ -58,7 +58,7 @@ def _parent(obj: Obj) -> str:
     found = section(section(obj, "spec"), "parentRef")
     if not found:
         return NONE
-    resource = str(found.get("resource", ""))
+    resource = str(found.get("resource", "")).lower()
     parts = [
         f"{resource}.{found['group']}" if found.get("group") else resource,
         found.get("namespace"),

@@ -19,7 +19,7 @@ def _state(obj: Obj) -> str:
     status = section(obj, "status")
     deleted = section(obj, "metadata").get("deletionTimestamp")
     states = ["deleted"] if deleted else []
-    if status.get("allocation"):
+    if status.get("allocation") is not None:
         states += ["allocated", "reserved"] if status.get("reservedFor") else ["allocated"]
     elif not deleted:
         states.append("pending")

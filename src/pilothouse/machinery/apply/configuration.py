@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
-from pilothouse.machinery.apply.fields import elements, is_granular
+from pilothouse.machinery.apply.fields import indistinct, is_granular
 from pilothouse.machinery.apply.merge import merge
 from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.schema import Node
@@ -52,9 +52,8 @@ def _faults(node: Node, value: Any, path: str) -> Iterator[tuple[str, str]]:
     elif isinstance(value, list) and node.type == "array":
         if not is_granular(node, value):
             yield path, _ATOMIC
-        elif elements(node, value) is None:
-            keys = " and ".join(node.list_map_keys)
-            yield path, f"every entry needs {keys}, and no two may be the same" if keys else "no two may be the same"
+        elif fault := indistinct(node, value):
+            yield path, fault
         else:
             for index, inner in enumerate(value):
                 yield from _faults(node.items, inner, f"{path}[{index}]")

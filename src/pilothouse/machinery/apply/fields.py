@@ -31,20 +31,20 @@ def is_granular(node: Node, value: Any) -> bool:
 
 
 def elements(node: Node, values: list[Any]) -> list[str] | None:
-    """The identity of each entry of a set or keyed list; None when entries lack keys or two have the same."""
-    if node.list_type == "set":
-        found = ["v:" + orjson.dumps(value).decode() for value in values]
-    else:
-        found = []
-        for value in values:
-            identity = _identity(node, value)
-            if identity is None:
-                return None
-            found.append(identity)
+    """The identity of each entry of a set or keyed list; None when an entry has none or two have the same."""
+    found: list[str] = []
+    for value in values:
+        identity = _identity(node, value)
+        if identity is None:
+            return None
+        found.append(identity)
     return found if len(found) < 2 or len(set(found)) == len(found) else None
 
 
 def _identity(node: Node, value: Any) -> str | None:
+    """Of an entry with several keys some may be left out, but not all. Source: structured-merge-diff, version 6."""
+    if node.list_type == "set":
+        return "v:" + orjson.dumps(value).decode()
     if not isinstance(value, dict):
         return None
     parts: dict[str, Any] = {}
@@ -52,10 +52,12 @@ def _identity(node: Node, value: Any) -> str | None:
         part = value.get(key)
         if part is None:
             part = node.items.properties[key].default
-            if part is None:
-                return None
-        parts[key] = part
+        if part is not None:
+            parts[key] = part
+    if not parts:
+        return None
     if len(parts) == 1:
+        ((key, part),) = parts.items()
         return f'k:{{"{key}":{orjson.dumps(part).decode()}}}'
     return "k:" + orjson.dumps(parts, option=orjson.OPT_SORT_KEYS).decode()
 
@@ -65,18 +67,33 @@ class IndistinctEntries(ValueError):
 
 
 def indistinct_list(node: Node, value: Any, path: str = "") -> str:
-    """Where the list is that `IndistinctEntries` was raised for, and what it needs; "" if there is none."""
+    """Where the list is that `IndistinctEntries` was raised for, and what is wrong with it; "" if there is none."""
     if not is_granular(node, value):
         return ""
     if node.type != "array":
         found = (indistinct_list(child(node, name), item, f"{path}.{name}") for name, item in value.items())
         return next(filter(None, found), "")
     if elements(node, value) is None:
-        keys = " and ".join(node.list_map_keys)
-        needs = f"every entry needs {keys}, and " if keys else ""
-        return f"{path}: {needs}no two entries may be the same"
+        return f"{path}: {indistinct(node, value)}"
     found = (indistinct_list(node.items, item, f"{path}[{index}]") for index, item in enumerate(value))
     return next(filter(None, found), "")
+
+
+def indistinct(node: Node, values: list[Any]) -> str:
+    """What keeps the entries of a set or keyed list from being told apart, in upstream's words; "" if nothing."""
+    seen: set[str] = set()
+    for index, value in enumerate(values):
+        identity = _identity(node, value)
+        if identity is None:
+            keys = " ".join(orjson.dumps(key).decode() for key in node.list_map_keys)
+            return (
+                f"element {index}: associative list with keys has an element that omits all key fields [{keys}]"
+                " (and doesn't have default values for any key fields)"
+            )
+        if identity in seen:
+            return f"duplicate entries for key {path_text((identity,))}"
+        seen.add(identity)
+    return ""
 
 
 def field_set(node: Node, value: Obj, *, containers: bool = False, strict: bool = False) -> FieldSet:

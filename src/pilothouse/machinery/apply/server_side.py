@@ -65,7 +65,9 @@ def apply(
     try:
         wanted = strip(field_set(root, applied, strict=True), subresource)
     except IndistinctEntries as error:
-        raise BadRequest(f"failed to create typed patch object: {indistinct_list(root, applied)}") from error
+        raise BadRequest(
+            f"failed to create typed patch object ({_called(applied)}): {indistinct_list(root, applied)}"
+        ) from error
     new: Obj = merge(root, base, applied)
     if last is not None:
         new = remove_unowned(root, new, last.fields, [wanted, *(owned.fields for owned in managers.values())])
@@ -117,6 +119,13 @@ def track_update(
         time = mine.time if mine is not None and changes.empty else now
         managers[who] = Owned(fields, time, api_version(schema))
     return write_managers(bare, managers)
+
+
+def _called(applied: Obj) -> str:
+    """A configuration as upstream's errors name it: `namespace/name; group/version, Kind=Kind`."""
+    meta, version = applied.get("metadata") or {}, applied.get("apiVersion", "")
+    shown = version if "/" in version else f"/{version}"
+    return f"{meta.get('namespace', '')}/{meta.get('name', '')}; {shown}, Kind={applied.get('kind', '')}"
 
 
 def _bare(obj: Obj) -> Obj:
