@@ -29,7 +29,7 @@ _TOGETHER = 64
 _PHASE_SECONDS, _SMALL_PHASE_SECONDS = 25.0, 8.0
 """How long each phase may take, with the nodes asked for and on smaller clusters; all together under eight minutes."""
 _REGISTER_SECONDS = 60.0
-_SETTLE_SECONDS = 5.0
+_SETTLE_SECONDS = 10.0
 Say = Callable[[str], None]
 
 
