@@ -448,6 +448,9 @@ def test_the_door_verifies_once_and_keeps_it_by_digest(repository: Repository, a
     assert ask(repository.name("door"), key, scan=False).signed_by == "key.pub", "it was verified before"
     elsewhere = f"127.0.0.1:1/team/app@{image}"
     assert ask(elsewhere, key, scan=False).signed_by == "key.pub", "without a registry"
+    away = ask(elsewhere, key)
+    assert (away.signed_by, away.unsigned) == ("key.pub", "")
+    assert "cannot be reached" in away.reasons[0]
     assert ask(elsewhere, another, scan=False).signed_by == ""
     assert ask(repository.name("door"), another, scan=False).signed_by == "another.pub"
     (tmp_path / "no.pub").write_text("no key")

@@ -55,7 +55,13 @@ def _answer(folder: Path, question: Question, certs: Path | None, cache: LayerCa
     known = _known(cache, keys, (reference.digest,))
     if keys and known.signed_by and not question.scan:
         return known
-    registry, image = _pulled(reference, Login(*(question.login or ())), certs)
+    try:
+        registry, image = _pulled(reference, Login(*(question.login or ())), certs)
+    except NotReadable as error:
+        # What was verified stays so while the registry is away.
+        reasons = (str(error),) if question.scan else ()
+        unsigned = str(error) if keys and not known.signed_by else ""
+        return msgspec.structs.replace(known, reasons=reasons, unsigned=unsigned)
     digests = tuple(digest for digest in (image.digest, image.index) if digest)
     if keys and not known.signed_by:
         known = _known(cache, keys, digests)
@@ -64,6 +70,10 @@ def _answer(folder: Path, question: Question, certs: Path | None, cache: LayerCa
         beside = look_beside(registry, image, asked)
     except NotSigned as error:
         return Facts(digests=digests, unsigned=error.why)
+    except NotReadable as error:
+        if keys and not known.signed_by:
+            raise
+        beside = Beside(reasons=[str(error)])
     if beside.signed_by is not None:
         cache.put_signature(beside.signed_digest, beside.signed_by.id)
         known = Facts(signed_by=beside.signed_by.name, signed_digest=beside.signed_digest)
