@@ -22,7 +22,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from pilothouse.launch import listeners, notify, runfile
+from pilothouse.launch import listeners, notify, runfile, trust
 
 LOG_BYTES = 10 * 1024 * 1024
 _LOOK_AT_LOGS = 60.0
@@ -120,6 +120,7 @@ class Supervisor:
         descriptors = [sock.fileno() for _, sock in child.held]
         if child.argv[0] == sys.executable:
             descriptors.append(self._notes_out)
+            environment |= trust.by_directory(environment)
         numbers = {kind: str(sock.fileno()) for kind, sock in child.held}
         with open(self._log_dir / f"{child.name}.log", "ab") as log:
             try:

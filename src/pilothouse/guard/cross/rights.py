@@ -9,6 +9,8 @@ from pilothouse.guard.snapshot import CrossCheck, Entry, Hit, Snapshot
 from pilothouse.machinery.objects import Obj
 
 _BUILT_IN = frozenset(("cluster-admin", "admin", "edit", "view"))
+_BOOTSTRAPPING = "kubernetes.io/bootstrapping"
+"""On the roles that a cluster brings along."""
 _READS = frozenset(("get", "list", "watch", "*"))
 _RUNS = frozenset(("pods/exec", "pods/attach", "pods/*", "*"))
 
@@ -43,7 +45,8 @@ def unbound_role(snapshot: Snapshot) -> Iterator[Hit]:
         aggregated = role.at("aggregationRule") or any(
             "aggregate-to" in key for key in role.at("metadata.labels") or ()
         )
-        if role.index not in bound and not aggregated and not role.name.startswith("system:"):
+        shipped = role.name.startswith("system:") or _BOOTSTRAPPING in (role.at("metadata.labels") or ())
+        if role.index not in bound and not aggregated and not shipped:
             yield Hit(role, "is bound by nothing", "metadata.name")
 
 
@@ -59,6 +62,8 @@ def subject_without_use(snapshot: Snapshot) -> Iterator[Hit]:
 
 def binding_of_everything(snapshot: Snapshot) -> Iterator[Hit]:
     for binding, role, _ in _bindings(snapshot):
+        if {str(subject.get("name")) for subject in binding.entries("subjects")} == {"system:masters"}:
+            continue  # its members may do everything, whatever is bound
         if role is not None and any(_allows_everything(rule) for rule in role.entries("rules")):
             yield Hit(binding, f"binds {role.ref.kind} {role.name}, which may do everything", "roleRef")
 
