@@ -1,4 +1,7 @@
-"""What is known of a layer, an image, a package: plain data, which travels between processes and is kept."""
+"""What is known of a layer, an image, a package: plain data, which travels between processes and is kept.
+
+Trees without circles, of which an engine keeps a hundred thousand: the garbage collector need not walk them (`gc=False`).
+"""
 
 from __future__ import annotations
 
@@ -16,7 +19,7 @@ class NotReadable(Exception):
     """An image, archive or file cannot be read; the message says what, where and what to do."""
 
 
-class Package(msgspec.Struct, frozen=True, omit_defaults=True):
+class Package(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One installed package; `type` is that of its package URL (deb, apk, rpm, pypi, npm, maven, golang, …)."""
 
     type: str
@@ -32,7 +35,7 @@ class Package(msgspec.Struct, frozen=True, omit_defaults=True):
     """The module stream of an RPM."""
 
 
-class Trace(msgspec.Struct, frozen=True, omit_defaults=True):
+class Trace(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """Something in a layer that should not be there: `kind` is secret, private-key or setuid."""
 
     kind: str
@@ -40,7 +43,7 @@ class Trace(msgspec.Struct, frozen=True, omit_defaults=True):
     detail: str = ""
 
 
-class Problem(msgspec.Struct, frozen=True, omit_defaults=True):
+class Problem(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A part that could not be read, and why: what is in it is not known."""
 
     path: str
@@ -73,7 +76,7 @@ class LayerRecord(msgspec.Struct, omit_defaults=True):
     to be read again with these."""
 
 
-class Layer(msgspec.Struct, frozen=True, omit_defaults=True):
+class Layer(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A layer of an image: `digest` is of the compressed blob, `diff_id` of its content."""
 
     digest: str
@@ -85,7 +88,7 @@ class Layer(msgspec.Struct, frozen=True, omit_defaults=True):
     """When, as RFC 3339 has it; "" when the image does not say."""
 
 
-class BaseImage(msgspec.Struct, frozen=True, omit_defaults=True):
+class BaseImage(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What an image was built on: name and digest by its maker's word; `layers` counts those below, 0 if unknown."""
 
     name: str = ""
@@ -93,7 +96,7 @@ class BaseImage(msgspec.Struct, frozen=True, omit_defaults=True):
     layers: int = 0
 
 
-class System(msgspec.Struct, frozen=True, omit_defaults=True):
+class System(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """An operating system by its os-release file."""
 
     id: str = ""
@@ -106,14 +109,14 @@ class System(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.name or f"{self.id} {self.version}".strip() or "no operating system"
 
 
-class Placed(msgspec.Struct, frozen=True, omit_defaults=True):
+class Placed(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """A package of an image and the number of the layer that brought it, from 0; -1 where there are no layers."""
 
     package: Package
     layer: int = -1
 
 
-class Inventory(msgspec.Struct, frozen=True, omit_defaults=True):
+class Inventory(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """What is in an image, a directory or an SBOM."""
 
     name: str

@@ -196,6 +196,7 @@ def test_red_hat_is_matched_whatever_the_repository(base: Base, tmp_path: Path) 
         (image(Package("conan", "x", "1"), system=None), "type conan"),
         (Inventory("a", "image", problems=(Problem("var/lib/rpm/Packages", "Berkeley DB"),)), "Berkeley DB"),
         (Inventory("a", "directory", packages=(Placed(Package("pypi", "x", "")),)), "without an exact version: x"),
+        (image(Package("maven", "own", "1"), system=None), "do not say which group they are of: own"),
     ],
 )
 def test_what_cannot_be_judged_is_not_scanned_with_the_reason(base: Base, inventory: Inventory, reason: str) -> None:

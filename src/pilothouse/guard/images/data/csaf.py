@@ -15,7 +15,7 @@ from typing import Final
 
 import msgspec
 
-from pilothouse.guard.images.data.names import package_name
+from pilothouse.guard.images.data.names import LANGUAGES, package_name
 from pilothouse.guard.images.data.records import (
     FIXED,
     INTRODUCED,
@@ -27,6 +27,7 @@ from pilothouse.guard.images.data.records import (
     Rule,
 )
 from pilothouse.guard.images.data.write import Parsed, Writer
+from pilothouse.guard.images.inventory.sbom import package_of
 from pilothouse.guard.images.model import NOT_JSON
 
 MARK: Final = b'"csaf_version"'
@@ -202,18 +203,6 @@ def _all_products(tree: _Tree) -> Iterator[_Product]:
         pending += branch.branches
 
 
-_TYPES: Final = {
-    "pypi": "PyPI",
-    "npm": "npm",
-    "golang": "Go",
-    "maven": "Maven",
-    "gem": "RubyGems",
-    "cargo": "crates.io",
-    "composer": "Packagist",
-    "nuget": "NuGet",
-}
-
-
 def _by_name(component: str) -> tuple[str, str]:
     """Name and version of a component that is called as RPM's files are, or by its name alone."""
     match = _NEVRA.fullmatch(component)
@@ -224,21 +213,12 @@ def _by_name(component: str) -> tuple[str, str]:
 
 @lru_cache(maxsize=4096)
 def _by_url(url: str, ecosystem: str) -> tuple[str, str, str] | None:
-    from packageurl import PackageURL  # late: 30 ms
-
-    try:
-        found = PackageURL.from_string(url)
-    except ValueError:
+    package, _ = package_of(url)
+    if package is None:
         return None
-    name, version = found.name, found.version or ""
-    qualifiers = found.qualifiers if isinstance(found.qualifiers, dict) else {}
-    if found.type != "rpm":
-        ecosystem = _TYPES.get(found.type, "")
-        if found.namespace:
-            name = f"{found.namespace}{':' if found.type == 'maven' else '/'}{name}"
-    elif version and qualifiers.get("epoch") and ":" not in version:
-        version = f"{qualifiers['epoch']}:{version}"
-    return (ecosystem, package_name(ecosystem, name), version) if ecosystem else None
+    if package.type != "rpm":
+        ecosystem = LANGUAGES.get(package.type, "")
+    return (ecosystem, package_name(ecosystem, package.name), package.version) if ecosystem else None
 
 
 @dataclass(slots=True)

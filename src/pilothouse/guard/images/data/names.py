@@ -3,7 +3,22 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
+from typing import Final
 
+LANGUAGES: Final[Mapping[str, str]] = {
+    "pypi": "PyPI",
+    "npm": "npm",
+    "golang": "Go",
+    "maven": "Maven",
+    "gem": "RubyGems",
+    "cargo": "crates.io",
+    "composer": "Packagist",
+    "nuget": "NuGet",
+    "hex": "Hex",
+    "pub": "Pub",
+}
+"""OSV's ecosystem by the type of a package URL."""
 _PEP503 = re.compile(r"[-_.]+")
 
 

@@ -15,14 +15,14 @@ NO_FIX_PLANNED: Final = "no fix planned"
 T = TypeVar("T")
 
 
-class Event(msgspec.Struct, frozen=True, array_like=True):
+class Event(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """A point of a range: what happens at this version."""
 
     kind: str
     version: str
 
 
-class Release(msgspec.Struct, frozen=True, array_like=True):
+class Release(msgspec.Struct, frozen=True, gc=False, array_like=True):
     """What Debian's tracker says of a package in one release."""
 
     status: str
@@ -34,7 +34,7 @@ class Release(msgspec.Struct, frozen=True, array_like=True):
     """The newest version that the release's archives offer."""
 
 
-class Rule(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class Rule(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
     """Which versions of a package are affected."""
 
     ranges: tuple[tuple[Event, ...], ...] = ()
@@ -46,7 +46,7 @@ class Rule(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
     """Why there is no fix, in the publisher's words."""
 
 
-class Advisory(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True):
+class Advisory(msgspec.Struct, frozen=True, gc=False, array_like=True, omit_defaults=True):
     """What is told of a flaw, whatever the package."""
 
     id: str
@@ -61,7 +61,7 @@ class Advisory(msgspec.Struct, frozen=True, array_like=True, omit_defaults=True)
     references: tuple[str, ...] = ()
 
 
-class Affected(msgspec.Struct, frozen=True):
+class Affected(msgspec.Struct, frozen=True, gc=False):
     """One package of an advisory."""
 
     ecosystem: str

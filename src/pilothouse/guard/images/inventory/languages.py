@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Final
 
 from pilothouse.guard.images.inventory import paths
-from pilothouse.guard.images.model import NotReadable, Package
+from pilothouse.guard.images.inventory.documents import json_of
+from pilothouse.guard.images.model import Package
 
 _EGG: Final = re.compile(r"/?([^/]+?)-([^/-]+)(?:-py[\d.]+)?\.egg-info$")
 _GEM: Final = re.compile(r"/([^/]+?)-(\d[^/-]*)(?:-[^/]+)?\.gemspec$")
@@ -36,7 +36,7 @@ def read_python(text: str, path: str) -> list[Package]:
 
 def read_node(text: str, path: str) -> list[Package]:
     """package.json of an installed package. Raises NotReadable."""
-    tree = _json(text)
+    tree = json_of(text)
     if not isinstance(tree, dict):
         return []
     name, version = tree.get("name"), tree.get("version")
@@ -47,7 +47,7 @@ def read_node(text: str, path: str) -> list[Package]:
 
 def read_php(text: str, path: str) -> list[Package]:
     """Composer's list of what it installed, in the forms of Composer 1 and 2. Raises NotReadable."""
-    tree = _json(text)
+    tree = json_of(text)
     entries = tree.get("packages") if isinstance(tree, dict) else tree
     found = []
     for entry in entries if isinstance(entries, list) else ():
@@ -62,7 +62,7 @@ def read_dotnet(text: str, path: str) -> list[Package]:
 
     Source: .NET's documentation of runtime configuration files.
     """
-    tree = _json(text)
+    tree = json_of(text)
     libraries = tree.get("libraries") if isinstance(tree, dict) else None
     found = []
     for key, entry in (libraries if isinstance(libraries, dict) else {}).items():
@@ -84,13 +84,6 @@ _FORMS: Final[tuple[tuple[re.Pattern[str], Callable[[str, str], list[Package]]],
 def text_reader(path: str) -> Callable[[str, str], list[Package]] | None:
     """What reads a file of this path, given its text and path; None when it is no package's metadata."""
     return next((read for form, read in _FORMS if form.search(path)), None)
-
-
-def _json(text: str) -> Any:
-    try:
-        return json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise NotReadable(f"no JSON: {error}") from error
 
 
 def read_gem(path: str) -> list[Package]:

@@ -15,7 +15,7 @@ WONT_FIX: Final = "will not be fixed"
 END_OF_LIFE: Final = "end of life"
 
 
-class Flaw(msgspec.Struct, frozen=True, omit_defaults=True):
+class Flaw(msgspec.Struct, frozen=True, gc=False, omit_defaults=True):
     """One flaw in one package (or in the packages built from one source) of one subject."""
 
     id: str

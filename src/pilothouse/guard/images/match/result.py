@@ -134,7 +134,14 @@ def _no_system_data(base: Base, system: System, count: int) -> Iterable[str]:
 
 
 def _without_version(inventory: Inventory) -> Iterable[str]:
-    names = [placed.package.name for placed in inventory.packages if not placed.package.version]
+    names = sorted({placed.package.name for placed in inventory.packages if not placed.package.version})
     if names:
-        shown = ", ".join(sorted(set(names))[:5]) + (" …" if len(set(names)) > 5 else "")
-        yield f"{len(names)} packages without an exact version: {shown}"
+        yield f"{len(names)} packages without an exact version: {_some(names)}"
+    packages = (placed.package for placed in inventory.packages)
+    loose = sorted({package.name for package in packages if package.type == "maven" and ":" not in package.name})
+    if loose:
+        yield f"{len(loose)} Java archives that do not say which group they are of: {_some(loose)}"
+
+
+def _some(names: list[str]) -> str:
+    return ", ".join(names[:5]) + (" …" if len(names) > 5 else "")

@@ -7,21 +7,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from pilothouse.guard.images.data.names import package_name
+from pilothouse.guard.images.data.names import LANGUAGES, package_name
 from pilothouse.guard.images.model import Package, System
 
-_LANGUAGES: Final[Mapping[str, str]] = {
-    "pypi": "PyPI",
-    "npm": "npm",
-    "golang": "Go",
-    "maven": "Maven",
-    "gem": "RubyGems",
-    "cargo": "crates.io",
-    "composer": "Packagist",
-    "nuget": "NuGet",
-    "hex": "Hex",
-    "pub": "Pub",
-}
 SYSTEM_TYPES: Final = ("deb", "apk", "rpm")
 _CODENAMES: Final[Mapping[str, str]] = {
     "8": "jessie",
@@ -160,7 +148,7 @@ def target_of(package: Package, system: System | None) -> Target | None:
             names = {package.name: None, (package.source or package.name): None}
         paid = (f"Ubuntu:Pro:{system.version}:LTS",) if system.id == "ubuntu" else ()
         return Target(ecosystems, tuple(names), version, _ORDERS[package.type], release, paid)
-    ecosystem = _LANGUAGES.get(package.type)
+    ecosystem = LANGUAGES.get(package.type)
     if ecosystem is None:
         return None
     name = package_name(ecosystem, package.name)
@@ -173,4 +161,4 @@ def target_of(package: Package, system: System | None) -> Target | None:
 
 def language_ecosystem(kind: str) -> str | None:
     """The OSV ecosystem of a package URL's type."""
-    return _LANGUAGES.get(kind)
+    return LANGUAGES.get(kind)

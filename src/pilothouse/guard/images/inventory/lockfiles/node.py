@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 from typing import Any, Final
 
 import yaml
 
+from pilothouse.guard.images.inventory.documents import json_of
 from pilothouse.guard.images.model import NotReadable, Package
 
 _YARN_HEAD: Final = re.compile(r'^"?((?:@[^/@"]+/)?[^@"]+)@')
@@ -18,10 +18,7 @@ _PNPM: Final = re.compile(r"^/?((?:@[^/@]+/)?[^/@]+)[@/]([^@/(_]+)")
 
 def package_lock(text: str, path: str) -> list[Package]:
     """All three lockfile versions. Raises NotReadable."""
-    try:
-        tree: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise NotReadable(f"no JSON: {error}") from error
+    tree: Any = json_of(text)
     if not isinstance(tree, dict):
         raise NotReadable("no JSON object")
     if isinstance(tree.get("packages"), dict):

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from typing import Any, Final
 from xml.etree import ElementTree
 
+from pilothouse.guard.images.inventory.documents import json_of
 from pilothouse.guard.images.model import NotReadable, Package
 
 _MODULE: Final = re.compile(r"^\s*(?:require\s+)?([\w.~/-]+)\s+(v\S+?)\s*(?://.*)?$")
@@ -65,10 +65,7 @@ def gemfile_lock(text: str, path: str) -> list[Package]:
 
 def composer_lock(text: str, path: str) -> list[Package]:
     """composer.lock. Raises NotReadable."""
-    try:
-        tree: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise NotReadable(f"no JSON: {error}") from error
+    tree: Any = json_of(text)
     entries = [*(tree.get("packages") or ()), *(tree.get("packages-dev") or ())] if isinstance(tree, dict) else []
     return [
         Package("composer", str(entry["name"]), str(entry["version"]).removeprefix("v"), path=path)
@@ -79,10 +76,7 @@ def composer_lock(text: str, path: str) -> list[Package]:
 
 def nuget_lock(text: str, path: str) -> list[Package]:
     """packages.lock.json: by target framework; projects are the folder's own. Raises NotReadable."""
-    try:
-        tree: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise NotReadable(f"no JSON: {error}") from error
+    tree: Any = json_of(text)
     frameworks = tree.get("dependencies") if isinstance(tree, dict) else None
     found: dict[Package, None] = {}
     for entries in (frameworks if isinstance(frameworks, dict) else {}).values():

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import re
 import tomllib
 from typing import Any, Final
 
+from pilothouse.guard.images.inventory.documents import json_of
 from pilothouse.guard.images.model import NotReadable, Package
 
 _PINNED: Final = re.compile(r"^([A-Za-z0-9][\w.-]*)\s*(?:\[[^\]]*\])?\s*={2,3}\s*([^\s;,#\\*]+)\s*(?:[;#\\]|--|$)")
@@ -47,10 +47,7 @@ def toml_lock(text: str, path: str) -> list[Package]:
 
 def pipfile_lock(text: str, path: str) -> list[Package]:
     """Pipfile.lock. Raises NotReadable."""
-    try:
-        tree: Any = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        raise NotReadable(f"no JSON: {error}") from error
+    tree: Any = json_of(text)
     found = []
     for section in ("default", "develop"):
         entries = tree.get(section) if isinstance(tree, dict) else None
