@@ -1,6 +1,7 @@
 """What is known of a layer, an image, a package: plain data, which travels between processes and is kept.
 
-Trees without circles, of which an engine keeps a hundred thousand: the garbage collector need not walk them (`gc=False`).
+Trees without circles, of which an engine keeps a hundred thousand: the garbage collector need not walk them
+(`gc=False`).
 """
 
 from __future__ import annotations
