@@ -19,6 +19,8 @@ from pilothouse.reconcile.queue import KeyedQueue, work
 
 NAME = "endpointslice-controller"
 WORKERS = 4
+_FEW_PODS = 500
+_SECONDS_A_POD, _LONGEST_SECONDS = 0.0001, 1.0
 
 
 async def run(context: Context) -> None:
@@ -39,6 +41,8 @@ class Controller:
         self._loss = LostNodes()
         self._lost: frozenset[str] = frozenset()
         self._zones: dict[str, str] = {}
+        self._looked_at: dict[str, int] = {}
+        """How many pods the last pass of each Service looked at."""
         self._made: dict[str, set[str]] = {}
         """Slices made and not shown by the informer yet: without them a second pass would make them again."""
         self.queue = KeyedQueue()
@@ -56,7 +60,15 @@ class Controller:
         for service in self._services.by_index(NAMESPACE, pod.namespace):
             selector = service.spec.selector
             if selector and any(p is not None and selector.items() <= p.metadata.labels.items() for p in (old, new)):
-                self.queue.add(service.key)
+                self._soon(service.key)
+
+    def _soon(self, key: str) -> None:
+        """A pass looks at every pod of the namespace: where there are many, changes are gathered for a moment."""
+        pods = self._looked_at.get(key, 0)
+        if pods <= _FEW_PODS:
+            self.queue.add(key)
+        else:
+            self.queue.add_after(key, min(_LONGEST_SECONDS, pods * _SECONDS_A_POD))
 
     def _slice_changed(self, key: str, old: EndpointSlice | None, new: EndpointSlice | None) -> None:
         current = new or old
@@ -69,7 +81,7 @@ class Controller:
             made.discard(key)
             if not made:
                 del self._made[service]
-        self.queue.add(service)
+        self._soon(service)
 
     def _node_changed(self, key: str, old: Node | None, new: Node | None) -> None:
         changed: set[str] = set()
@@ -96,12 +108,15 @@ class Controller:
         ]
         if self._made.get(key):
             return None
+        self._looked_at.pop(key, None)
         if service is None or not service.spec.selector or service.spec.type == "ExternalName":
             for current in slices:
                 await self._delete(current)
             return None
         wanted = service.spec.selector.items()
-        pods = [p for p in self._pods.by_index(NAMESPACE, namespace) if wanted <= p.metadata.labels.items()]
+        everywhere = self._pods.by_index(NAMESPACE, namespace)
+        self._looked_at[key] = len(everywhere)
+        pods = [p for p in everywhere if wanted <= p.metadata.labels.items()]
         plan = decide(service, pods, slices, self._lost, self._zones)
         for update in plan.update:
             await self._update(update)

@@ -26,7 +26,7 @@ from pilothouse.testing.bench.schedule.shapes import PLAIN, SHAPES, Shape, made,
 
 _TOGETHER = 64
 """Creates under way at once."""
-_PHASE_SECONDS, _SMALL_PHASE_SECONDS = 25.0, 8.0
+_PHASE_SECONDS, _SMALL_PHASE_SECONDS = 25.0, 12.0
 """How long each phase may take, with the nodes asked for and on smaller clusters; all together under eight minutes."""
 _REGISTER_SECONDS = 60.0
 _SETTLE_SECONDS = 10.0
