@@ -21,6 +21,8 @@ from pilothouse.testing.control_plane import ControlPlane
 @pytest.mark.parametrize(("few", "gathered"), [(500, False), (1, True)])
 async def test_changes_are_gathered(few: int, gathered: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(endpoint_slice, "_FEW_PODS", few)
+    monkeypatch.setattr(endpoint_slice, "_LONGEST_SECONDS", 3600.0)
+    monkeypatch.setattr(endpoint_slice, "_SECONDS_A_POD", 3600.0)
     async with ControlPlane() as plane:
         client = plane.client()
         service: Obj = {"metadata": {"name": "web"}, "spec": {"selector": {"app": "web"}, "ports": [{"port": 80}]}}
@@ -50,6 +52,8 @@ async def test_changes_are_gathered(few: int, gathered: bool, monkeypatch: pytes
         async with asyncio.timeout(10):
             await failed.wait()
         assert controller.queue.idle is gathered
+        monkeypatch.setattr(endpoint_slice, "_SECONDS_A_POD", 0.0)
+        await client.patch(Pod, "b", "shop", {"status": {"phase": "Failed"}}, subresource="status")
         async with asyncio.timeout(10):
             assert await controller.queue.get() == "shop/web"
         running.cancel()
