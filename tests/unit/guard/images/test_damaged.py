@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import lzma
 import sqlite3
 import zlib
 from collections.abc import Callable, Iterator
@@ -12,11 +13,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from backports.zstd import compress
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from known_layers import DEBIAN, docker_archive, jar, pom_properties, rpm_header, status, tar_of
 from test_csaf import RED_HAT, SUSE
-from test_feeds import UBUNTU, all_zip
+from test_feeds import UBUNTU, all_zip, tar_of_records
 from test_lockfiles import FILES as LOCKFILES
 from test_programs import AUDIT, program
 from test_rpm_files import berkeley, ndb
@@ -159,6 +161,8 @@ RELEASE = {"status": "resolved", "fixed_version": "1", "urgency": "high", "repos
 EXPLOITED = {"cveID": "CVE-2024-1", "dateAdded": "2024-01-01"}
 FEEDS = {
     "all.zip": all_zip(UBUNTU),
+    "records.tar.xz": lzma.compress(tar_of_records(UBUNTU)),
+    "records.tar.zst": compress(tar_of_records(UBUNTU)),
     "record.json": lines(UBUNTU),
     "records.jsonl": lines(UBUNTU, {**UBUNTU, "id": "UBUNTU-CVE-2024-2"}),
     "red-hat.json": lines(RED_HAT),

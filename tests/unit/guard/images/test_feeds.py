@@ -5,13 +5,16 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import lzma
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
+from backports.zstd import compress
+from known_layers import tar_of
 
 from pilothouse.guard.images.data.base import Base
 from pilothouse.guard.images.data.names import stands_for
@@ -322,6 +325,31 @@ def test_a_secdb_of_a_repository_with_several_ids_in_a_line(base: Base, tmp_path
         ("ALPINE-13661", "1.36.1-r1"),
     }
     assert found.complete
+
+
+def tar_of_records(*records: dict[str, Any]) -> bytes:
+    return tar_of({"osv/": b"", **{f"osv/cve/{each['id']}.json": json.dumps(each).encode() for each in records}})
+
+
+@pytest.mark.parametrize("pack", [bytes, gzip.compress, lzma.compress, compress], ids=["tar", "gzip", "xz", "zstd"])
+def test_a_tar_of_records_as_ubuntu_publishes_it(pack: Callable[[bytes], bytes], base: Base, tmp_path: Path) -> None:
+    other = {**UBUNTU, "id": "UBUNTU-CVE-2024-2", "upstream": ["CVE-2024-2"]}
+    take(base, tmp_path, "osv-all.tar.xz", pack(tar_of_records(UBUNTU, other)))
+    found = scanned(base, Inventory("x", "image", system=JAMMY, packages=(Placed(deb("2.4.7-1")),)))
+    assert [flaw.id for flaw in found.flaws] == ["CVE-2024-1", "CVE-2024-2"]
+    assert found.complete
+
+
+@pytest.mark.parametrize("pack", [gzip.compress, lzma.compress, compress], ids=["gzip", "xz", "zstd"])
+def test_a_tar_that_is_cut_short_leaves_the_last_good_data(
+    pack: Callable[[bytes], bytes], base: Base, tmp_path: Path
+) -> None:
+    take(base, tmp_path, "osv-all.tar", pack(tar_of_records(UBUNTU)))
+    whole = pack(tar_of_records({**UBUNTU, "id": "UBUNTU-CVE-2024-3", "summary": "x" * 1000}))
+    (tmp_path / "osv-all.tar").write_bytes(whole[:-20])
+    (result,) = Updater(base, tmp_path / "downloads").from_path(tmp_path / "osv-all.tar")
+    assert result.error
+    assert base.lookup("Ubuntu:22.04:LTS", "expat")[0].advisory.id == "UBUNTU-CVE-2024-1"
 
 
 @pytest.mark.parametrize(

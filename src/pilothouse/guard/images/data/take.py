@@ -11,7 +11,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Final
 
-from pilothouse.guard.images.data import csaf
+from pilothouse.guard.images.data import archives, csaf
 from pilothouse.guard.images.data.alpine import take_secdb
 from pilothouse.guard.images.data.base import RECORDS, Base
 from pilothouse.guard.images.data.debian import take_tracker
@@ -33,15 +33,20 @@ _OSV: Final = re.compile(rb'"(?:schema_version|affected|modified)"\s*:')
 
 
 def kind_of(path: Path) -> str:
-    """osv-zip, osv-lines, osv, csaf, debian, alpine, kev or epss. Raises NotReadable for anything else."""
+    """osv-zip, osv-tar, osv-lines, osv, csaf, debian, alpine, kev or epss. Raises NotReadable for anything else."""
     try:
         with _opened(path) as file:
             head = file.read(_HEAD)
+        if archives.is_packed(head):
+            with path.open("rb") as file:
+                head = archives.head_of(file, _HEAD)
     except (EOFError, gzip.BadGzipFile, zlib.error) as error:
         raise NotReadable(f"{path.name} is broken or cut short: {error}") from error
     start = head.lstrip()
     if start.startswith((b"PK\x03\x04", b"PK\x05\x06")):
         return "osv-zip"
+    if archives.is_tar(head):
+        return "osv-tar"
     if start.startswith((b"#model_version", b"cve,epss")):
         return "epss"
     if b'"catalogVersion"' in head or b'"knownRansomwareCampaignUse"' in head:
@@ -57,8 +62,8 @@ def kind_of(path: Path) -> str:
         rest = start.partition(b"\n")[2].lstrip()
         return "osv-lines" if first.endswith(b"}") and rest.startswith(b"{") else "osv"
     raise NotReadable(
-        f"{path.name} is none of the files we know: an OSV zip, record or lines, CSAF, Debian's tracker, Alpine's "
-        "secdb, EPSS scores, CISA's exploited vulnerabilities"
+        f"{path.name} is none of the files we know: OSV (a zip, a tar, a record, lines), CSAF, Debian's tracker, "
+        "Alpine's secdb, EPSS scores, CISA's exploited vulnerabilities"
     )
 
 
@@ -100,8 +105,8 @@ def _take_single(writer: Writer, data: bytes, where: str) -> None:
 
 
 def _take(writer: Writer, kind: str, file: IO[bytes], path: Path) -> None:
-    if kind == "osv-zip":
-        for name, data in zip_members(file):
+    if kind in ("osv-zip", "osv-tar"):
+        for name, data in zip_members(file) if kind == "osv-zip" else archives.documents(file):
             if name.endswith(".json"):
                 _take_single(writer, data, name)
     elif kind == "osv-lines":

@@ -74,7 +74,7 @@ class Updater:
             try:
                 kind = kind_of(file)
             except (NotReadable, OSError, EOFError) as error:
-                if file.suffix in (".json", ".zip", ".gz", ".jsonl", ".csv"):
+                if file.suffix in (".json", ".zip", ".gz", ".xz", ".zst", ".tar", ".jsonl", ".csv"):
                     yield Result(file.name, error=str(error))
                 continue
             if kind in SINGLE:

@@ -155,7 +155,10 @@ class Writer:
 
     def _each(self, rows: Iterable[tuple[object, ...]]) -> Iterable[tuple[object, ...]]:
         for row in rows:
-            self.counts.changed += 1
+            if self._known:
+                self.counts.changed += 1
+            else:
+                self.counts.added += 1
             yield row
 
     def meta(self, key: str, value: str) -> None:
