@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-RECORD_FORMAT: Final = 2
+RECORD_FORMAT: Final = 3
 """Part of what layer records are kept under: raised whenever reading a layer finds something else than before."""
 NOT_JSON: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 """What decoding raises for bytes that are no JSON of the shape wanted: text that is no UTF-8 is none of msgspec's."""

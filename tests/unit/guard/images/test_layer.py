@@ -95,6 +95,9 @@ def test_packages_of_rpm_are_read_from_sqlite_and_other_forms_are_problems() -> 
     package = found.packages[0].package
     assert (package.name, package.version, package.source) == ("openssl-libs", "1:3.0.7-24.el9", "openssl")
     assert found.owned_elsewhere == 1
+    files = {"var/lib/rpm/rpmdb.sqlite": base.serialize(), "var/lib/rpm/rpmdb.sqlite-wal": b""}
+    assert not inventory(files).problems
+    assert "was not closed" in inventory({**files, "var/lib/rpm/rpmdb.sqlite-wal": b"x"}).problems[0].reason
     old = inventory({"var/lib/rpm/Packages": b"\0" * 64})
     assert "no RPM database in a form we know" in old.problems[0].reason
 

@@ -33,6 +33,7 @@ _APK: Final = ("lib/apk/db/installed", "usr/lib/apk/db/installed")
 _RPM: Final = re.compile(
     r"^(?:var/lib/rpm|usr/lib/sysimage/rpm|usr/share/rpm)/(?:rpmdb\.sqlite|Packages|Packages\.db)$"
 )
+_RPM_LOG: Final = "/rpmdb.sqlite-wal"
 _SETUID: Final = 0o6000
 _EXECUTABLE: Final = 0o111
 _ELF: Final = b"\x7fELF"
@@ -167,6 +168,8 @@ class _Reading:
             self._content(path, self._bounded(entry, limits.database))
         elif _RPM.match(path):
             self._rpm(path, entry)
+        elif path.endswith(_RPM_LOG) and _RPM.match(path.removesuffix("-wal")) and entry.size:
+            raise NotReadable("the RPM database was not closed: what its log holds is not read (rpm --rebuilddb)")
         elif paths.JAVA.search(path):
             self._java(path, entry)
         elif paths.GEM.search(path):
