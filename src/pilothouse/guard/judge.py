@@ -21,9 +21,10 @@ from pilothouse.guard.schema import form
 from pilothouse.guard.shipped import check_of, shipped_policies
 from pilothouse.guard.snapshot import CrossCheck, Snapshot
 from pilothouse.machinery.objects import Obj
-from pilothouse.policy.evaluate import Evaluator, Verdict, Violation
+from pilothouse.policy.evaluate import Evaluator
 from pilothouse.policy.load import Policy
 from pilothouse.policy.match import Subject
+from pilothouse.policy.verdict import Verdict, Violation
 
 WEIGHT: Mapping[Severity, int] = {Severity.CRITICAL: 10, Severity.HIGH: 5, Severity.MEDIUM: 2, Severity.LOW: 1}
 _CONTAINERS = " (containers: "

@@ -15,8 +15,9 @@ from pilothouse.guard.blind import BLIND
 from pilothouse.guard.podspec import CONTAINER_FIELDS, pod_spec
 from pilothouse.guard.shipped import shipped_policies
 from pilothouse.machinery.objects import Obj
-from pilothouse.policy.evaluate import Evaluator, Verdict
+from pilothouse.policy.evaluate import Evaluator
 from pilothouse.policy.match import Subject
+from pilothouse.policy.verdict import Verdict
 
 PODS = [
     tree

@@ -5,9 +5,10 @@ from typing import Any
 import pytest
 
 from pilothouse.machinery.objects import Obj
-from pilothouse.policy.evaluate import Evaluator, Verdict
+from pilothouse.policy.evaluate import Evaluator
 from pilothouse.policy.load import InvalidPolicy, Policy, load_policy
 from pilothouse.policy.match import Subject
+from pilothouse.policy.verdict import Verdict
 
 RULE = {"apiGroups": [""], "apiVersions": ["v1"], "operations": ["CREATE"], "resources": ["pods"]}
 POD: Obj = {"apiVersion": "v1", "kind": "Pod", "metadata": {"name": "a"}, "spec": {"containers": [{"name": "c"}]}}

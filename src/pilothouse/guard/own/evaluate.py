@@ -18,9 +18,9 @@ from pilothouse.policy.admission.variables import Inputs
 from pilothouse.policy.cel import EvaluationError
 from pilothouse.policy.cel.errors import TimeExceeded
 from pilothouse.policy.cel.library.authorizer import Answer, Question
-from pilothouse.policy.evaluate import NotChecked, Verdict, Violation
 from pilothouse.policy.load import Policy
 from pilothouse.policy.match import Subject, matches
+from pilothouse.policy.verdict import NotChecked, Verdict, Violation
 
 _PATIENCE: Final = 3
 """Objects at which a check may meet a limit before it is not asked any more."""
