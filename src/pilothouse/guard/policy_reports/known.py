@@ -6,12 +6,11 @@ for others. After any sequence of changes what is kept is what the reports there
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Final
 
-from pilothouse.guard.findings.model import Report, Row
-from pilothouse.guard.policy_reports.read import is_ours, read_report
-from pilothouse.machinery.objects import Obj, Resource
+from pilothouse.guard.findings.model import Found, Report, Row
+from pilothouse.machinery.objects import Resource
 
 _PREFIX: Final = "policy-report/"
 
@@ -46,9 +45,8 @@ class Known:
         start = subject_of(resource, "", "").rstrip("/") + "/"
         return [subject for subject in self._sources if subject.startswith(start)]
 
-    def put(self, subject: str, tree: Obj) -> list[Report]:
-        """What to report when a report object is as given."""
-        found = {} if is_ours(tree) else read_report(tree)
+    def put(self, subject: str, found: Mapping[str, tuple[Found, ...]]) -> list[Report]:
+        """What to report when a report object says this, by source."""
         before = self._sources.pop(subject, set())
         if found:
             self._sources[subject] = set(found)

@@ -35,11 +35,12 @@ from pilothouse.guard.policy_reports.write import Entry, report_object
 from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
 from pilothouse.kinds.guard.finding import ACCEPTED, RESOLVED
 from pilothouse.machinery.errors import ApiError, NotFound
-from pilothouse.machinery.objects import Resource
+from pilothouse.machinery.objects import Obj, Resource
 from pilothouse.reconcile.custom_resources import resource_of
 
 log = logging.getLogger(__name__)
 _PAUSE_SECONDS: Final = 10.0
+_LOOKED_AT_ONCE: Final = 2_000
 Stamp = tuple[int, int]
 """Number and highest revision of a namespace's findings: another one when they are."""
 
@@ -60,11 +61,16 @@ class Publishing:
         await informers.synced(CustomResourceDefinition)
         self._target = ()
         while True:
-            target = chosen(informers.of(CustomResourceDefinition))
-            if target != self._target:
-                await self._begin(target)
-            if target:
-                await self._look()
+            try:
+                target = chosen(informers.of(CustomResourceDefinition))
+                if target != self._target:
+                    await self._begin(target)
+                if target:
+                    await self._look()
+            except ApiError as error:
+                # The kinds have just come or gone: what is written is looked at afresh.
+                log.warning("report objects: %s", error.message)
+                self._target = ()
             await asyncio.sleep(self._pause)
 
     async def _begin(self, target: tuple[Resource, ...]) -> None:
@@ -79,11 +85,12 @@ class Publishing:
                     self._written[found.metadata.namespace] = b""
 
     async def _look(self) -> None:
-        rows = [row for row in self._findings.state.rows.values() if row.state != RESOLVED and not is_reported(row)]
-        await asyncio.sleep(0)
         spaces: dict[str, list[Row]] = {}
-        for row in rows:
-            spaces.setdefault(row.ref.namespace, []).append(row)
+        for number, row in enumerate(list(self._findings.state.rows.values())):
+            if number % _LOOKED_AT_ONCE == _LOOKED_AT_ONCE - 1:
+                await asyncio.sleep(0)
+            if row.state != RESOLVED and not is_reported(row):
+                spaces.setdefault(row.ref.namespace, []).append(row)
         stamps = {space: (len(of), max(row.revision for row in of)) for space, of in spaces.items()}
         for space in self._written.keys() - spaces.keys():
             await self._remove(space)
@@ -94,8 +101,7 @@ class Publishing:
     async def _write(self, space: str, rows: Iterable[Row]) -> bool:
         """Whether it says what it should; what failed is tried again with the next look."""
         resource = self._resource(space)
-        entries = [Entry(finding_of(row), _result(row)) for row in sorted(rows, key=lambda row: row.key)]
-        tree = await asyncio.to_thread(report_object, space, entries, resource.group, resource.version)
+        tree = await asyncio.to_thread(_object, space, rows, resource)
         digest = hashlib.blake2b(orjson.dumps(tree), digest_size=16).digest()
         if self._written.get(space) == digest:
             return True
@@ -119,6 +125,11 @@ class Publishing:
 
     def _resource(self, space: str) -> Resource:
         return next(resource for resource in self._target if resource.namespaced == bool(space))
+
+
+def _object(space: str, rows: Iterable[Row], resource: Resource) -> Obj:
+    entries = [Entry(finding_of(row), _result(row)) for row in sorted(rows, key=lambda row: row.key)]
+    return report_object(space, entries, resource.group, resource.version)
 
 
 def _result(row: Row) -> str:

@@ -5,16 +5,18 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Final
 
 import orjson
 
 from pilothouse.client.shared import SharedInformers
 from pilothouse.guard.findings.findings import Findings
+from pilothouse.guard.findings.model import Found
 from pilothouse.guard.live.documents import Taken, taken_view
 from pilothouse.guard.policy_reports.format import is_report
 from pilothouse.guard.policy_reports.known import Known, subject_of
+from pilothouse.guard.policy_reports.read import is_ours, read_report
 from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
 from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.objects import Resource
@@ -22,6 +24,11 @@ from pilothouse.reconcile.custom_resources import follow
 
 log = logging.getLogger(__name__)
 _RETRY_SECONDS: Final = 5.0
+
+
+def _said(document: bytes) -> Mapping[str, tuple[Found, ...]]:
+    tree = orjson.loads(document)
+    return {} if is_ours(tree) else read_report(tree)
 
 
 class PolicyReports:
@@ -81,7 +88,7 @@ class PolicyReports:
             if not document:
                 reports = self._known.remove(subject)
             else:
-                reports = self._known.put(subject, await asyncio.to_thread(orjson.loads, document))
+                reports = self._known.put(subject, await asyncio.to_thread(_said, document))
             while reports:
                 try:
                     await self._findings.report(reports)

@@ -13,6 +13,7 @@ from hypothesis import strategies as st
 from pilothouse.guard.findings.findings import Findings
 from pilothouse.guard.findings.model import Report
 from pilothouse.guard.policy_reports.known import Known, subject_of
+from pilothouse.guard.policy_reports.read import read_report
 from pilothouse.kinds.guard.finding import RESOLVED
 from pilothouse.machinery.objects import Obj, Resource
 
@@ -64,7 +65,7 @@ async def judged(trees: Iterable[Obj]) -> set[tuple[Any, ...]]:
     """What a first look at all of them finds."""
     findings, known = Findings(), Known()
     for tree in trees:
-        await findings.report(known.put(subject_of(RESOURCE, "shop", tree["metadata"]["name"]), tree))
+        await findings.report(known.put(subject_of(RESOURCE, "shop", tree["metadata"]["name"]), read_report(tree)))
     found = shown(findings)
     await findings.close()
     return found
@@ -80,7 +81,7 @@ def test_findings_are_what_the_reports_say(changes: list[tuple[str, str, list[Ob
             reports: list[Report] = []
             if what == "put":
                 there[name] = tree_of(name, results or [])
-                reports = known.put(subject, there[name])
+                reports = known.put(subject, read_report(there[name]))
             elif what == "remove":
                 there.pop(name, None)
                 reports = known.remove(subject)
@@ -102,8 +103,8 @@ def test_kinds_are_told_apart() -> None:
     cluster = Resource("wgpolicyk8s.io", "v1alpha2", "ClusterPolicyReport", "clusterpolicyreports", False)
     known = Known()
     failed = [{"policy": "a", "result": "fail"}]
-    known.put(subject_of(RESOURCE, "shop", "one"), tree_of("one", failed))
-    known.put(subject_of(cluster, "", "one"), {"kind": "ClusterPolicyReport", "results": failed})
+    known.put(subject_of(RESOURCE, "shop", "one"), read_report(tree_of("one", failed)))
+    known.put(subject_of(cluster, "", "one"), read_report({"kind": "ClusterPolicyReport", "results": failed}))
 
     assert known.of_kind(RESOURCE) == ["policy-report/wgpolicyk8s.io/PolicyReport/shop/one"]
     assert known.of_kind(cluster) == ["policy-report/wgpolicyk8s.io/ClusterPolicyReport//one"]
