@@ -215,7 +215,7 @@ def _pressing(finding: Finding) -> str:
         return ""
     told = ["known to be exploited"] if EXPLOITED in evidence else []
     told += [f"EPSS {float(evidence[EPSS]):.1%}"] if EPSS in evidence else []
-    told += [f"in {evidence['pods']}"] if evidence.get("pods") else []
+    told += [f"pods: {evidence['pods']}"] if evidence.get("pods") else []
     told += [evidence["vex"]] if "vex" in evidence else []
     told += [f"exposed by {evidence['exposure']}"] if "exposure" in evidence else []
     return f"; {', '.join(told)}" if told else ""

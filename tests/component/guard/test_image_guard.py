@@ -16,7 +16,7 @@ from known_layers import DEBIAN, sha256, status, tar_of
 
 from pilothouse.client.client import Client
 from pilothouse.client.shared import SharedInformers
-from pilothouse.guard.access.watch import ALL_SECRETS
+from pilothouse.guard.access.watch import ADMIN, ALL_SECRETS
 from pilothouse.guard.finding import Finding as Wrong
 from pilothouse.guard.finding import Ref
 from pilothouse.guard.findings.findings import Findings
@@ -303,9 +303,12 @@ async def test_rights_are_those_that_the_findings_about_accounts_say(findings: F
     ref = Ref("v1", "ServiceAccount", "shop", "app")
     await findings.report([Report("access", "shop/app", (Found(Wrong(ALL_SECRETS, ref, "at once")),))])
     await until(lambda: rights("shop", "app") == ("reads every Secret",))
+    wrong = tuple(Found(Wrong(check, ref, "at once")) for check in (ADMIN, ALL_SECRETS))
+    await findings.report([Report("access", "shop/app", wrong)])
+    await until(lambda: rights("shop", "app") == ("gets to cluster-admin",))
     await findings.report([Report("access", "shop/app", ())])
     await until(lambda: rights("shop", "app") == ())
-    assert told == [{"shop/app"}, {"shop/app"}]
+    assert told == [{"shop/app"}] * 3
     task.cancel()
     await asyncio.wait([task])
 

@@ -48,11 +48,16 @@ class AccountRights:
                     watcher.close()
 
     def _look(self, changed: Callable[[Collection[str]], None]) -> None:
-        found: dict[str, list[str]] = {}
+        found: dict[str, set[str]] = {}
         for row in self._findings.of_source(SOURCE):
             if row.state != RESOLVED and row.check.id in _WORDS:
-                found.setdefault(row.subject, []).append(_WORDS[row.check.id])
-        before, self._reach = self._reach, {account: tuple(sorted(words)) for account, words in found.items()}
+                found.setdefault(row.subject, set()).add(row.check.id)
+        before, self._reach = self._reach, {account: _reach(rules) for account, rules in found.items()}
         differing = {key for key in before.keys() | found.keys() if before.get(key) != self._reach.get(key)}
         if differing:
             changed(differing)
+
+
+def _reach(rules: Collection[str]) -> tuple[str, ...]:
+    """In words; who gets to cluster-admin gets to all else."""
+    return (_WORDS[ADMIN.id],) if ADMIN.id in rules else tuple(sorted(_WORDS[rule] for rule in rules))
