@@ -86,8 +86,10 @@ class Cluster:
         while True:
             page = self._get(f"{resource.path()}?limit={_PAGE}" + (f"&continue={quote(token)}" if token else ""))
             for tree in page.get("items") or ():
-                if not is_managed(tree) and not tree["metadata"].get("deletionTimestamp"):
-                    yield trim({"apiVersion": resource.api_version, "kind": resource.kind, **tree})
+                if is_managed(tree) or tree["metadata"].get("deletionTimestamp"):
+                    continue
+                status = {"status": tree.get("status")} if resource.group == GROUP else {}  # who granted an exemption
+                yield trim({"apiVersion": resource.api_version, "kind": resource.kind, **tree}) | status
             token = (page.get("metadata") or {}).get("continue") or ""
             if not token:
                 return

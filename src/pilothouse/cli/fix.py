@@ -5,9 +5,7 @@ A file is written whole under another name and put in place of the old one, with
 
 from __future__ import annotations
 
-import difflib
 import os
-import re
 import stat
 import tempfile
 from collections import Counter, defaultdict
@@ -19,12 +17,10 @@ import typer
 
 from pilothouse.cli.manifests import Manifest, Problem, read_text
 from pilothouse.guard.finding import RENDERED, Finding, Item
+from pilothouse.guard.fix.diff import unified_diff
 from pilothouse.guard.fix.mend import Done, Parsed, Refused, mend_text
 from pilothouse.guard.fix.mends import NEEDS_DECISION, ORDER
 from pilothouse.guard.report.text import printable
-
-_LINE = re.compile(r"[^\n]*\n|[^\n]+")
-"""As `patch` counts lines."""
 
 
 @dataclass(slots=True)
@@ -64,7 +60,7 @@ def write(mends: Sequence[FileMends]) -> None:
 
 def diff(mends: Sequence[FileMends]) -> str:
     """The changes as one unified diff, as `patch -p0` and `git apply -p0` take it."""
-    return "".join(_diff(mended) for mended in mends if mended.after != mended.before)
+    return "".join(unified_diff(mended.before, mended.after, mended.file) for mended in mends)
 
 
 def tell(mends: Sequence[FileMends], *, dry: bool, error: bool) -> None:
@@ -137,14 +133,6 @@ def _replace(path: Path, text: str) -> None:
     except BaseException:
         os.unlink(fresh)
         raise
-
-
-def _diff(mended: FileMends) -> str:
-    before, after = (_LINE.findall(text) for text in (mended.before, mended.after))
-    lines = []
-    for line in difflib.unified_diff(before, after, mended.file, mended.file):
-        lines.append(line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n")
-    return "".join(lines)
 
 
 def _told(mends: Sequence[FileMends], dry: bool) -> Iterator[str]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import base64
+import datetime as dt
 import json
 import socket
 import subprocess
@@ -22,6 +23,7 @@ from pilothouse.cli.cluster import Cluster
 from pilothouse.cli.errors import CommandError
 from pilothouse.cli.manifests import read
 from pilothouse.kinds.catalogue import by_kind
+from pilothouse.kinds.guard.exemption import Exemption
 from pilothouse.machinery.objects import Obj
 from pilothouse.testing.control_plane import AllowAll, ControlPlane
 
@@ -163,6 +165,35 @@ async def test_own_checks_may_be_about_kinds_that_ours_do_not_read(
     assert "own checks are about widgets.example.com, which are not served here" in {
         entry["message"] for entry in told["unread"]
     }
+
+
+async def test_exemptions_count_once_they_are_granted_and_annotations_never(
+    plane: ControlPlane, kubeconfig: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = f"reason=x owner=y expires={dt.date.today() + dt.timedelta(days=30)}"
+    annotated = {"metadata": {"annotations": {"accept.pilothouse.io/image-latest-tag": words}}}
+    client = plane.client()
+    await client.request(
+        "PATCH",
+        "/apis/apps/v1/namespaces/shop/deployments/app",
+        body=annotated,
+        content_type="application/merge-patch+json",
+    )
+    end = f"{dt.date.today() + dt.timedelta(days=30)}T00:00:00Z"
+    spec = {"rules": ["image-latest-tag"], "names": ["front"], "reason": "x", "owner": "y", "expires": end}
+    exemption = {"apiVersion": "guard.pilothouse.dev/v1alpha1", "kind": "Exemption", "spec": spec}
+    await create(plane, {**exemption, "metadata": {"name": "front", "namespace": "shop"}})
+
+    asked = await accepted(kubeconfig, capsys)
+    await client.patch(Exemption, "front", "shop", {"status": {"approval": "Approved"}}, subresource="status")
+    granted = await accepted(kubeconfig, capsys)
+
+    assert (asked, granted) == (set(), {("image-latest-tag", "apps/v1/Deployment/shop/front")})
+
+
+async def accepted(kubeconfig: str, capsys: pytest.CaptureFixture[str]) -> set[tuple[str, str]]:
+    await asyncio.to_thread(run_check, [], CheckOptions("json", kubeconfig=kubeconfig))
+    return {(finding["id"], finding["object"]) for finding in json.loads(capsys.readouterr().out)["accepted"]}
 
 
 LEASE_CHECK = """\

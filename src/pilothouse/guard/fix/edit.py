@@ -7,6 +7,7 @@ other characters stay. What cannot be placed so is refused, by name.
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, NamedTuple
@@ -20,6 +21,9 @@ from pilothouse.machinery.yaml_positions import LINE_BREAK, content_end, is_alia
 _STEP: Final = 2
 """Spaces by which a new mapping is indented."""
 _NULL: Final = "tag:yaml.org,2002:null"
+
+
+_JSON: Final = re.compile(r"\s*[\[{]")
 
 
 class CannotPlace(Exception):
@@ -48,7 +52,7 @@ class _Place:
 def edits_of(text: str, root: yaml.Node, changes: Iterable[Change], several: Collection[int]) -> list[Edit]:
     """The edits that make changes in one object; `several` are nodes that stand in several places. Raises
     CannotPlace."""
-    quoted = text.lstrip()[:1] in ("{", "[")
+    quoted = _JSON.match(text) is not None
     places: dict[int, _Place] = {}
     edits: list[Edit] = []
     for change in changes:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from pilothouse.cli.manifests import Manifest, read_text
 from pilothouse.guard.finding import Finding, Item
+from pilothouse.guard.fix.diff import unified_diff
 from pilothouse.guard.fix.mend import Mended, Parsed, mend_text
 from pilothouse.guard.fix.mends import NEEDS_DECISION, ORDER
 from pilothouse.guard.judge import judge
@@ -426,3 +428,44 @@ def test_what_has_a_mend_is_only_refused_for_a_reason(text: str) -> None:
 
     assert not twisted or "|+" in text
     assert all(entry.finding.check.id in ORDER for entry in twisted)
+
+
+def patched(before: str, diff: str) -> str:
+    """What `patch` makes of a text."""
+    rest, out = LINES.findall(before), []
+    at = 0
+    for hunk in re.split(r"^@@ -", diff, flags=re.MULTILINE)[1:]:
+        head, _, body = hunk.partition(" @@\n")
+        start, _, length = head.partition(" ")[0].partition(",")
+        first = int(start) - (length != "0")
+        out += rest[at:first]
+        at = first
+        lines = LINES.findall(body)
+        for number, line in enumerate(lines):
+            if lines[number + 1 : number + 2] == ["\\ No newline at end of file\n"]:
+                line = line.removesuffix("\n")
+            if line[0] in " -":
+                assert rest[at] == line[1:]
+                at += 1
+            if line[0] in " +":
+                out.append(line[1:])
+    return "".join(out + rest[at:])
+
+
+LINES = re.compile(r"[^\n]*\n|[^\n]+")
+
+
+@settings(max_examples=100, deadline=None)
+@given(texts())
+def test_the_diff_makes_of_the_text_what_mending_makes(text: str) -> None:
+    mended = mend(text).text
+
+    assert patched(text, unified_diff(text, mended, "a.yaml")) == mended
+
+
+@settings(max_examples=200)
+@given(st.lists(st.sampled_from("abc\n"), max_size=12), st.lists(st.sampled_from("abc\n"), max_size=12))
+def test_a_diff_of_any_two_texts_is_one(before: list[str], after: list[str]) -> None:
+    old, new = "\n".join(before), "\n".join(after)
+
+    assert patched(old, unified_diff(old, new, "a.yaml")) == new
