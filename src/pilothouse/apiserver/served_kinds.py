@@ -71,6 +71,10 @@ class ServedKinds:
         self._refresh()
         return self._version
 
+    def built_in(self, place: tuple[str, str, str]) -> Kind | None:
+        """The kind of a group, version and plural, if it is one of those built in."""
+        return self._fixed.get(place)
+
     def get(self, group: str, version: str, plural: str) -> Kind | None:
         place = (group, version, plural)
         found = self._fixed.get(place)

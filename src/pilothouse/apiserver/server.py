@@ -224,19 +224,15 @@ class ApiServer:
                 return await self._proxy.forward(request, user, other)
             return await self._documents.answer(request, route)
         place = (route.group, route.version, route.resource)
-        review = self._reviews.get(place)
-        if review is not None:
-            return await answer_review(review, request, route, user)
-        if self._metrics.serves(route):
-            return await self._metrics.answer(request, route)
-        if self._network.serves(route):
-            return await self._network.answer(request, route)
-        if self._components.serves(route):
-            return self._components.answer(request, route)
         if place == BINDINGS:
             route = of_the_pod(request, route)
             place = (route.group, route.version, route.resource)
-        kind = self._backend.kinds.get(*place)
+        kind = self._backend.kinds.built_in(place)
+        if kind is None:
+            answer = await self._answer_beside(request, route, user)
+            if answer is not None:
+                return answer
+            kind = self._backend.kinds.get(*place)
         if kind is None:
             other = self._registered.find(route.group, route.version)
             if other is not None:
@@ -254,6 +250,17 @@ class ApiServer:
                 f'299 - "{_quotable(text)}"' for text in dict.fromkeys(call.warnings)
             )
         return response
+
+    async def _answer_beside(self, request: Request, route: Route, user: User) -> Response | None:
+        """The answer to a request for what this server has without storing it, None for everything else."""
+        review = self._reviews.get((route.group, route.version, route.resource))
+        if review is not None:
+            return await answer_review(review, request, route, user)
+        if self._metrics.serves(route):
+            return await self._metrics.answer(request, route)
+        if self._network.serves(route):
+            return await self._network.answer(request, route)
+        return self._components.answer(request, route) if self._components.serves(route) else None
 
     def _other_document(self, path: str) -> APIService | None:
         """The APIService whose server has the OpenAPI document of that path."""

@@ -72,7 +72,8 @@ class AuditLog:
         self._file = file
         self._policy = policy
         self._limits = (file_bytes, files)
-        self._pending: deque[Note] = deque()
+        self._pending: deque[tuple[int, Note]] = deque()
+        """With the bytes that each takes."""
         self._bytes = 0
         self._lock = threading.Lock()
         self._wake = threading.Event()
@@ -138,12 +139,13 @@ class AuditLog:
         )
 
     def _put(self, note: Note) -> None:
+        size = note.size
         with self._lock:
-            if len(self._pending) >= PENDING or self._bytes + note.size > PENDING_BYTES:
+            if len(self._pending) >= PENDING or self._bytes + size > PENDING_BYTES:
                 self.dropped += 1
                 return
-            self._pending.append(note)
-            self._bytes += note.size
+            self._pending.append((size, note))
+            self._bytes += size
         if not self._wake.is_set():
             self._wake.set()
 
@@ -175,8 +177,8 @@ class AuditLog:
     def _take(self) -> list[Note]:
         with self._lock:
             batch = [self._pending.popleft() for _ in range(min(len(self._pending), _BATCH))]
-            self._bytes -= sum(note.size for note in batch)
-        return batch
+            self._bytes -= sum(size for size, _ in batch)
+        return [note for _, note in batch]
 
     def _write(self, batch: list[Note]) -> None:
         lines = []

@@ -51,6 +51,8 @@ class Place(NamedTuple):
     flow: str
     headers: dict[str, str]
     """What the client is told of it: identifiers, as names might say too much."""
+    dispatched: list[int]
+    """How many requests of the schema have run, for `/metrics`."""
 
 
 class FlowControl:
@@ -87,14 +89,14 @@ class FlowControl:
         """
         if route.subresource in _LONG:
             return None
-        schema, level, flow, _ = place
+        schema, level, flow = place.schema, place.level, place.flow
         seats = 1 if objects <= _OBJECTS_PER_SEAT else min(_MOST_SEATS, ceil(objects / _OBJECTS_PER_SEAT))
         ticket = Ticket(level, schema, flow, seats, 0.0)
         if not self._seats.enter(ticket):
             raise self._refused(place, "queue-full" if level.level.queuing is not None else "concurrency-limit")
         if not ticket.running:
             await self._turn(ticket, place, body_bytes)
-        self._measures.dispatched(schema)
+        place.dispatched[0] += 1
         return ticket
 
     def leave(self, ticket: Ticket) -> None:
@@ -170,7 +172,7 @@ class FlowControl:
                 "x-kubernetes-pf-flowschema-uid": schema.uid,
                 "x-kubernetes-pf-prioritylevel-uid": level.level.uid,
             }
-            found = Place(schema, level, schema.flow(user, route), told)
+            found = Place(schema, level, schema.flow(user, route), told, self._measures.dispatched(schema))
             if len(self._places) >= _REMEMBERED:
                 self._places.clear()
             if sum(map(len, where)) <= _LONGEST:

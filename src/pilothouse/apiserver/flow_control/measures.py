@@ -25,14 +25,14 @@ class FlowMeasures:
 
     def __init__(self, seats: Seats) -> None:
         self._seats = seats
-        self._dispatched: Counter[tuple[str, str]] = Counter()
+        self._dispatched: dict[tuple[str, str], list[int]] = {}
         self._rejected: Counter[tuple[str, str, str]] = Counter()
         self._waited: dict[tuple[str, str, str], list[int]] = {}
         self._waited_sum: defaultdict[tuple[str, str, str], float] = defaultdict(float)
 
-    def dispatched(self, schema: Schema) -> None:
-        """A request runs."""
-        self._dispatched[schema.name, schema.level] += 1
+    def dispatched(self, schema: Schema) -> list[int]:
+        """The one number to increase when a request of the schema runs."""
+        return self._dispatched.setdefault((schema.name, schema.level), [0])
 
     def rejected(self, schema: Schema, reason: str) -> None:
         """A request was turned away."""
@@ -48,7 +48,7 @@ class FlowMeasures:
     def lines(self) -> Iterator[str]:
         """The Prometheus text format."""
         yield from _head("dispatched_requests_total", "counter", "Requests that were let run.")
-        for (schema, level), count in sorted(self._dispatched.items()):
+        for (schema, level), (count,) in sorted(self._dispatched.items()):
             yield f"{_PREFIX}dispatched_requests_total{{{_of(schema, level)}}} {count}"
         yield from _head("rejected_requests_total", "counter", "Requests that were turned away.")
         for (schema, level, reason), count in sorted(self._rejected.items()):
