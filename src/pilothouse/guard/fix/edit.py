@@ -19,7 +19,7 @@ from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.yaml_positions import LINE_BREAK, content_end, is_alias, own_pairs
 
 _STEP: Final = 2
-"""Spaces by which a new mapping is indented."""
+"""Spaces by which a new mapping is indented where the text shows no other custom."""
 _NULL: Final = "tag:yaml.org,2002:null"
 
 
@@ -64,7 +64,7 @@ def edits_of(text: str, root: yaml.Node, changes: Iterable[Change], several: Col
             edits.append(_replaced(text, walk.to(root, change.path)[1], change.value))
         else:
             edits.append(_replaced(text, _key(walk, root, change), change.key))
-    return edits + [_insertion(text, place, quoted) for place in places.values()]
+    return edits + [_insertion(text, place, quoted, _custom(place.node, root)) for place in places.values()]
 
 
 def carried_out(text: str, edits: Iterable[Edit]) -> str:
@@ -153,22 +153,33 @@ def _replaced(text: str, node: yaml.Node, value: str) -> Edit:
     return Edit(start, end, f"{quote}{value}{quote}")
 
 
-def _insertion(text: str, place: _Place, quoted: bool) -> Edit:
+def _custom(node: yaml.Node, root: yaml.Node) -> int:
+    """By how many spaces mappings are indented in a mapping, or else at the top of its object."""
+    for holder in (node, root):
+        for key, value in own_pairs(holder) if isinstance(holder, yaml.MappingNode) else ():
+            if isinstance(value, yaml.MappingNode) and not value.flow_style and own_pairs(value):
+                return max(int(own_pairs(value)[0][0].start_mark.column) - int(key.start_mark.column), 1)
+    return _STEP
+
+
+def _insertion(text: str, place: _Place, quoted: bool, step: int) -> Edit:
     node = place.node
     if place.key is not None and place.parent is not None:
-        return _filled(text, place, quoted)
+        return _filled(text, place, quoted, step)
     if not isinstance(node, yaml.MappingNode):
         raise CannotPlace("there is another value than fields")
-    return _into_flow(text, node, place.added, quoted) if node.flow_style else _into_block(text, node, place.added)
+    return (
+        _into_flow(text, node, place.added, quoted) if node.flow_style else _into_block(text, node, place.added, step)
+    )
 
 
-def _into_block(text: str, node: yaml.MappingNode, added: Obj) -> Edit:
+def _into_block(text: str, node: yaml.MappingNode, added: Obj, step: int) -> Edit:
     try:
         at = _line_end(text, content_end(node, text))
     except ValueError as error:
         raise CannotPlace(str(error)) from error
     column = int(own_pairs(node)[0][0].start_mark.column)
-    lines = [" " * column + line for line in _block(added)]
+    lines = [" " * column + line for line in _block(added, step)]
     newline = _newline(text, at)
     return Edit(at, at, "".join(newline + line for line in lines), column)
 
@@ -188,7 +199,7 @@ def _into_flow(text: str, node: yaml.MappingNode, added: Obj, quoted: bool) -> E
     return Edit(at, at, "".join(entries), -1)
 
 
-def _filled(text: str, place: _Place, quoted: bool) -> Edit:
+def _filled(text: str, place: _Place, quoted: bool, step: int) -> Edit:
     """Fields for a key that was written without a value, or with null."""
     node, key = place.node, place.key
     assert key is not None
@@ -199,16 +210,16 @@ def _filled(text: str, place: _Place, quoted: bool) -> Edit:
     if in_flow or text[key.end_mark.index : key.end_mark.index + 1] != ":":
         raise CannotPlace("it is written without a value")
     at = _line_end(text, start)
-    column = int(key.start_mark.column) + _STEP
-    lines = [" " * column + line for line in _block(place.added)]
+    column = int(key.start_mark.column) + step
+    lines = [" " * column + line for line in _block(place.added, step)]
     return Edit(at, at, "".join(_newline(text, at) + line for line in lines), column)
 
 
-def _block(added: Obj) -> Iterator[str]:
+def _block(added: Obj, step: int) -> Iterator[str]:
     for key, value in added.items():
         if isinstance(value, dict):
             yield f"{key}:"
-            yield from (" " * _STEP + line for line in _block(value))
+            yield from (" " * step + line for line in _block(value, step))
         else:
             yield f"{key}: {_flow(value, False)}"
 
