@@ -152,7 +152,8 @@ def test_where_and_how_it_is_written(before: str, after: str) -> None:
 
 
 def test_indentation_is_as_in_the_text() -> None:
-    wide = "apiVersion: v1\nkind: Pod\nmetadata:\n    name: p\nspec:\n    containers:\n    -   name: a\n        image: a:1\n"
+    wide = "apiVersion: v1\nkind: Pod\nmetadata:\n    name: p\n"
+    wide += "spec:\n    containers:\n    -   name: a\n        image: a:1\n"
     narrow = wide.replace("    name: p", " name: p")
 
     assert "        securityContext:\n            allowPrivilegeEscalation: false\n" in mend(wide).text
