@@ -36,6 +36,8 @@ from pilothouse.scheduler.snapshot import Snapshot, Storage
 NAME = "default-scheduler"
 WRITES = 64
 """Decisions being written at once: the store commits them together, and the event loop still comes round to others."""
+TURN_SECONDS = 0.005
+"""How long decisions are made before everything else in the process has its turn."""
 _VOLUME_SECONDS = 600.0
 """How long a placed pod waits for its claims to be bound before it is decided anew (upstream's bind timeout)."""
 _GATED = "Scheduling is blocked due to non-empty scheduling gates"
@@ -159,10 +161,17 @@ class Scheduler:
     async def run(self) -> None:
         """Takes pods from the queue and places them, until cancelled."""
         async with asyncio.TaskGroup() as group:
+            turn = time.monotonic()
             while True:
+                # A long queue must not starve the rest of the process, nor the rest the queue: decisions for a while,
+                # then everything else once. What was decided is written meanwhile.
+                if time.monotonic() - turn > TURN_SECONDS:
+                    await asyncio.sleep(0)
+                    turn = time.monotonic()
                 key = self._queue.pop()
                 if key is None:
                     await self._rest()
+                    turn = time.monotonic()
                     continue
                 pod = self._pods.get(key)
                 if pod is None or pod.spec.node_name or self.snapshot.is_assumed(key):
@@ -173,8 +182,6 @@ class Scheduler:
                     self._went_wrong(pod)
                 else:
                     group.create_task(self._carry_out(pod, outcome))
-                # Lets what was decided be written meanwhile; a long queue must not starve the rest of the process.
-                await asyncio.sleep(0)
 
     async def _carry_out(self, pod: Pod, outcome: Coroutine[None, None, None]) -> None:
         try:
