@@ -55,8 +55,8 @@ class LevelSeats:
 
     @property
     def borrowed(self) -> int:
-        """Seats above those that are its own in any case."""
-        return max(0, self.used - self.limits.lower)
+        """Seats above those that are its own in any case. The exempt take from nobody."""
+        return 0 if self.level.exempt else max(0, self.used - self.limits.lower)
 
     def width(self, seats: int) -> int:
         return min(seats, max(1, self.limits.nominal // _WIDEST_PART))
@@ -70,6 +70,8 @@ class Seats:
         self.levels: dict[str, LevelSeats] = {}
         self.waiting = 0
         self._lendable = 0
+        self._taken = 0
+        """Of what is lent, by owners and others."""
 
     def configure(self, levels: Iterable[Level]) -> None:
         """Takes on other levels. Those that are gone stay until nobody waits in them."""
@@ -83,6 +85,7 @@ class Seats:
         for name in [name for name, seats in self.levels.items() if name not in wanted and not seats.queues]:
             del self.levels[name]
         self._lendable = sum(entry.nominal - entry.lower for entry in found.values())
+        self._taken = sum(seats.borrowed for seats in self.levels.values())
 
     def enter(self, ticket: Ticket) -> bool:
         """Lets a request run, or wait (see `Ticket.running`). False when it is to be turned away."""
@@ -104,7 +107,7 @@ class Seats:
         level = ticket.level
         if ticket.running:
             ticket.running = False
-            level.used -= ticket.seats
+            self._use(level, -ticket.seats)
             if ticket.queue is not None:
                 settle(ticket.queue, ticket.seats, now - ticket.since)
         elif level.queues is not None and level.queues.remove(ticket):
@@ -130,7 +133,12 @@ class Seats:
 
     def _start(self, ticket: Ticket) -> None:
         ticket.running = True
-        ticket.level.used += ticket.seats
+        self._use(ticket.level, ticket.seats)
+
+    def _use(self, level: LevelSeats, seats: int) -> None:
+        before = level.borrowed
+        level.used += seats
+        self._taken += level.borrowed - before
 
     def _first_fits(self, level: LevelSeats) -> bool:
         first = level.queues.first() if level.queues else None
@@ -142,8 +150,7 @@ class Seats:
             return True
         if used > level.limits.upper:
             return False
-        pool = sum(other.borrowed for other in self.levels.values() if not other.level.exempt) - level.borrowed
-        if pool + used - level.limits.lower > self._lendable:
+        if self._taken - level.borrowed + used - level.limits.lower > self._lendable:
             return False
         return used <= level.limits.nominal or not self._owner_waits(level)
 

@@ -98,6 +98,7 @@ def test_no_more_runs_than_there_are_seats_and_nobody_is_lost(
         for entry in seats.levels.values():
             assert entry.used == sum(ticket.seats for ticket in running if ticket.level is entry)
             assert entry.used <= entry.limits.upper
+        assert seats._taken == sum(entry.borrowed for entry in seats.levels.values())
     while present:
         ticket = next(ticket for ticket in present if ticket.running)
         present.remove(ticket)
