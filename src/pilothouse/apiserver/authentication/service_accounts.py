@@ -157,13 +157,8 @@ class ServiceAccountTokens:
         return known.user, known.shared
 
     def _holds(self, known: _Known) -> bool:
-        if self._now() >= known.until:
-            return False
-        # A loop: asked for every request, and a generator would cost as much again.
-        for resource, seen in known.seen:
-            if self._objects.revision(resource) != seen:
-                return False
-        return True
+        revision = self._objects.revision
+        return self._now() < known.until and all(revision(resource) == seen for resource, seen in known.seen)
 
     def _recognise(self, token: str, audiences: Sequence[str]) -> _Known:
         """`until` is 0 for what must be found out anew each time."""
