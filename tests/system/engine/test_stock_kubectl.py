@@ -66,7 +66,7 @@ def test_findings(shop: Machine) -> None:
     )
     told = until(lambda: shop.kubectl(*asked), "the finding", 60)
     rows = [line.split() for line in told.splitlines()]
-    assert [(row[0], *row[2:5]) for row in rows] == [("leaky", "high", "Service/nowhere", "plumbers")]
+    assert [(row[0], row[2], *row[4:6]) for row in rows] == [("leaky", "high", "Service/nowhere", "plumbers")]
     assert "Remedy:" in shop.kubectl("describe", "finding", rows[0][1], "-n", "leaky")
     shown = shop.pilothouse("findings", "--owner", "plumbers", "--rule", "service-selects-nothing")
     assert "leaky/Service/nowhere   owner: plumbers" in shown

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -103,6 +104,7 @@ async def test_an_answer_for_one_image_is_no_other_images(helper: Helper) -> Non
 async def test_a_helper_that_fails_is_told_and_left_out(
     helper: Helper, script: str, sign: str, caplog: pytest.LogCaptureFixture
 ) -> None:
+    caplog.set_level(logging.WARNING, logger="pilothouse")
     assert await helper.providers(script).credentials(IMAGE) == []
     assert sign in caplog.text
 
