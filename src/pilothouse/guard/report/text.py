@@ -35,6 +35,8 @@ def text_report(outcome: Outcome, paint: Paint = plain) -> str:
     lines += _accepted(outcome, paint)
     lines += _missed(outcome, paint)
     lines.append(_summary(outcome))
+    if outcome.report.findings:
+        lines.append(paint("All about a check, and how to accept a finding: pilothouse check --explain ID", "dim"))
     return "\n".join(lines) + "\n"
 
 
