@@ -9,7 +9,7 @@ import os
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -229,10 +229,16 @@ def _read_document(name: str, node: yaml.Node, manifests: list[Manifest], proble
     try:
         tree = _construct(node)
     except (yaml.YAMLError, ValueError) as error:
-        problems.append(_problem(name, error))
+        problems.append(replace(_problem(name, error), foreign=not _is_meant_as_object(node)))
         return
     if tree is not None:
         _collect(name, tree, node, manifests, problems)
+
+
+def _is_meant_as_object(node: yaml.Node) -> bool:
+    """Whether a document names an API version or a kind. A workflow's `on` is no text either, and no matter here."""
+    pairs = node.value if isinstance(node, yaml.MappingNode) else ()
+    return any(key.value in ("apiVersion", "kind") for key, _ in pairs)
 
 
 def _next_document(text: str, line: int) -> str:

@@ -302,6 +302,7 @@ def test_exceptions_do_not_fail_the_run_and_can_be_left_out_of_account(tmp_path:
 def test_a_repository_holds_other_files_than_manifests(tmp_path: Path) -> None:
     write(tmp_path, a=CONFIG, compose="services: {web: {image: a}}\n", values="a: 1\n---\nb: 2\n")
     write(tmp_path, config="apiVersion: v1\nkind: Config\ncurrent-context: here\n")
+    write(tmp_path, workflow="on: {push: {}}\njobs: {}\n")
     (tmp_path / "package.json").write_text('{"scripts": {"kind": "none"}, "list": [{"apiVersion": 3}]}')
     for folder in (".git", "node_modules", "venv"):
         (tmp_path / folder).mkdir()
@@ -313,7 +314,7 @@ def test_a_repository_holds_other_files_than_manifests(tmp_path: Path) -> None:
     tree = json.loads(result.stdout)
     assert result.exit_code == 0
     assert tree["objects"] == 1
-    passed = ["compose.yaml", "config.yaml", "node_modules", "package.json", "values.yaml", "venv"]
+    passed = ["compose.yaml", "config.yaml", "node_modules", "package.json", "values.yaml", "venv", "workflow.yaml"]
     assert sorted(Path(name).name for name in tree["passedOver"]) == passed
     assert "passed over, since there are no objects in it" in run(tmp_path).output
 
@@ -324,6 +325,7 @@ def test_a_repository_holds_other_files_than_manifests(tmp_path: Path) -> None:
         "kind: Pod\nmetadata: {name: a}\n",
         "apiVersion: apps/v1\nkind: Deployment\nspec: {}\n",
         "apiVersion: v1\nkind: Pod\nspec: [\n",
+        "apiVersion: v1\nkind: Pod\nmetadata: {name: a}\non: true\n",
         CONFIG + "---\na: 1\n",
     ],
 )
