@@ -19,6 +19,7 @@ GENERATED_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 _LABEL_FMT = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN_FMT = _LABEL_FMT + r"(\." + _LABEL_FMT + ")*"
+_WILDCARD_FMT = r"\*\." + _SUBDOMAIN_FMT
 _DNS1035_FMT = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED_FMT = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
 _LABEL_VALUE_FMT = "(" + _QUALIFIED_FMT + ")?"
@@ -26,6 +27,7 @@ _CONFIG_KEY_FMT = "[-._a-zA-Z0-9]+"
 
 _LABEL = re.compile(_LABEL_FMT)
 _SUBDOMAIN = re.compile(_SUBDOMAIN_FMT)
+_WILDCARD = re.compile(_WILDCARD_FMT)
 _DNS1035 = re.compile(_DNS1035_FMT)
 _QUALIFIED = re.compile(_QUALIFIED_FMT)
 _LABEL_VALUE = re.compile(_LABEL_VALUE_FMT)
@@ -55,6 +57,12 @@ _SUBDOMAIN_MESSAGE = _regex_message(
     "and end with an alphanumeric character",
     _SUBDOMAIN_FMT,
     "example.com",
+)
+_WILDCARD_MESSAGE = _regex_message(
+    "a wildcard DNS-1123 subdomain must start with '*.', followed by a valid DNS subdomain, which must consist of "
+    "lower case alphanumeric characters, '-' or '.' and end with an alphanumeric character",
+    _WILDCARD_FMT,
+    "*.example.com",
 )
 _DNS1035_MESSAGE = _regex_message(
     "a DNS-1035 label must consist of lower case alphanumeric characters or '-', start with an alphabetic character, "
@@ -89,12 +97,18 @@ _CONFIG_KEY_MESSAGE = _regex_message(
 
 def dns1123_label(text: str) -> list[str]:
     """A name such as a namespace's: lower case letters, digits and `-`, at most 63."""
-    return _check(text, DNS1123_LABEL_MAX, _LABEL, _LABEL_MESSAGE)
+    dotted = _LABEL.fullmatch(text) is None and _SUBDOMAIN.fullmatch(text) is not None
+    return _check(text, DNS1123_LABEL_MAX, _LABEL, "must not contain dots" if dotted else _LABEL_MESSAGE)
 
 
 def dns1123_subdomain(text: str) -> list[str]:
     """A name such as a pod's: DNS labels joined by `.`, at most 253."""
     return _check(text, DNS1123_SUBDOMAIN_MAX, _SUBDOMAIN, _SUBDOMAIN_MESSAGE)
+
+
+def wildcard_subdomain(text: str) -> list[str]:
+    """Hosts of one more label than the subdomain: `*.example.com`."""
+    return _check(text, DNS1123_SUBDOMAIN_MAX, _WILDCARD, _WILDCARD_MESSAGE)
 
 
 def dns1035_label(text: str) -> list[str]:

@@ -61,8 +61,8 @@ def test_defaults() -> None:
     assert problems(validating_webhook_configuration.KIND, other) == []
     assert "reinvocationPolicy" not in other["webhooks"][0]
     bound = binding(paramRef={"name": "x"})
-    assert problems(validating_admission_policy_binding.KIND, bound) == []
-    assert bound["spec"]["paramRef"]["parameterNotFoundAction"] == "Deny"
+    missing = ["spec.paramRef.parameterNotFoundAction: Required value"]
+    assert problems(validating_admission_policy_binding.KIND, bound) == missing
 
 
 @pytest.mark.parametrize(

@@ -86,7 +86,7 @@ def test_replica_set_defaults() -> None:
         (
             "template.metadata.labels",
             {"app": "web", "bad key": "x"},
-            'template.metadata.labels: Invalid value: "bad key": name part must consist of alphanumeric characters, '
+            'template.labels: Invalid value: "bad key": name part must consist of alphanumeric characters, '
             "'-', '_' or '.', and must start and end with an alphanumeric character (e.g. 'MyName',  or 'my.name',  or "
             "'123-abc', regex used for validation is '([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]')",
         ),

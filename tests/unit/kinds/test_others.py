@@ -98,9 +98,18 @@ CASES: list[tuple[Kind, Obj, list[str]]] = [
         ['roleRef.kind: Unsupported value: "Role": supported values: "ClusterRole"'],
     ),
     (
+        role_binding.CLUSTER_ROLE_BINDING,
+        {
+            "metadata": {"name": "x"},
+            "roleRef": {"kind": "ClusterRole", "name": "view"},
+            "subjects": [{"kind": "ServiceAccount", "name": "robot"}],
+        },
+        ["subjects[0].namespace: Required value"],
+    ),
+    (
         role_binding.ROLE_BINDING,
         {**BINDING, "subjects": [{"kind": "ServiceAccount", "name": "robot"}]},
-        ["subjects[0].namespace: Required value"],
+        [],
     ),
     (
         endpoint_slice.KIND,

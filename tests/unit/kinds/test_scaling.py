@@ -21,7 +21,8 @@ def problems(kind: Kind, spec: Obj, old: Obj | None = None) -> list[str]:
 
 
 def autoscaler(**spec: Any) -> Obj:
-    return {"scaleTargetRef": {"kind": "Deployment", "name": "web"}, "maxReplicas": 3, **spec}
+    target = {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"}
+    return {"scaleTargetRef": target, "maxReplicas": 3, **spec}
 
 
 def resource(**target: Any) -> list[Obj]:
@@ -109,11 +110,16 @@ _UP = "spec.behavior.scaleUp"
                 " zero replicas"
             ],
         ),
-        ({"scaleTargetRef": {"name": "web"}}, ["spec.scaleTargetRef.kind: Required value"]),
+        ({"scaleTargetRef": {"apiVersion": "a/b", "name": "web"}}, ["spec.scaleTargetRef.kind: Required value"]),
         (
-            {"scaleTargetRef": {"kind": "D", "name": "a/b"}},
+            {"scaleTargetRef": {"apiVersion": "a/b", "kind": "D", "name": "a/b"}},
             ["spec.scaleTargetRef.name: Invalid value: \"a/b\": may not contain '/'"],
         ),
+        (
+            {"scaleTargetRef": {"kind": "Deployment", "name": "web"}},
+            ['spec.scaleTargetRef.apiVersion: Invalid value: "": apiVersion must specify API group'],
+        ),
+        ({"scaleTargetRef": {"apiVersion": "v1", "kind": "ReplicationController", "name": "web"}}, []),
         (
             {"metrics": resource()},
             [

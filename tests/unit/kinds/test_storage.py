@@ -41,11 +41,11 @@ def test_defaults() -> None:
             ["ReadWriteOncePod", "ReadOnlyMany"],
             "accessModes: Forbidden: may not use ReadWriteOncePod with other access modes",
         ),
-        ("resources", {}, "resources.requests[storage]: Required value"),
+        ("resources", {}, "resources[storage]: Required value"),
         (
             "resources.requests.storage",
             "0",
-            'resources.requests[storage]: Invalid value: "0": must be greater than zero',
+            'resources[storage]: Invalid value: "0": must be greater than zero',
         ),
         (
             "volumeMode",
@@ -78,7 +78,7 @@ def test_what_of_a_claim_may_change(path: str, value: object, fine: bool) -> Non
         ("nodeAffinity", REMOVED, "spec.nodeAffinity: Required value: Local volume requires node affinity"),
         ("local", REMOVED, "spec: Required value: must specify a volume type"),
         ("hostPath", {"path": "/x"}, "spec.local: Forbidden: may not specify more than 1 volume type"),
-        ("capacity", {}, "spec.capacity[storage]: Required value"),
+        ("capacity", {"cpu": "1"}, 'spec.capacity: Unsupported value: {"cpu":"1"}: supported values: "storage"'),
         ("local.path", "/a/../b", "spec.local.path: Invalid value: \"/a/../b\": must not contain '..'"),
     ],
 )

@@ -24,20 +24,17 @@ _TWICE = (
 
 def default_binding(obj: Obj) -> None:
     """The defaults of what it selects."""
-    spec = obj.setdefault("spec", {})
-    default_match_resources(spec.get("matchResources"))
-    if spec.get("paramRef") is not None:
-        spec["paramRef"].setdefault("parameterNotFoundAction", "Deny")
+    default_match_resources(obj.setdefault("spec", {}).get("matchResources"))
 
 
 def check_binding(obj: Obj, old: Obj | None, problems: Problems) -> None:
     """The whole specification of a validating policy's binding."""
-    check_mutating_binding(obj, old, problems)
+    check_common_binding(obj, old, problems)
     _check_actions(section(obj, "spec").get("validationActions") or [], problems)
 
 
-def check_mutating_binding(obj: Obj, old: Obj | None, problems: Problems) -> None:
-    """The whole specification of a mutating policy's binding."""
+def check_common_binding(obj: Obj, old: Obj | None, problems: Problems) -> None:
+    """What bindings of validating and of mutating policies have."""
     spec = section(obj, "spec")
     policy = spec.get("policyName") or ""
     if not policy:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from pilothouse.kinds.admissionregistration.binding_rules import check_mutating_binding, default_binding
+from pilothouse.kinds.admissionregistration.binding_rules import default_binding
+from pilothouse.kinds.admissionregistration.mutation_rules import check_binding
 from pilothouse.kinds.admissionregistration.validating_admission_policy_binding import BINDING_COLUMNS
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.view import Object
@@ -27,5 +28,5 @@ KIND = Kind(
     columns=BINDING_COLUMNS,
     generation_fields=("spec",),
     defaults=default_binding,
-    rules=check_mutating_binding,
+    rules=check_binding,
 )

@@ -81,8 +81,9 @@ def _check_name(name: str, path: str, problems: Problems) -> None:
     if not name:
         problems.required(path)
         return
-    problems.invalid_each(path, name, names.dns1123_subdomain(name))
-    if len(name.split(".")) < 3:
+    messages = names.dns1123_subdomain(name)
+    problems.invalid_each(path, name, messages)
+    if not messages and len(name.split(".")) < 3:
         problems.invalid(path, name, "should be a domain with at least three segments separated by dots")
 
 

@@ -54,7 +54,7 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
         return
     for key in ("replicas", "minReadySeconds"):
         problems.not_negative(f"spec.{key}", spec.get(key))
-    check_selected_template(spec, before, "empty selector is invalid for replica set", problems)
+    check_selected_template(spec, before, "empty selector is invalid for deployment", problems)
 
 
 KIND = Kind(

@@ -37,10 +37,10 @@ def check_selector(spec: Obj, old: Obj | None, when_empty: str, problems: Proble
         return
     found = len(problems)
     check_label_selector(selector, "spec.selector", problems)
-    labels = section(section(section(spec, "template"), "metadata"), "labels")
+    labels = section(section(spec, "template"), "metadata").get("labels")
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
         problems.invalid("spec.selector", selector, when_empty)
-    elif len(problems) == found and not from_label_selector(selector).matches(labels):
+    elif len(problems) == found and not from_label_selector(selector).matches(labels or {}):
         problems.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
 
 

@@ -33,7 +33,11 @@ def check_autoscaler(obj: Obj, old: Obj | None, problems: Problems) -> None:
         problems.invalid("spec.maxReplicas", most, _POSITIVE)
     if least is not None and most < least:
         problems.invalid("spec.maxReplicas", most, "must be greater than or equal to `minReplicas`")
-    _check_reference(section(spec, "scaleTargetRef"), "spec.scaleTargetRef", problems)
+    target = section(spec, "scaleTargetRef")
+    _check_reference(target, "spec.scaleTargetRef", problems)
+    before = None if old is None else section(section(old, "spec"), "scaleTargetRef")
+    if before is None or any(before.get(key) != target.get(key) for key in ("kind", "apiVersion")):
+        _check_group(target, problems)
     for index, metric in enumerate(metrics):
         _check_metric(metric, f"spec.metrics[{index}]", problems)
     if least == 0 and not any(metric.get("type") in ("Object", "External") for metric in metrics):
@@ -59,11 +63,20 @@ def _check_reference(ref: Obj, path: str, problems: Problems) -> None:
                 problems.invalid(f"{path}.{key}", value, f"may not contain '{char}'")
 
 
+def _check_group(target: Obj, problems: Problems) -> None:
+    """What is scaled is told with its group; a ReplicationController has none."""
+    path, version = "spec.scaleTargetRef.apiVersion", target.get("apiVersion") or ""
+    if version.count("/") > 1:
+        problems.invalid(path, version, f"unexpected GroupVersion string: {version}")
+    elif not version.rpartition("/")[0] and target.get("kind") != "ReplicationController":
+        problems.invalid(path, version, "apiVersion must specify API group")
+
+
 def _check_metric(metric: Obj, path: str, problems: Problems) -> None:
     kind = metric.get("type") or ""
     if not kind:
         problems.required(f"{path}.type", "must specify a metric source type")
-    elif kind not in _SOURCES:
+    if kind not in _SOURCES:
         problems.unsupported(f"{path}.type", kind, _SOURCES)
     for key, check in _CHECKS.items():
         if key in metric:
@@ -149,7 +162,7 @@ def _check_target(target: Obj, path: str, problems: Problems) -> None:
     kind = target.get("type") or ""
     if not kind:
         problems.required(f"{path}.type", "must specify a metric target type")
-    elif kind not in ("Utilization", "Value", "AverageValue"):
+    if kind not in ("Utilization", "Value", "AverageValue"):
         problems.invalid(f"{path}.type", kind, "must be either Utilization, Value, or AverageValue")
     for key in ("value", "averageValue"):
         if key in target:

@@ -15,10 +15,10 @@ ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOnce
 VOLUME_MODES = ("Block", "Filesystem")
 
 
-def check_access_modes(modes: list[str], path: str, problems: Problems) -> None:
+def check_access_modes(modes: list[str], path: str, problems: Problems, when_none: str = "") -> None:
     """At least one access mode, each known; ReadWriteOncePod stands alone."""
     if not modes:
-        problems.required(path, "at least 1 access mode is required")
+        problems.required(path, when_none)
     for mode in modes:
         if mode not in ACCESS_MODES:
             problems.unsupported(path, mode, ACCESS_MODES)
@@ -47,8 +47,9 @@ def check_volume_mode(mode: str | None, path: str, problems: Problems) -> None:
 
 def check_claim_spec(spec: Obj, path: str, problems: Problems) -> None:
     """A claim's spec, at creation."""
-    check_access_modes(spec.get("accessModes") or [], f"{path}.accessModes", problems)
-    check_storage((spec.get("resources") or {}).get("requests") or {}, f"{path}.resources.requests", problems)
+    modes = spec.get("accessModes") or []
+    check_access_modes(modes, f"{path}.accessModes", problems, "at least 1 access mode is required")
+    check_storage((spec.get("resources") or {}).get("requests") or {}, f"{path}.resources", problems)
     check_volume_mode(spec.get("volumeMode"), f"{path}.volumeMode", problems)
     if "selector" in spec:
         check_label_selector(spec["selector"], f"{path}.selector", problems)

@@ -103,7 +103,13 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
 
 def _check_spec(spec: Obj, problems: Problems) -> None:
     check_access_modes(spec.get("accessModes") or [], "spec.accessModes", problems)
-    check_storage(section(spec, "capacity"), "spec.capacity", problems)
+    capacity = section(spec, "capacity")
+    if not capacity:
+        problems.required("spec.capacity")
+    if list(capacity) != ["storage"]:
+        problems.unsupported("spec.capacity", spec.get("capacity"), ("storage",))
+    if "storage" in capacity:
+        check_storage(capacity, "spec.capacity", problems)
     check_volume_mode(spec.get("volumeMode"), "spec.volumeMode", problems)
     problems.one_of("spec.persistentVolumeReclaimPolicy", spec.get("persistentVolumeReclaimPolicy"), _RECLAIM_POLICIES)
     if storage_class := spec.get("storageClassName"):

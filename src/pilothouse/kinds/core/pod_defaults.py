@@ -81,6 +81,8 @@ def _default_container(container: Obj) -> None:
 
 def pull_policy(image: str) -> str:
     """`Always` for an image named by the tag `latest` or by none, else `IfNotPresent`."""
+    if not image:
+        return "IfNotPresent"
     if "@" in image:
         image, _, _ = image.partition("@")
         tag = image.rpartition("/")[2].partition(":")[2]

@@ -30,8 +30,8 @@ _MAX_NAMESERVERS, _MAX_SEARCHES, _MAX_SEARCH_CHARACTERS = 3, 32, 2048
 def check_template(template: Obj, path: str, problems: Problems) -> None:
     """A pod template of a controller whose pods always run."""
     meta = template.get("metadata") or {}
-    check_labels(meta.get("labels"), f"{path}.metadata.labels", problems)
-    check_annotations(meta.get("annotations"), f"{path}.metadata.annotations", problems)
+    check_labels(meta.get("labels"), f"{path}.labels", problems)
+    check_annotations(meta.get("annotations"), f"{path}.annotations", problems)
     spec = template.get("spec") or {}
     check_pod_spec(spec, f"{path}.spec", problems)
     if spec.get("restartPolicy", "Always") != "Always" and spec["restartPolicy"] in RESTART_POLICIES:

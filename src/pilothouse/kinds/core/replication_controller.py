@@ -65,8 +65,8 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
     if template is None:
         problems.required("spec.template")
         return
-    labels: dict[str, str] = section(section(template, "metadata"), "labels")
-    if selector and not selector.items() <= labels.items():
+    labels: dict[str, str] | None = section(template, "metadata").get("labels")
+    if selector and not selector.items() <= (labels or {}).items():
         problems.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
     if before is None or template != before.get("template"):
         check_template(template, "spec.template", problems)

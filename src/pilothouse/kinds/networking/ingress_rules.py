@@ -18,12 +18,12 @@ def check_ingress(obj: Obj, old: Obj | None, problems: Problems) -> None:
     spec = section(obj, "spec")
     if old is not None and spec == section(old, "spec"):
         return
-    rules, default = spec.get("rules") or [], spec.get("defaultBackend")
-    if not rules and not default:
-        problems.invalid("spec", spec, "either `defaultBackend` or `rules` must be specified")
-    if default:
+    rules, default = spec.get("rules"), spec.get("defaultBackend")
+    if not rules and default is None:
+        problems.invalid("spec", rules, "either `defaultBackend` or `rules` must be specified")
+    if default is not None:
         _check_backend(default, "spec.defaultBackend", problems)
-    for index, rule in enumerate(rules):
+    for index, rule in enumerate(rules or ()):
         _check_rule(rule, f"spec.rules[{index}]", problems)
     for index, tls in enumerate(spec.get("tls") or ()):
         for position, host in enumerate(tls.get("hosts") or ()):
@@ -39,34 +39,38 @@ def check_ingress(obj: Obj, old: Obj | None, problems: Problems) -> None:
 def _check_rule(rule: Obj, path: str, problems: Problems) -> None:
     host = rule.get("host") or ""
     if host:
-        try:
-            ipaddress.ip_address(host)
+        if _is_address(host):
             problems.invalid(f"{path}.host", host, "must be a DNS name, not an IP address")
-        except ValueError:
-            _check_host(host, f"{path}.host", problems)
-    if not rule.get("http"):
+        _check_host(host, f"{path}.host", problems)
+    if rule.get("http") is None:
         return
     paths = section(rule, "http").get("paths") or []
     if not paths:
         problems.required(f"{path}.http.paths")
     for index, entry in enumerate(paths):
         at = f"{path}.http.paths[{index}]"
+        if not entry.get("pathType"):
+            problems.required(f"{at}.pathType", "pathType must be specified")
+            continue
         _check_path(entry, at, problems)
         _check_backend(section(entry, "backend"), f"{at}.backend", problems)
 
 
 def _check_host(host: str, path: str, problems: Problems) -> None:
-    if host.startswith("*."):
-        problems.invalid_each(path, host, names.dns1123_subdomain(host[2:]))
-    else:
-        problems.invalid_each(path, host, names.dns1123_subdomain(host))
+    rule = names.wildcard_subdomain if "*" in host else names.dns1123_subdomain
+    problems.invalid_each(path, host, rule(host))
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _check_path(entry: Obj, at: str, problems: Problems) -> None:
     kind, path = entry.get("pathType"), entry.get("path") or ""
-    if not kind:
-        problems.required(f"{at}.pathType", "pathType must be specified")
-        return
     if kind not in PATH_TYPES:
         problems.unsupported(f"{at}.pathType", kind, PATH_TYPES)
         return
@@ -88,12 +92,12 @@ def _check_path(entry: Obj, at: str, problems: Problems) -> None:
 
 
 def _check_backend(backend: Obj, path: str, problems: Problems) -> None:
-    if backend.get("resource"):
+    if backend.get("resource") is not None:
         problems.forbidden(f"{path}.resource", "only services are served by Pilothouse")
         return
-    service = section(backend, "service")
-    if not service:
-        problems.required(path, "must specify a service")
+    service = backend.get("service")
+    if service is None:
+        problems.invalid(path, "", "resource or service backend is required")
         return
     name, port = service.get("name") or "", section(service, "port")
     if not name:
@@ -101,10 +105,10 @@ def _check_backend(backend: Obj, path: str, problems: Problems) -> None:
     else:
         problems.invalid_each(f"{path}.service.name", name, names.dns1035_label(name))
     if port.get("name") and port.get("number"):
-        problems.invalid(f"{path}.service.port", port.get("name"), "cannot set both port name & port number")
+        problems.invalid(path, "", "cannot set both port name & port number")
     elif port.get("name"):
-        problems.invalid_each(f"{path}.service.port.name", port["name"], names.dns1123_label(port["name"]))
+        problems.invalid_each(f"{path}.service.port.name", port["name"], names.port_name(port["name"]))
     elif port.get("number"):
         problems.within(f"{path}.service.port.number", port["number"], 1, 65535)
     else:
-        problems.required(f"{path}.service.port", "port name or number is required")
+        problems.required(path, "port name or number is required")

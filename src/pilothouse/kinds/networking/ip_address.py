@@ -14,6 +14,7 @@ from pilothouse.kinds.columns import NAME, NONE, Column
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Object, View
+from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj, Resource
 
 MANAGED_BY = "ipaddress.kubernetes.io/managed-by"
@@ -48,8 +49,12 @@ def _check(obj: Obj, old: Obj | None, problems: Problems) -> None:
     if reference is None:
         problems.required("spec.parentRef")
         return
-    for key in ("resource", "name"):
-        if not reference.get(key):
+    if reference.get("group"):
+        problems.invalid_each("spec.parentRef.group", reference["group"], names.dns1123_subdomain(reference["group"]))
+    for key in ("resource", "name", "namespace"):
+        if reference.get(key):
+            problems.invalid_each(f"spec.parentRef.{key}", reference[key], names.path_segment(reference[key]))
+        elif key != "namespace":
             problems.required(f"spec.parentRef.{key}")
 
 

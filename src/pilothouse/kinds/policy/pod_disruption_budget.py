@@ -12,6 +12,7 @@ from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.label_selectors import check_label_selector
 from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Condition, LabelSelector, Object, View
+from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj, Resource
 
 
@@ -93,5 +94,6 @@ KIND = Kind(
         AGE,
     ),
     generation_fields=("spec",),
+    name_rule=names.path_segment,
     rules=_rules,
 )

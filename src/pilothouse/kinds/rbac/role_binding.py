@@ -54,6 +54,7 @@ def _defaults(obj: Obj) -> None:
 
 
 def _check(obj: Obj, old: Obj | None, kinds: tuple[str, ...], problems: Problems) -> None:
+    namespaced = "Role" in kinds
     reference = section(obj, "roleRef")
     if reference.get("apiGroup") != GROUP:
         problems.unsupported("roleRef.apiGroup", reference.get("apiGroup"), (GROUP,))
@@ -65,12 +66,12 @@ def _check(obj: Obj, old: Obj | None, kinds: tuple[str, ...], problems: Problems
     else:
         problems.invalid_each("roleRef.name", name, names.path_segment(name))
     for index, subject in enumerate(obj.get("subjects") or ()):
-        _check_subject(subject, f"subjects[{index}]", problems)
+        _check_subject(subject, f"subjects[{index}]", namespaced, problems)
     if old is not None and reference != section(old, "roleRef"):
         problems.invalid("roleRef", reference, "cannot change roleRef")
 
 
-def _check_subject(subject: Obj, path: str, problems: Problems) -> None:
+def _check_subject(subject: Obj, path: str, namespaced: bool, problems: Problems) -> None:
     kind, group, name = subject.get("kind") or "", subject.get("apiGroup") or "", subject.get("name") or ""
     if not name:
         problems.required(f"{path}.name")
@@ -81,7 +82,8 @@ def _check_subject(subject: Obj, path: str, problems: Problems) -> None:
             problems.invalid_each(f"{path}.name", name, names.dns1123_subdomain(name))
         if group:
             problems.unsupported(f"{path}.apiGroup", group, ("",))
-        if not subject.get("namespace"):
+        # An account without a namespace is one of the binding's.
+        if not namespaced and not subject.get("namespace"):
             problems.required(f"{path}.namespace")
     elif group != GROUP:
         problems.unsupported(f"{path}.apiGroup", group, (GROUP,))
