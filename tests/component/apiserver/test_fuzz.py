@@ -15,6 +15,7 @@ from typing import Any
 
 import orjson
 import pytest
+import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from manifest import kind_of, objects
@@ -268,7 +269,8 @@ async def _try_all(requests: Sequence[Request]) -> None:
             what = f"{request.method} {kind_path} {request.query} {request.headers} {request.body!r}: {response.body!r}"
             assert response.status < 500 or response.status in (501, 503, 504), what
             if response.status >= 400 and response.stream is None:
-                status = orjson.loads(response.body)
+                in_yaml = response.headers["content-type"] == "application/yaml"
+                status = yaml.safe_load(response.body) if in_yaml else orjson.loads(response.body)
                 assert (status["kind"], status["code"]) == ("Status", response.status), what
                 assert "Traceback" not in status["message"], what
         assert (await plane.api.handle(Request("GET", "/readyz", [], {}, b"", ADMIN))).status == 200
