@@ -69,7 +69,7 @@ class World:
         self.notes: list[Note] = []
         self.sizes = [replicas]
         self._tree: Obj = {"metadata": {"name": "web", "namespace": "shop"}, "spec": spec, "status": {}}
-        self._tree["spec"].setdefault("scaleTargetRef", {"kind": "Deployment", "name": "web"})
+        self._tree["spec"].setdefault("scaleTargetRef", {"apiVersion": "apps/v1", "kind": "Deployment", "name": "web"})
         self._tree["spec"].setdefault("maxReplicas", 100)
         KIND.default(self._tree)
         assert not [c for c in KIND.validate(self._tree) if c.field.startswith("spec")]
