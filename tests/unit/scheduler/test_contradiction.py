@@ -77,10 +77,8 @@ REQUIREMENTS = st.one_of(
 
 @given(st.lists(REQUIREMENTS, min_size=1, max_size=4))
 def test_it_is_said_exactly_when_no_node_will_do(term: list[dict[str, Any]]) -> None:
-    """Of every value that could matter, and of none."""
-    nodes = [
-        node("none"),
-        *(node(f"n{value}", labels={"disk": value}) for value in ("-9", "0", "1", "2", "3", "9", "x", "y")),
-    ]
+    """Of every value that could matter, and of none. `02` is as much as `2`, and another value."""
+    values = ("-9", "0", "1", "2", "3", "9", "01", "02", "03", "x", "y")
+    nodes = [node("none"), *(node(f"n{value}", labels={"disk": value}) for value in values)]
     one = pod("p", **required(term))
     assert bool(contradiction(one)) == (not isinstance(schedule(one, snapshot(*nodes)), Placement))
