@@ -6,13 +6,14 @@ Source: Kubernetes documentation, "Pod Security Standards". A control is a way t
 from __future__ import annotations
 
 import copy
+import itertools
 from typing import Any, Final
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilothouse.apiserver.admission.pod_security.levels import BASELINE, RESTRICTED, violations
+from pilothouse.apiserver.admission.pod_security.levels import BASELINE, RESTRICTED, Policy, violations
 from pilothouse.guard.finding import Item
 from pilothouse.guard.judge import judge
 from pilothouse.machinery.objects import Obj
@@ -24,9 +25,10 @@ HARDENED: Final[Obj] = {
     "seccompProfile": {"type": "RuntimeDefault"},
 }
 NET: Final = {"capabilities": {"drop": ["ALL"], "add": ["NET_BIND_SERVICE"]}}
+USERS: Final = {"hostUsers": False}
 PROBE: Final = {"periodSeconds": 5}
 Part = tuple[str, Obj]
-"""Where something is put (`context`, `container`, `pod`, `pod context`, `annotations`), and what."""
+"""Where something is put (`context`, `container`, `pod`, `pod context`, `annotations`, or several), and what."""
 CONTROLS: Final[dict[str, tuple[str, list[Part], list[Part]]]] = {
     "host namespaces": (
         BASELINE,
@@ -87,6 +89,11 @@ CONTROLS: Final[dict[str, tuple[str, list[Part], list[Part]]]] = {
         [("context", {"procMount": "Unmasked"})],
         [("context", {"procMount": "Default"})],
     ),
+    "/proc mount type, restricted": (
+        RESTRICTED,
+        [("pod and context", {"pod": USERS, "context": {"procMount": "Unmasked"}})],
+        [],
+    ),
     "seccomp, baseline": (
         BASELINE,
         [(place, {"seccompProfile": {"type": "Unconfined"}}) for place in ("context", "pod context")],
@@ -97,7 +104,12 @@ CONTROLS: Final[dict[str, tuple[str, list[Part], list[Part]]]] = {
         [("pod context", {"sysctls": [{"name": "kernel.msgmax", "value": "1"}]})],
         [
             ("pod context", {"sysctls": [{"name": name, "value": "1"}]})
-            for name in ("kernel.shm_rmid_forced", "net.ipv4.ping_group_range", "net.ipv4.tcp_keepalive_time")
+            for name in (
+                "kernel.shm_rmid_forced",
+                "net.ipv4.ping_group_range",
+                "net.ipv4.tcp_keepalive_time",
+                "net.ipv4.tcp_wmem",
+            )
         ],
     ),
     "hosts of probes and hooks": (
@@ -122,12 +134,18 @@ CONTROLS: Final[dict[str, tuple[str, list[Part], list[Part]]]] = {
     "running as non-root": (
         RESTRICTED,
         [("context", {"runAsNonRoot": None}), ("context", {"runAsNonRoot": False})],
-        [("pod context", {"runAsNonRoot": True})],
+        [
+            ("pod context", {"runAsNonRoot": True}),
+            ("pod and context", {"pod": USERS, "context": {"runAsNonRoot": None}}),
+        ],
     ),
     "running as user 0": (
         RESTRICTED,
         [("context", {"runAsUser": 0}), ("pod context", {"runAsUser": 0})],
-        [("context", {"runAsUser": 1000})],
+        [
+            ("context", {"runAsUser": 1000}),
+            ("pod and context", {"pod": USERS, "context": {"runAsUser": 0}}),
+        ],
     ),
     "seccomp, restricted": (
         RESTRICTED,
@@ -161,7 +179,9 @@ def pod(parts: list[Part], field: str = "containers") -> Obj:
         "pod context": spec["securityContext"],
         "annotations": annotations,
     }
-    for place, values in parts:
+    for place, values in itertools.chain.from_iterable(
+        values.items() if place == "pod and context" else [(place, values)] for place, values in parts
+    ):
         for key, value in values.items():
             if value is None:
                 places[place].pop(key, None)
@@ -180,8 +200,8 @@ def found(tree: Obj) -> set[str]:
 
 def refused(tree: Obj) -> set[str]:
     """The levels whose own controls admission finds broken."""
-    baseline = {violation.reason for violation in violations(tree, BASELINE)}
-    restricted = {violation.reason for violation in violations(tree, RESTRICTED)}
+    baseline = {violation.reason for violation in violations(tree, Policy(BASELINE))}
+    restricted = {violation.reason for violation in violations(tree, Policy(RESTRICTED))}
     return ({BASELINE} if baseline else set()) | ({RESTRICTED} if restricted - baseline else set())
 
 
@@ -191,7 +211,7 @@ def table(column: int) -> list[Any]:
         for name, entry in CONTROLS.items()
         for number, part in enumerate(entry[column])
         for field in KINDS
-        if part[0] in ("context", "container") or field == "containers"
+        if part[0] in ("context", "container", "pod and context") or field == "containers"
     ]
 
 
@@ -214,5 +234,5 @@ PARTS: Final = [part for _, broken, kept in CONTROLS.values() for part in (*brok
 @given(st.lists(st.sampled_from(PARTS), max_size=5), st.sampled_from(KINDS))
 def test_the_checks_and_admission_are_of_one_mind(parts: list[Part], field: str) -> None:
     tree = pod(parts, field)
-    assert (BASELINE in found(tree)) == bool(violations(tree, BASELINE))
-    assert bool(found(tree)) == bool(violations(tree, RESTRICTED))
+    assert (BASELINE in found(tree)) == bool(violations(tree, Policy(BASELINE)))
+    assert bool(found(tree)) == bool(violations(tree, Policy(RESTRICTED)))

@@ -25,6 +25,8 @@ from pilothouse.store.memory import MemoryStore
 JANE = User("jane")
 NODE = User("system:node:n1", ("system:nodes",))
 
+MODE = "pod-security.kubernetes.io/"
+
 
 class Objects:
     """An object reader over a dictionary."""
@@ -156,6 +158,60 @@ async def test_a_refusal_by_pod_security_says_what_would_allow_it(world: Objects
     world.put("namespaces", "", "shop", metadata={"labels": {"pod-security.kubernetes.io/enforce": "privileged"}})
     await admit(world, Pod.resource, pod(hostNetwork=True))
     await admit(world, Pod.resource, pod(hostNetwork=True), namespace="kube-system")
+
+
+async def test_a_version_is_kept_to_and_told(world: Objects) -> None:
+    labels = {f"{MODE}enforce": "restricted", f"{MODE}enforce-version": "v1.7", f"{MODE}warn": "privileged"}
+    world.put("namespaces", "", "shop", metadata={"labels": labels})
+    await admit(world, Pod.resource, pod(securityContext={"runAsNonRoot": True}))
+    with pytest.raises(Forbidden) as caught:
+        await admit(world, Pod.resource, pod())
+    assert 'violates PodSecurity "restricted:v1.7": runAsNonRoot != true' in str(caught.value)
+    assert f"kubectl label namespace shop --overwrite {MODE}enforce=baseline" in str(caught.value)
+
+
+async def test_wrong_labels_are_refused_when_they_are_written(world: Objects) -> None:
+    wrong = {"metadata": {"name": "shop", "labels": {f"{MODE}warn": "strict", f"{MODE}audit-version": "1.20"}}}
+    with pytest.raises(Invalid) as caught:
+        await admit(world, Namespace.resource, wrong, name="shop")
+    assert f'metadata.labels[{MODE}warn]: Invalid value: "strict": must be one of privileged' in str(caught.value)
+    assert f'metadata.labels[{MODE}audit-version]: Invalid value: "1.20": must be "latest" or "v1.x"' in str(
+        caught.value
+    )
+    other = {"metadata": {**wrong["metadata"], "annotations": {"a": "b"}}}
+    await admit(world, Namespace.resource, other, operation="UPDATE", old=wrong, name="shop")
+
+
+async def test_a_stricter_namespace_tells_of_the_pods_it_has(world: Objects) -> None:
+    for number in range(150):
+        world.put("pods", "shop", f"p-{number:03}", spec=pod(hostPID=True)["spec"])
+    world.put("pods", "other", "elsewhere", spec=pod(privileged=True)["spec"])
+    was = {"metadata": {"name": "shop", "labels": {f"{MODE}enforce": "privileged"}}}
+    for level, warnings in (
+        (
+            "baseline",
+            [
+                'existing pods in namespace "shop" violate the new PodSecurity enforce level "baseline:latest"',
+                "p-000 (and 149 other pods): host namespaces",
+            ],
+        ),
+        ("privileged", []),
+    ):
+        now = {"metadata": {"name": "shop", "labels": {f"{MODE}enforce": level}}}
+        request = await admit(world, Namespace.resource, now, operation="UPDATE", old=was, name="shop")
+        assert request.warnings == warnings
+
+
+async def test_the_audit_log_is_told_what_the_audited_level_would_refuse(world: Objects) -> None:
+    labels = {f"{MODE}audit": "restricted", f"{MODE}audit-version": "v1.7"}
+    world.put("namespaces", "", "shop", metadata={"labels": labels})
+    request = await admit(world, Pod.resource, pod())
+    assert request.annotations[f"{MODE}enforce-policy"] == "baseline:latest"
+    expected = 'would violate PodSecurity "restricted:v1.7": runAsNonRoot != true'
+    assert request.annotations[f"{MODE}audit-violations"].startswith(expected)
+    deployment = {"metadata": {"name": "d"}, "spec": {"template": {"spec": pod()["spec"]}}}
+    request = await admit(world, Deployment.resource, deployment)
+    assert request.annotations[f"{MODE}audit-violations"].startswith(expected)
 
 
 async def test_a_workload_is_warned_once(world: Objects) -> None:

@@ -28,9 +28,24 @@ class Subject:
     context: Obj
     containers: list[Obj]
     windows: bool
+    own_users: bool
+    """In a user namespace of its own, so that its root is nobody on the host."""
 
 
-Control = Callable[[Subject], Violation | None]
+Check = Callable[[Subject], Violation | None]
+
+
+class Control:
+    """A rule by the minor version of Kubernetes from which each form of it holds, oldest first."""
+
+    def __init__(self, *forms: tuple[int, Check], replaces: Control | None = None) -> None:
+        self._forms = forms
+        self.replaces = replaces
+        """A control of a weaker level that says less: naming both would say the same twice."""
+
+    def at(self, minor: int) -> Check | None:
+        """The form that holds in a version, None before the first."""
+        return next((check for since, check in reversed(self._forms) if since <= minor), None)
 
 
 def subject_of(pod: Obj) -> Subject:
@@ -47,6 +62,7 @@ def subject_of(pod: Obj) -> Subject:
         spec.get("securityContext") or {},
         containers,
         (spec.get("os") or {}).get("name") == "windows",
+        spec.get("hostUsers") is False,
     )
 
 

@@ -1,11 +1,14 @@
 """The restricted level: besides baseline, what hardening asks of every workload.
 
-Source: Kubernetes documentation, "Pod Security Standards", Restricted, as of 1.35.
+Source: Kubernetes documentation, "Pod Security Standards", Restricted, up to 1.35, and what each version of
+it says.
 """
 
 from __future__ import annotations
 
+from pilothouse.apiserver.admission.pod_security import baseline
 from pilothouse.apiserver.admission.pod_security.control import (
+    Check,
     Control,
     Subject,
     Violation,
@@ -21,7 +24,7 @@ _VOLUMES = frozenset(
 _SECCOMP = ("RuntimeDefault", "Localhost")
 
 
-def volume_types(pod: Subject) -> Violation | None:
+def _volume_types(pod: Subject) -> Violation | None:
     names, types = [], set()
     for volume in pod.spec.get("volumes") or ():
         other = [key for key in volume if key != "name" and key not in _VOLUMES]
@@ -33,21 +36,17 @@ def volume_types(pod: Subject) -> Violation | None:
     return Violation("restricted volume types", detail) if names else None
 
 
-def privilege_escalation(pod: Subject) -> Violation | None:
+def _privilege_escalation(pod: Subject) -> Violation | None:
     names = [
         container.get("name", "")
         for container in pod.containers
         if context_of(container).get("allowPrivilegeEscalation") is not False
     ]
-    if pod.windows:
-        return None
     rule = "must set securityContext.allowPrivilegeEscalation=false"
     return in_containers("allowPrivilegeEscalation != false", names, rule)
 
 
-def dropped_capabilities(pod: Subject) -> Violation | None:
-    if pod.windows:
-        return None
+def _dropped_capabilities(pod: Subject) -> Violation | None:
     not_dropping, adding = [], []
     for container in pod.containers:
         capabilities = context_of(container).get("capabilities") or {}
@@ -63,7 +62,7 @@ def dropped_capabilities(pod: Subject) -> Violation | None:
     return Violation("unrestricted capabilities", "; ".join(found)) if found else None
 
 
-def non_root(pod: Subject) -> Violation | None:
+def _non_root(pod: Subject) -> Violation | None:
     wanted = pod.context.get("runAsNonRoot")
     explicit = [c.get("name", "") for c in pod.containers if context_of(c).get("runAsNonRoot") is False]
     if explicit:
@@ -75,7 +74,7 @@ def non_root(pod: Subject) -> Violation | None:
     return Violation("runAsNonRoot != true", detail)
 
 
-def root_user(pod: Subject) -> Violation | None:
+def _root_user(pod: Subject) -> Violation | None:
     names = [container.get("name", "") for container in pod.containers if context_of(container).get("runAsUser") == 0]
     found = ["pod must not set runAsUser=0"] if pod.context.get("runAsUser") == 0 else []
     if names:
@@ -83,9 +82,7 @@ def root_user(pod: Subject) -> Violation | None:
     return Violation("runAsUser=0", "; ".join(found)) if found else None
 
 
-def confined_seccomp(pod: Subject) -> Violation | None:
-    if pod.windows:
-        return None
+def _confined_seccomp(pod: Subject) -> Violation | None:
     by_pod = _seccomp(pod.context)
     owns = [(container.get("name", ""), _seccomp(context_of(container))) for container in pod.containers]
     wrong = [name for name, own in owns if own is not None and own not in _SECCOMP]
@@ -109,11 +106,20 @@ def _seccomp(context: Obj) -> str | None:
     return kind
 
 
+def _but_windows(check: Check) -> Check:
+    return lambda pod: None if pod.windows else check(pod)
+
+
+def _but_own_users(check: Check) -> Check:
+    return lambda pod: None if pod.own_users else check(pod)
+
+
 CONTROLS: tuple[Control, ...] = (
-    volume_types,
-    privilege_escalation,
-    dropped_capabilities,
-    non_root,
-    root_user,
-    confined_seccomp,
+    Control((0, _volume_types)),
+    Control((8, _privilege_escalation), (25, _but_windows(_privilege_escalation))),
+    Control((22, _dropped_capabilities), (25, _but_windows(_dropped_capabilities)), replaces=baseline.capabilities),
+    Control((35, baseline.proc_mount_by_default), replaces=baseline.proc_mount),
+    Control((0, _non_root), (35, _but_own_users(_non_root))),
+    Control((23, _root_user), (35, _but_own_users(_root_user))),
+    Control((19, _confined_seccomp), (25, _but_windows(_confined_seccomp)), replaces=baseline.seccomp),
 )
