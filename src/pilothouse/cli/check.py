@@ -33,6 +33,7 @@ from pilothouse.guard.report.document import Outcome, Unread
 from pilothouse.guard.report.text import explanation, plain, text_report
 from pilothouse.guard.shipped import all_checks
 from pilothouse.machinery.objects import Obj
+from pilothouse.machinery.parts import in_parts
 
 _COLOURS = {
     "critical": typer.colors.BRIGHT_RED,
@@ -109,7 +110,7 @@ class _Run:
         options, own = self.options, self.chosen.own
         with _uncollected():
             items, rest = _cluster(options, own) if options.live else _files(self.paths, options)
-            report = judge(items, self.chosen)
+            report = judge(items, self.chosen, in_parts)
             if options.exceptions:
                 ids = [check.id for check in known_checks(own)]
                 rules = Rules(ids, dt.datetime.now(dt.UTC), options.live, options.namespace)

@@ -5,6 +5,7 @@ Nothing here talks to a server. Every problem is reported with file, line and co
 
 from __future__ import annotations
 
+import operator
 import os
 import re
 import sys
@@ -12,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, ClassVar, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 import yaml
 
@@ -73,6 +74,11 @@ class Problem:
         return f"{place}: {self.message}"
 
 
+Place: TypeAlias = "int | tuple[int, Lines]"
+"""The line of something, with the lines of what is in it unless that is a plain value."""
+Lines: TypeAlias = "dict[str, Place] | list[Place]"
+
+
 @dataclass(slots=True)
 class Manifest:
     """One object as written, with where it was written."""
@@ -83,8 +89,7 @@ class Manifest:
     node: yaml.Node | None = field(default=None, repr=False)
     comments: tuple[Comment, ...] = ()
     """Those that accept findings."""
-    _places: dict[str, tuple[int, yaml.Node | None]] = field(default_factory=dict, repr=False, compare=False)
-    """Lines and nodes of paths that were asked for, and of those on the way."""
+    _lines: Lines | None = field(default=None, repr=False, compare=False)
 
     @property
     def kind(self) -> str:
@@ -103,32 +108,56 @@ class Manifest:
     def line_of(self, path: str) -> int:
         """The line of a field path such as `spec.containers[0].image` or `metadata.labels[example.com/a]`, or of its
         nearest parent."""
-        prefixes = _prefixes(path)
-        known = len(prefixes)
-        while known and prefixes[known - 1][0] not in self._places:
-            known -= 1
-        line, node = self._places[prefixes[known - 1][0]] if known else (self.line, self.node)
-        for prefix, step in prefixes[known:]:
-            line, node = self._places[prefix] = _below(line, node, step)
+        if self._lines is None:
+            self._lines = lines_of(self.node)
+        line = self.line
+        lines: Lines | None = self._lines
+        for step in _steps(path):
+            if isinstance(lines, dict):
+                found = lines.get(step)
+            elif isinstance(lines, list):
+                found = lines[int(step)] if step.isdigit() and int(step) < len(lines) else None
+            else:
+                break
+            if found is None:
+                break
+            line, lines = (found, None) if isinstance(found, int) else found
         return line
 
+    def detached(self) -> Manifest:
+        """The same without nodes, which are large; lines are still known."""
+        lines = lines_of(self.node) if self._lines is None else self._lines
+        return Manifest(self.tree, self.file, self.line, None, self.comments, lines)
 
-def _below(line: int, node: yaml.Node | None, step: str) -> tuple[int, yaml.Node | None]:
-    """The line and node of a step from a node; the line as given, and no node, where there is no such step."""
-    if isinstance(node, yaml.MappingNode):
-        pair = next((pair for pair in reversed(node.value) if pair[0].value == step), None)
-        if pair is not None:
-            return pair[0].start_mark.line + 1, pair[1]
-    elif isinstance(node, yaml.SequenceNode) and step.isdigit() and int(step) < len(node.value):
-        entry = node.value[int(step)]
-        return entry.start_mark.line + 1, entry
-    return line, None
+
+def lines_of(node: yaml.Node | None) -> Lines:
+    """The lines of all that is in a node; empty for one that has no parts. What an alias names is read once."""
+    return _lines_of(node, {}) if node is not None else {}
+
+
+def _lines_of(node: yaml.Node, known: dict[int, Lines]) -> Lines:
+    found = known.get(id(node))
+    if found is not None:
+        return found
+    lines: Lines
+    if type(node) is yaml.MappingNode:
+        lines = known[id(node)] = {}
+        for key, value in node.value:
+            if type(key) is yaml.ScalarNode:
+                line = key.start_mark.line + 1
+                lines[key.value] = line if type(value) is yaml.ScalarNode else (line, _lines_of(value, known))
+        return lines
+    lines = known[id(node)] = []
+    if type(node) is yaml.SequenceNode:
+        for entry in node.value:
+            line = entry.start_mark.line + 1
+            lines.append(line if type(entry) is yaml.ScalarNode else (line, _lines_of(entry, known)))
+    return lines
 
 
 @lru_cache(4096)
-def _prefixes(path: str) -> list[tuple[str, str]]:
-    """A field path up to each of its steps, with the step."""
-    return [(path[: match.end()], match[1] or match[2]) for match in _STEP.finditer(path)]
+def _steps(path: str) -> list[str]:
+    return [match[1] or match[2] for match in _STEP.finditer(path)]
 
 
 def read(source: str) -> tuple[list[Manifest], list[Problem]]:
@@ -160,7 +189,7 @@ def _texts(source: str, problems: list[Problem]) -> Iterator[tuple[str, str]]:
     if folder:
         found = sorted(file for file in path.rglob("*") if file.suffix in SUFFIXES)
         files = [file for file in found if file.is_file() or file.is_symlink()]
-    root = real_path(path)
+    root = real_path(path) if folder else path
     for file in files:
         if folder and not real_path(file).is_relative_to(root):
             problems.append(Problem(str(file), "is a link out of the folder and is not followed"))
@@ -266,7 +295,6 @@ _SIMPLE: Mapping[str, Mapping[str, Any]] = {
     _INT: {"0": 0},
 }
 _MOST_KNOWN = 20_000
-_LONGEST_KNOWN = 64
 _TEXT_KEYS = frozenset(f"tag:yaml.org,2002:{name}" for name in ("str", "merge", "timestamp", "value"))
 
 
@@ -297,23 +325,21 @@ _Constructor.yaml_constructors = {
 }
 
 
+_RESOLVER = yaml.resolver.Resolver()
+
+
+@lru_cache(_MOST_KNOWN)
+def _resolved(kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
+    return str(_RESOLVER.resolve(kind, value, implicit))  # type: ignore[no-untyped-call]
+
+
 class _Loader(yaml.CSafeLoader):
-    """The loader, which asks once what a plain text is: a number, a truth value, text."""
+    """The loader, which asks once what a plain text is: a number, a truth value, text. It is asked for every node, and
+    so are the resolvers by path, of which there are none."""
 
-    _tags: ClassVar[dict[str, str]] = {}
-
-    def resolve(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
-        if kind is not yaml.ScalarNode or value is None or not implicit[0] or len(value) > _LONGEST_KNOWN:
-            return self._resolved(kind, value, implicit)
-        tag = self._tags.get(value)
-        if tag is None:
-            if len(self._tags) >= _MOST_KNOWN:
-                self._tags.clear()
-            tag = self._tags[value] = self._resolved(kind, value, implicit)
-        return tag
-
-    def _resolved(self, kind: type[yaml.Node], value: str | None, implicit: Any) -> str:
-        return str(super().resolve(kind, value, implicit))  # type: ignore[no-untyped-call]
+    resolve = staticmethod(_resolved)
+    descend_resolver = staticmethod(operator.is_)  # type: ignore[assignment]
+    ascend_resolver = staticmethod(bool)  # type: ignore[assignment]
 
 
 class _Unusual(Exception):

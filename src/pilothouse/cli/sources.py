@@ -6,11 +6,15 @@ render them. Where those are not installed the chart or kustomization is a probl
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from pilothouse.cli.manifests import SUFFIXES, Manifest, Problem, read, real_path
 from pilothouse.cli.rendered import (
@@ -23,6 +27,7 @@ from pilothouse.cli.rendered import (
     render_kustomization,
     roots_of,
 )
+from pilothouse.machinery.parts import in_parts
 
 _OF_VERSIONS = frozenset((".git", ".hg", ".svn"))
 _OF_PROGRAMS = frozenset(("node_modules", ".terraform"))
@@ -30,7 +35,8 @@ _OF_PROGRAMS = frozenset(("node_modules", ".terraform"))
 _PIECE = 1 << 20
 _LONGEST_NAME = 64
 _OBJECT = re.compile(rb"""\b(?:apiVersion|kind)["']?\s*:""")
-
+_AT_LEAST = 64
+"""Files for which a process is worth starting."""
 
 _PLAIN = Rendering()
 
@@ -43,6 +49,11 @@ class Sources:
     problems: list[Problem] = field(default_factory=list)
     passed_over: list[str] = field(default_factory=list)
 
+    def add(self, more: Sources) -> None:
+        self.manifests += more.manifests
+        self.problems += more.problems
+        self.passed_over += more.passed_over
+
 
 def read_sources(paths: list[str], rendering: Rendering = _PLAIN) -> Sources:
     """All objects of these files, folders, or `-`; what could not be read is told, and the rest still read.
@@ -51,51 +62,88 @@ def read_sources(paths: list[str], rendering: Rendering = _PLAIN) -> Sources:
     hold objects.
     """
     found = Sources()
+    steps: list[_Step] = []
     for path in paths:
-        before = len(found.manifests), len(found.problems)
-        if path == "-" or not Path(path).is_dir():
-            more, wrong = read(path)
-            found.manifests += more
-            found.problems += wrong
-            continue
-        kustomizations: list[Path] = []
-        beside: list[Path] = []
-        for kind, place in _walk(Path(path), found):
-            if kind == "file":
-                _read_found(place, found)
-            elif kind == "kustomize":
-                kustomizations.append(place)
-            elif kind == "beside":
-                beside.append(place)
-            elif is_library(place):
-                found.passed_over.append(str(place))
-            else:
-                render_chart(place, rendering, found.manifests, found.problems)
-        roots, unused = roots_of(kustomizations)
-        found.passed_over += map(str, unused)
-        for place in roots:
-            render_kustomization(place, found.manifests, found.problems)
-        named = named_files(kustomizations)
-        for place in beside:
-            if real_path(place) not in named:
-                _read_found(place, found)
-        if before == (len(found.manifests), len(found.problems)):
-            found.problems.append(Problem(path, f"no objects found (files ending in {', '.join(SUFFIXES)} are read)"))
+        steps += _steps(path, rendering)
+    files = [step.file for step in steps if step.file is not None]
+    # Those of other folders are read in the same go: they are many together.
+    read_files = iter(
+        itertools.chain.from_iterable(in_parts(len(files), lambda a, b: _read_all(files[a:b]), _AT_LEAST))
+    )
+    before = 0, 0
+    for step in steps:
+        if step.do is not None:
+            step.do(found)
+        elif step.file is not None:
+            found.add(next(read_files))
+        else:
+            if before == (len(found.manifests), len(found.problems)):
+                said = f"no objects found (files ending in {', '.join(SUFFIXES)} are read)"
+                found.problems.append(Problem(step.end, said))
+            before = len(found.manifests), len(found.problems)
     return found
 
 
-def _read_found(file: Path, found: Sources) -> None:
+class _Step(NamedTuple):
+    """What is to be done for a path: something, reading a file of a folder, or (`end`) seeing that it held anything."""
+
+    do: Callable[[Sources], None] | None = None
+    file: Path | None = None
+    end: str = ""
+
+
+def _steps(path: str, rendering: Rendering) -> Iterator[_Step]:
+    if path == "-" or not Path(path).is_dir():
+        yield _Step(lambda found: found.add(Sources(*read(path))))
+        yield _Step(end=path)
+        return
+    kustomizations: list[Path] = []
+    beside: list[Path] = []
+    walked = Sources()
+    for kind, place in _walk(Path(path), walked):
+        if kind == "file":
+            yield _Step(file=place)
+        elif kind == "kustomize":
+            kustomizations.append(place)
+        elif kind == "beside":
+            beside.append(place)
+        elif is_library(place):
+            walked.passed_over.append(str(place))
+        else:
+            yield _Step(partial(_render_chart, place, rendering))
+    roots, unused = roots_of(kustomizations)
+    walked.passed_over += map(str, unused)
+    yield _Step(lambda found: found.add(walked))
+    for place in roots:
+        yield _Step(partial(_render_kustomization, place))
+    named = named_files(kustomizations)
+    for place in beside:
+        if real_path(place) not in named:
+            yield _Step(file=place)
+    yield _Step(end=path)
+
+
+def _render_chart(place: Path, rendering: Rendering, found: Sources) -> None:
+    render_chart(place, rendering, found.manifests, found.problems)
+
+
+def _render_kustomization(place: Path, found: Sources) -> None:
+    render_kustomization(place, found.manifests, found.problems)
+
+
+def _read_all(files: Sequence[Path]) -> list[Sources]:
+    return [_read_found(file) for file in files]
+
+
+def _read_found(file: Path) -> Sources:
     """Reads a file that is in a folder by chance or by intent."""
     if not _may_hold_objects(file):
-        found.passed_over.append(str(file))
-        return
+        return Sources(passed_over=[str(file)])
     manifests, problems = read(str(file))
     problems = [problem for problem in problems if not problem.message.startswith("no objects found")]
-    found.manifests += manifests
     if manifests or not all(problem.foreign for problem in problems):
-        found.problems += problems
-    elif problems:
-        found.passed_over.append(str(file))
+        return Sources([manifest.detached() for manifest in manifests], problems)
+    return Sources(passed_over=[str(file)] if problems else [])
 
 
 def _may_hold_objects(file: Path) -> bool:
@@ -126,7 +174,7 @@ def _walk(root: Path, found: Sources) -> Iterator[tuple[str, Path]]:
     unreadable: list[OSError] = []
     for folder, names, files in os.walk(root, onerror=unreadable.append):
         names.sort()
-        here = Path(folder)
+        here, real_here = Path(folder), real_path(Path(folder))
         if "pyvenv.cfg" in files:
             names.clear()
             found.passed_over.append(str(here))
@@ -151,12 +199,14 @@ def _walk(root: Path, found: Sources) -> Iterator[tuple[str, Path]]:
                 file = here / name
                 if file.suffix not in SUFFIXES:
                     continue
-                if not real_path(file).is_relative_to(real):
-                    problems.append(Problem(str(file), "is a link out of the folder and is not followed"))
-                elif file.is_symlink():
-                    links_in.append(file)
-                elif file.is_file():
-                    files_read.add(real_path(file))
+                mode = file.lstat().st_mode
+                if stat.S_ISLNK(mode):
+                    if real_path(file).is_relative_to(real):
+                        links_in.append(file)
+                    else:
+                        problems.append(Problem(str(file), "is a link out of the folder and is not followed"))
+                elif stat.S_ISREG(mode):
+                    files_read.add(real_here / name)
                     yield kind, file
                 else:
                     problems.append(Problem(str(file), "is no regular file and is not read"))

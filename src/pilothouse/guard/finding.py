@@ -8,6 +8,7 @@ import re
 from collections.abc import Callable
 from dataclasses import dataclass
 from enum import IntEnum
+from functools import lru_cache
 from typing import NamedTuple
 
 from pilothouse.machinery.objects import Obj
@@ -110,10 +111,15 @@ class Finding:
     @property
     def fingerprint(self) -> str:
         """The same for the same finding of another run, wherever the lines have moved to."""
-        place = re.sub(r"\[\d+]", "[]", self.field) if "[" in self.field else self.field
         message = "" if self.container else self.message
-        text = "|".join((self.check.id, *self.ref, self.container, place, message))
+        text = f"{self.check.id}|{'|'.join(self.ref)}|{self.container}|{_place(self.field)}|{message}"
         return hashlib.sha256(text.encode()).hexdigest()[:16]
+
+
+@lru_cache(4096)
+def _place(field: str) -> str:
+    """A field path without the numbers of its entries."""
+    return re.sub(r"\[\d+]", "[]", field)
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,9 +6,9 @@ Files and clusters are judged alike: the objects given are taken as the cluster 
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache, lru_cache
+from functools import cache, lru_cache, partial
 
 from pilothouse.guard.blind import BLIND
 from pilothouse.guard.cross import CROSS_CHECKS
@@ -91,6 +91,28 @@ class Report:
         return "B" if grade == "A" and found is Severity.HIGH else grade
 
 
+@dataclass(slots=True)
+class Part:
+    """What was found of some objects, in a form that is quick to send."""
+
+    added: list[tuple[int, Check, str, str, str, int]] = field(default_factory=list)
+    """Object, check, message, field path, container, line."""
+    missed: list[tuple[int, str, str, bool, int]] = field(default_factory=list)
+    """Object (-1: all), id of the check, reason, whether that is unusual, line."""
+    unsound: list[int] = field(default_factory=list)
+    """Objects that do not fit their schema."""
+    passed: int = 0
+
+
+InParts = Callable[[int, Callable[[int, int], Part]], Iterable[Part]]
+"""Does a part of the work for each part of `range(count)`, in order."""
+
+
+def whole(count: int, work: Callable[[int, int], Part]) -> Iterable[Part]:
+    """All in one part, here."""
+    return [work(0, count)]
+
+
 @cache
 def shipped_evaluator() -> tuple[Evaluator, Mapping[str, Check]]:
     """The shipped checks, compiled once a process, and what each policy's annotations say."""
@@ -98,20 +120,17 @@ def shipped_evaluator() -> tuple[Evaluator, Mapping[str, Check]]:
     return Evaluator(policies, BLIND, sound=True), {policy.name: check_of(policy) for policy in policies}
 
 
-def judge(items: Sequence[Item], options: Options | None = None) -> Report:
-    """Judges objects together. Each tree needs apiVersion, kind and metadata."""
+def judge(items: Sequence[Item], options: Options | None = None, parts: InParts = whole) -> Report:
+    """Judges objects together. Each tree needs apiVersion, kind and metadata. `parts` may share the work out."""
     chosen = options or Options()
     work = _Work(items, chosen)
     trees = effective((item.tree for item in items), chosen.namespace)
-    unsound = {index for index in range(len(trees)) if not work.check_form(index)}
-    snapshot = Snapshot(trees, chosen.namespace, unsound)
-    namespaces = {e.name: e.tree for e in snapshot.of("Namespace")}
-    for index, tree in enumerate(trees):
-        namespace = namespaces.get(snapshot.entries[index].namespace)
-        subject = Subject(tree, namespace and (value_at(namespace, "metadata.labels") or {}))
-        work.check_object(index, subject)
-        if chosen.own:
-            work.check_own(index, subject, snapshot.entries[index].namespace, namespace)
+    known = {index: work.check_form(index) for index, item in enumerate(items) if item.tree["kind"] == "Namespace"}
+    namespaces = {work.name(index): trees[index] for index, sound in known.items() if sound}
+    alone = partial(work.alone, trees, namespaces)
+    for part in parts(len(trees), alone):
+        work.take(part)
+    snapshot = Snapshot(trees, chosen.namespace, work.unsound)
     for cross in CROSS_CHECKS:
         work.check_across(cross, snapshot)
     return work.report()
@@ -166,28 +185,68 @@ class _Work:
         self._options = options
         self._custom = custom_kinds(item.tree for item in items)
         self._refs = [ref_of(item.tree) for item in items]
-        self._findings: dict[int, list[Finding]] = {}
+        self._part = Part()
+        self._looked_at: set[int] = set()
         self._placed: dict[int, tuple[Violation, Iterable[tuple[str, str, str]]]] = {}
         """Of violations that are remembered, which are kept with it, so that no other gets their identity."""
-        self._not_evaluated: list[NotEvaluated] = []
-        self._passed = 0
+
+    @property
+    def unsound(self) -> Collection[int]:
+        """Objects that do not fit their schema."""
+        return set(self._part.unsound)
+
+    def name(self, index: int) -> str:
+        return self._refs[index].name
+
+    def alone(self, trees: Sequence[Obj], namespaces: Mapping[str, Obj], start: int, end: int) -> Part:
+        """What is found of objects without a look at others; `trees` are complete, `namespaces` by name."""
+        before, self._part = self._part, Part()
+        try:
+            for index in range(start, end):
+                if index not in self._looked_at:
+                    self.check_form(index)
+                space = self._refs[index].namespace or self._options.namespace
+                namespace = namespaces.get(space)
+                subject = Subject(trees[index], namespace and (value_at(namespace, "metadata.labels") or {}))
+                self.check_object(index, subject)
+                if self._options.own:
+                    self.check_own(index, subject, space, namespace)
+            return self._part
+        finally:
+            self._part = before
+
+    def take(self, part: Part) -> None:
+        """Adds what `alone` found."""
+        mine = self._part
+        mine.added += part.added
+        mine.missed += part.missed
+        mine.unsound += part.unsound
+        mine.passed += part.passed
 
     def report(self) -> Report:
-        found = [
-            finding
-            for index in range(len(self._items))
-            for finding in sorted(self._findings.get(index, ()), key=lambda f: (-f.check.severity, f.check.id, f.field))
-        ]
-        return Report(tuple(found), tuple(self._not_evaluated), len(self._items), self._passed)
+        found = sorted(self._part.added, key=lambda row: (row[0], -row[1].severity, row[1].id, row[3]))
+        findings = tuple(
+            Finding(check, self._refs[index], message, container, path, self._items[index].file, line, index)
+            for index, check, message, path, container, line in found
+        )
+        missed = tuple(
+            NotEvaluated(id, self._refs[index], reason, self._items[index].file, line, unusual)
+            if index >= 0
+            else NotEvaluated(id, None, reason)
+            for index, id, reason, unusual, line in self._part.missed
+        )
+        return Report(findings, missed, len(self._items), self._part.passed)
 
     def check_form(self, index: int) -> bool:
         """Whether the object's values have the types they must, so that checks across objects can read it."""
+        self._looked_at.add(index)
         found = form(self._items[index].tree, self._options.version, self._custom)
         for check, message, path in found.hits:
             self._add(index, check, message, path)
         if found.unknown:
             self._miss(index, "schema-error", f"{found.unknown}: checked only for what every object has", False)
         if not found.sound:
+            self._part.unsound.append(index)
             self._miss(index, "all checks across objects", "it does not fit its schema", True)
         return found.sound
 
@@ -200,7 +259,7 @@ class _Work:
         self._take(index, own.evaluate(subject, self._options.params, space, namespace), own.by_policy, subject.tree)
 
     def _take(self, index: int, verdict: Verdict, checks: Mapping[str, Check], tree: Obj) -> None:
-        self._passed += sum(WEIGHT[checks[policy.name].severity] for policy in verdict.passed)
+        self._part.passed += sum(WEIGHT[checks[policy.name].severity] for policy in verdict.passed)
         for violation in verdict.violations:
             for container, path, message in self.places_of(violation, tree):
                 self._add(index, checks[violation.policy.name], message, path, container)
@@ -223,17 +282,14 @@ class _Work:
         except (AttributeError, KeyError, TypeError, ValueError) as error:
             # An object without a published schema (a custom kind) may hold anything where a list is expected.
             reason = f"an object has another shape than its kind's: {error}"
-            self._not_evaluated.append(NotEvaluated(cross.check.id, None, reason))
+            self._part.missed.append((-1, cross.check.id, reason, True, 0))
 
     def _add(self, index: int, check: Check, message: str, path: str, container: str = "") -> None:
-        item = self._items[index]
-        line = item.line_of(path)
-        finding = Finding(check, self._refs[index], message, container, path, item.file, line, index)
-        self._findings.setdefault(index, []).append(finding)
+        line = self._items[index].line_of(path)
+        self._part.added.append((index, check, message, path, container, line))
 
     def _miss(self, index: int, check_id: str, reason: str, unusual: bool) -> None:
-        item, ref = self._items[index], self._refs[index]
-        self._not_evaluated.append(NotEvaluated(check_id, ref, reason, item.file, item.line_of(""), unusual))
+        self._part.missed.append((index, check_id, reason, unusual, self._items[index].line_of("")))
 
 
 def _containers(violation: Violation) -> Iterable[tuple[str, str]]:

@@ -13,18 +13,27 @@ import yaml
 _MAX_DEPTH = 100
 _MAX_NODES = 500_000
 _BRACKET = re.compile(r"[\[\]{}]")
-_DEEP_BLOCK = re.compile(r"^ {100}|(?:[-?:] +){20}", re.MULTILINE)
+_INDENTED = " " * _MAX_DEPTH
+_DEEP_BLOCK = re.compile(r"(?:[-?:] +){20}")
 _ANCHOR = re.compile(r"(?:^|[\s\[{,])&\S")
 
 
 def check_suspect(text: str) -> None:
     """As `check_bounds`, which takes as long as reading the text, but only where bounds look as if broken."""
-    if _ANCHOR.search(text) or _DEEP_BLOCK.search(text) or _flow_depth(text) > _MAX_DEPTH // 2:
+    if (
+        ("&" in text and _ANCHOR.search(text))
+        or _INDENTED in text
+        or _DEEP_BLOCK.search(text)
+        or _flow_depth(text) > _MAX_DEPTH // 2
+    ):
         check_bounds(text)
 
 
 def _flow_depth(text: str) -> int:
-    """The deepest nesting of brackets, those in texts included."""
+    """The deepest nesting of brackets, those in texts included; no more than there are, where that settles it."""
+    most = text.count("[") + text.count("{")
+    if most <= _MAX_DEPTH // 2:
+        return most
     depth = deepest = 0
     for match in _BRACKET.finditer(text):
         depth += 1 if match[0] in "[{" else -1

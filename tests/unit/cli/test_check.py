@@ -415,3 +415,20 @@ def test_fail_below_a_score(tmp_path: Path) -> None:
 
 def test_a_name_of_another_tool_that_is_nearly_right_is_understood() -> None:
     assert "did you mean notReadOnlyRootFilesystem" in run("--explain", "noReadOnlyRootFilesystem").output
+
+
+def test_what_several_processes_read_and_judge_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for number in range(600):
+        text = PRIVILEGED if number % 3 else CONFIG
+        write(tmp_path, **{f"f{number}": text.replace("namespace: n", f"namespace: n{number}")})
+    write(tmp_path, odd="a: [", other="- 1\n", unfit=PRIVILEGED.replace("image: a", "image: [a]"))
+    write(tmp_path, team="apiVersion: v1\nkind: Namespace\nmetadata: {name: n1, labels: {a: b}}\n")
+
+    said = {}
+    for processors in ({0}, {0, 1, 2}):
+        monkeypatch.setattr(os, "sched_getaffinity", lambda process, processors=processors: processors)
+        result = run(tmp_path, "-o", "json")
+        assert result.exit_code == 2
+        said[len(processors)] = json.loads(result.stdout)
+    assert said[1] == said[3]
+    assert said[1]["objects"] == 602

@@ -18,7 +18,7 @@ from pilothouse.guard.baseline import BadBaseline, fingerprints, new_only
 from pilothouse.guard.finding import Check, Finding, Item, NotEvaluated, Ref, Severity
 from pilothouse.guard.judge import Accepted, Report, judge
 from pilothouse.guard.report import FORMATS
-from pilothouse.guard.report.document import Outcome, Unread
+from pilothouse.guard.report.document import Outcome, Unread, document
 from pilothouse.guard.report.text import explanation, text_report
 from pilothouse.machinery.objects import Obj
 
@@ -43,6 +43,13 @@ def outcome() -> Outcome:
 
 def test_text_is_grouped_by_object() -> None:
     assert text_report(outcome()) == (GOLDEN / "report.txt").read_text()
+
+
+def test_json_is_the_document_written_out() -> None:
+    for one in (outcome(), replace(outcome(), report=Report((), (), 0))):
+        written = FORMATS["json"](one)
+        assert json.loads(written) == document(one)
+        assert written == json.dumps(document(one), indent=2, ensure_ascii=False) + "\n"
 
 
 def test_markdown() -> None:

@@ -6,7 +6,7 @@ from collections import Counter
 from dataclasses import dataclass
 from typing import Any
 
-from pilothouse.guard.finding import RENDERED, Finding, NotEvaluated, Severity
+from pilothouse.guard.finding import RENDERED, Check, Finding, NotEvaluated, Ref, Severity
 from pilothouse.guard.judge import Accepted, Report
 
 
@@ -61,8 +61,8 @@ def acceptance(accepted: Accepted) -> str:
     return f"accepted: {accepted.reason} ({accepted.owner}, until {accepted.expires}{written})"
 
 
-def document(outcome: Outcome) -> dict[str, Any]:
-    """The whole outcome as a tree; also the form a later run takes as its baseline."""
+def document(outcome: Outcome, findings: bool = True) -> dict[str, Any]:
+    """The whole outcome as a tree, if need be without `findings`; also the form a later run takes as its baseline."""
     report = outcome.report
     return {
         "kind": "PilothouseCheckReport",
@@ -74,7 +74,7 @@ def document(outcome: Outcome) -> dict[str, Any]:
         "known": len(report.known),
         "milder": len(report.milder),
         "complete": not outcome.incomplete,
-        "findings": [_finding(finding) for finding in report.findings],
+        "findings": [_finding(finding) for finding in report.findings] if findings else [],
         "accepted": [_accepted(accepted) for accepted in report.accepted],
         "notEvaluated": [_missed(entry) for entry in report.not_evaluated],
         "unread": [{"file": entry.file, "line": entry.line, "message": entry.message} for entry in outcome.unread],
@@ -82,27 +82,40 @@ def document(outcome: Outcome) -> dict[str, Any]:
     }
 
 
-def _finding(finding: Finding) -> dict[str, Any]:
-    check = finding.check
-    return {
-        "id": check.id,
-        "severity": str(check.severity),
-        "category": check.category,
-        "title": check.title,
-        "message": finding.message,
-        "object": str(finding.ref),
-        "apiVersion": finding.ref.api_version,
-        "kind": finding.ref.kind,
-        "namespace": finding.ref.namespace,
-        "name": finding.ref.name,
-        "container": finding.container,
-        "field": finding.field,
-        "file": finding.file,
-        "line": finding.line,
+def about_check(check: Check) -> tuple[dict[str, str], dict[str, str]]:
+    """What a finding says of its check, before and after what it says of itself."""
+    before = {"id": check.id, "severity": str(check.severity), "category": check.category, "title": check.title}
+    after = {
         "why": check.why,
         "remedy": check.remedy,
         "standards": check.standards,
         "otherNames": check.other_names,
+    }
+    return before, after
+
+
+def about_object(ref: Ref) -> dict[str, str]:
+    """What a finding says of its object."""
+    return {
+        "object": str(ref),
+        "apiVersion": ref.api_version,
+        "kind": ref.kind,
+        "namespace": ref.namespace,
+        "name": ref.name,
+    }
+
+
+def _finding(finding: Finding) -> dict[str, Any]:
+    before, after = about_check(finding.check)
+    return {
+        **before,
+        "message": finding.message,
+        **about_object(finding.ref),
+        "container": finding.container,
+        "field": finding.field,
+        "file": finding.file,
+        "line": finding.line,
+        **after,
         "fingerprint": finding.fingerprint,
     }
 
