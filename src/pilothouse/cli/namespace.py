@@ -25,7 +25,16 @@ from pilothouse.machinery.objects import Obj
 _RBAC = "rbac.authorization.k8s.io"
 _SECURITY = "pod-security.kubernetes.io/"
 _RESPONSIBLE = "pilothouse.io/responsible-for"
-_DNS = [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")]
+_DNS = {
+    "to": [
+        {
+            "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": "kube-system"}},
+            "podSelector": {"matchLabels": {"k8s-app": "kube-dns"}},
+        }
+    ],
+    "ports": [{"protocol": protocol, "port": 53} for protocol in ("UDP", "TCP")],
+}
+"""To cluster DNS alone: names asked of any other server are a way out."""
 _NEEDED = ("description", "quota", "limits", "podSecurity", "network", "roles")
 _SIDES = ("developers", "operations")
 
@@ -108,7 +117,7 @@ def namespace_objects(wanted: Wanted, profile: Mapping[str, Any]) -> list[Obj]:
 def _network(network: Mapping[str, Any]) -> dict[str, Obj]:
     found: dict[str, Obj] = {
         "default-deny": {"podSelector": {}, "policyTypes": ["Ingress", "Egress"]},
-        "allow-dns": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [{"ports": _DNS}]},
+        "allow-dns": {"podSelector": {}, "policyTypes": ["Egress"], "egress": [_DNS]},
     }
     if network.get("sameNamespace"):
         found["allow-same-namespace"] = {

@@ -14,9 +14,13 @@ from pilothouse.guard.access.rights import Asked, Subject, rights_of
 from pilothouse.guard.finding import Item
 from pilothouse.guard.judge import judge
 from pilothouse.kinds.catalogue import by_kind
+from pilothouse.kinds.networking.network_policy import NetworkPolicy
 from pilothouse.kinds.rbac.role import Role
 from pilothouse.kinds.rbac.role_binding import RoleBinding
 from pilothouse.kinds.view import from_tree
+from pilothouse.network.pods import PodFacts
+from pilothouse.network.policy import plan, understand
+from pilothouse.network.verdict import Attempt, allowed
 from pilothouse.testing.control_plane import ControlPlane
 
 GROUPS = {"developers": "shop-developers", "operations": "operations"}
@@ -60,6 +64,29 @@ def test_what_each_side_may_do_and_may_not(profile: str) -> None:
     assert may("operations", "update", "resourcequotas")
     assert not may("operations", "create", "deployments", "apps")
     assert not may("operations", "get", "secrets")
+
+
+def test_a_new_namespace_reaches_itself_and_asks_names_of_cluster_dns_alone() -> None:
+    trees = namespace_objects(wanted(), load_profile("small"))
+    policies = [from_tree(NetworkPolicy, tree) for tree in trees if tree["kind"] == "NetworkPolicy"]
+    in_force = plan(understand(policy) for policy in policies)
+    pods = {
+        "10.0.0.1": PodFacts("shop/a", "shop", "10.0.0.1", {}, local=True),
+        "10.0.0.2": PodFacts("shop/b", "shop", "10.0.0.2", {}, local=True),
+        "10.0.0.3": PodFacts("bank/c", "bank", "10.0.0.3", {}, local=True),
+        "10.1.0.10": PodFacts("kube-system/dns", "kube-system", "10.1.0.10", {"k8s-app": "kube-dns"}),
+    }
+    spaces = {name: {"kubernetes.io/metadata.name": name} for name in ("shop", "bank", "kube-system")}
+
+    def passes(source: str, destination: str, protocol: str, port: int) -> bool:
+        return allowed(in_force, pods, spaces, Attempt(source, destination, protocol, port))
+
+    assert passes("10.0.0.1", "10.1.0.10", "udp", 53)
+    assert passes("10.0.0.1", "10.1.0.10", "tcp", 53)
+    assert passes("10.0.0.1", "10.0.0.2", "tcp", 80)
+    assert not passes("10.0.0.1", "8.8.8.8", "udp", 53)
+    assert not passes("10.0.0.1", "10.0.0.3", "udp", 53)
+    assert not passes("10.0.0.3", "10.0.0.1", "tcp", 80)
 
 
 def test_roles_say_in_words_what_each_side_answers_for() -> None:
