@@ -71,7 +71,10 @@ def _ours(config: NetworkConfig, route: Route, link: Link | None) -> bool:
 
 
 def _collides(network: IPv4Network, route: Route) -> bool:
-    """A wider route through a router is no collision: a more exact one may lie over it."""
+    """A wider route through a router is no collision: a more exact one may lie over it. Nor is a refusal of the range
+    that all of ours outweigh: that is how careful hosts keep such packets in."""
+    if route.kind == "unreachable" and network.subnet_of(route.destination):
+        return route.metric <= UNREACHABLE_METRIC
     inside = route.destination.subnet_of(network)
     return inside or (network.subnet_of(route.destination) and route.gateway is None and route.destination != _DEFAULT)
 

@@ -61,6 +61,19 @@ def test_an_overlapping_range_is_refused(config: NetworkConfig, empty_host: None
         host.keep_ranges_in(config)
 
 
+def test_a_refusal_of_the_range_that_the_host_has_already_is_no_use_of_it(
+    config: NetworkConfig, empty_host: None
+) -> None:
+    sh(f"ip -n {EMPTY} route add unreachable 10.232.0.0/16 metric 20000")
+    host.keep_ranges_in(config)
+    assert sh(f"ip -n {EMPTY} route").count("unreachable 10.232.0.0/16") == 2
+    tear_down(config)
+    assert "unreachable 10.232.0.0/16 metric 20000" in sh(f"ip -n {EMPTY} route")
+    sh(f"ip -n {EMPTY} route add unreachable 10.232.0.0/16 metric 100")
+    with pytest.raises(host.RangeInUse, match=r"overlaps 10\.232\.0\.0/16"):
+        host.keep_ranges_in(config)
+
+
 def test_an_address_of_another_host_is_refused(config: NetworkConfig, empty_host: None) -> None:
     sh(f"ip -n {EMPTY} addr del {NODE_ADDRESS}/24 dev up0")
     with pytest.raises(host.AddressMissing, match="no network device of this host has the address"):
