@@ -3,14 +3,20 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
 from pilothouse.launch.config import Config, ConfigError
+from pilothouse.launch.supervisor import AGAIN
 
+_HOPELESS = 5
+"""So many endings for one reason are some three seconds."""
+_PROCESS = re.compile(r" \(pid \d+\)")
 UNIT = Path("/etc/systemd/system/pilothouse.service")
 
 # KillMode=process: containerd, its shims, dns and the containers outlive the engine. Delegate: their cgroups are ours.
@@ -51,6 +57,27 @@ def unit_text(config: Config) -> str:
     )
 
 
+class Failures:
+    """What the supervisor says of processes that end while the engine starts."""
+
+    def __init__(self) -> None:
+        self._seen: Counter[str] = Counter()
+
+    def is_new(self, line: str) -> bool:
+        """Takes a line of its log; whether it says what none has said before."""
+        said, again, _ = _PROCESS.sub("", line).partition(AGAIN)
+        if not again:
+            return True
+        self._seen[said] += 1
+        return self._seen[said] == 1
+
+    @property
+    def hopeless(self) -> str:
+        """What has ended a process so often that it will again; "" when nothing has."""
+        said, times = next(iter(self._seen.most_common(1)), ("", 0))
+        return said if times >= _HOPELESS else ""
+
+
 def start_in_background(config: Config, systemd: bool, say: Callable[[str], None], seconds: float = 120.0) -> None:
     """Starts the engine so that it outlives the terminal, and waits until it is up. Raises ConfigError."""
     log = config.path("logs", "supervisor.log")
@@ -74,6 +101,7 @@ def start_in_background(config: Config, systemd: bool, say: Callable[[str], None
                 cwd="/",
                 env={**os.environ, "PILOTHOUSE_RESPAWN": "1"},
             )
+    failures = Failures()
     deadline = time.monotonic() + seconds
     while not state.exists():
         if log.exists() and log.stat().st_size > seen:
@@ -83,9 +111,15 @@ def start_in_background(config: Config, systemd: bool, say: Callable[[str], None
             whole = fresh[: fresh.rfind(b"\n") + 1]
             seen += len(whole)
             for line in whole.decode("utf-8", "replace").splitlines():
-                say(line)
+                if failures.is_new(line):
+                    say(line)
         if process is not None and process.poll() is not None:
             raise ConfigError(f"the engine ended at once: see {log}")
+        if failures.hopeless:
+            raise ConfigError(
+                f"the engine does not come up: {failures.hopeless}\n"
+                "It goes on trying. Mend that and it is up; `pilothouse stop` ends it"
+            )
         if time.monotonic() > deadline:
             raise ConfigError(f"the engine is not up after {seconds:.0f} s: see {log} and `pilothouse status`")
         time.sleep(0.05)

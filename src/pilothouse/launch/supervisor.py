@@ -26,6 +26,8 @@ from pilothouse.launch import listeners, notify, runfile, trust
 
 LOG_BYTES = 10 * 1024 * 1024
 _LOOK_AT_LOGS = 60.0
+AGAIN = "; starting it again"
+"""What follows the reason why a process ended."""
 _STOP_GRACE = 10.0
 _STEADY = 30.0
 """A process that ran this many seconds is started again at once; one that ends sooner waits longer each time."""
@@ -173,7 +175,7 @@ class Supervisor:
         child.ready = False
         delay = 0.0 if child.failures == 1 else min(10.0, 0.1 * 2**child.failures)
         self._due[child.name] = time.monotonic() + delay
-        self._say(f"{message}; starting it again" + (f" in {delay:.0f} s" if delay >= 1 else ""))
+        self._say(f"{message}{AGAIN}" + (f" in {delay:.0f} s" if delay >= 1 else ""))
 
     def _read_notes(self) -> None:
         with contextlib.suppress(BlockingIOError):
