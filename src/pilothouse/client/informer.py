@@ -15,6 +15,8 @@ from pilothouse.machinery.errors import ApiError, Expired
 
 log = logging.getLogger(__name__)
 
+_STEADY_SECONDS = 10.0
+"""A watch that was open for so long failed by itself, not for what it was told first."""
 T = TypeVar("T", bound=Object)
 Subscriber = Callable[[str, T | None, T | None], None]
 """Called with key, the object before (None if new) and after (None if gone)."""
@@ -49,6 +51,8 @@ class Informer(Generic[T]):
         self._indexers = indexers or {}
         self._indexes: dict[str, dict[str, set[str]]] = {name: {} for name in self._indexers}
         self._synced = asyncio.Event()
+        self._failures = 0
+        """Since an event was last understood."""
         self.resource_version = ""
 
     @property
@@ -89,28 +93,31 @@ class Informer(Generic[T]):
 
     async def run(self) -> None:
         """Keeps the copy fresh until cancelled."""
-        failures = 0
         while True:
+            began = asyncio.get_running_loop().time()
             try:
                 if not self.resource_version:
                     await self._list()
-                failures = 0
                 await self._watch()
+                self._failures = 0
             except Expired:
                 self.resource_version = ""
             except ApiError as error:
-                failures += 1
-                if failures in (1, 10):
-                    log.warning("watching %s: %s", self._cls.resource.plural, error.message)
+                await self._failed(error.message, began)
             except (TimeoutError, OSError, ValueError) as error:
-                failures += 1
-                if failures in (1, 10):
-                    log.warning("watching %s: %s", self._cls.resource.plural, error)
-            if failures:
-                # A failing watch may hold a version this server never issued (a restored store): list again.
-                if failures >= 3:
-                    self.resource_version = ""
-                await asyncio.sleep(min(5.0, 0.05 * 2 ** min(failures, 8)) * random.uniform(0.5, 1.0))
+                await self._failed(error, began)
+
+    async def _failed(self, error: object, began: float) -> None:
+        """Waits, longer each time: a list may be understood and the next event not, again and again."""
+        if asyncio.get_running_loop().time() - began > _STEADY_SECONDS:
+            self._failures = 0
+        self._failures += 1
+        if self._failures in (1, 10):
+            log.warning("watching %s: %s", self._cls.resource.plural, error)
+        # A failing watch may hold a version this server never issued (a restored store): list again.
+        if self._failures >= 3:
+            self.resource_version = ""
+        await asyncio.sleep(min(5.0, 0.05 * 2 ** min(self._failures, 8)) * random.uniform(0.5, 1.0))
 
     async def _list(self) -> None:
         page = await self._client.list(
@@ -142,6 +149,7 @@ class Informer(Generic[T]):
                 if event.type != "BOOKMARK":
                     self._replace(event.object.key, None if event.type == "DELETED" else event.object)
                 self.resource_version = event.object.metadata.resource_version
+                self._failures = 0
 
     def _replace(self, key: str, obj: T | None) -> None:
         old = self._objects.pop(key, None)

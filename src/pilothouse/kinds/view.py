@@ -78,10 +78,10 @@ class LabelSelector(View):
 
 
 class Condition(View):
-    """A condition of any kind's status; times are RFC 3339."""
+    """A condition of any kind's status; times are RFC 3339. Whoever may write a status may leave anything out."""
 
-    type: str
-    status: str
+    type: str = ""
+    status: str = ""
     reason: str = ""
     message: str = ""
     last_transition_time: str | None = None

@@ -61,15 +61,36 @@ async def test_a_load_balancer_has_the_nodes_addresses(cluster: Cluster) -> None
     await cluster.until(lambda: len(addresses("late")) == 1)
 
 
-async def test_a_namespace_goes_with_everything_in_it(cluster: Cluster) -> None:
-    await cluster.add_node("n1")
-    await cluster.client.create_tree(Deployment.resource, deployment(), "shop")
-    await cluster.client.create_tree(ConfigMap.resource, {"metadata": {"name": "c"}, "data": {"a": "b"}}, "shop")
-    await cluster.until(lambda: sum(p.status.phase == "Running" for p in cluster.all(Pod)) == 3)
+async def test_a_namespace_goes_with_everything_in_it(strict_cluster: Cluster) -> None:
+    await strict_cluster.add_node("n1")
+    await strict_cluster.client.create_tree(Deployment.resource, deployment(), "shop")
+    await strict_cluster.client.create_tree(ConfigMap.resource, {"metadata": {"name": "c"}, "data": {"a": "b"}}, "shop")
+    await strict_cluster.until(lambda: sum(p.status.phase == "Running" for p in strict_cluster.all(Pod)) == 3)
+    await strict_cluster.client.delete(Namespace, "shop")
+    await strict_cluster.until(lambda: strict_cluster.get(Namespace, "shop") is None)
+    assert not (await strict_cluster.client.list(ConfigMap, "shop")).items
+    assert not (await strict_cluster.client.list(Pod, "shop")).items
+
+
+async def test_nothing_goes_before_the_last_pod(cluster: Cluster) -> None:
+    pod = {
+        "metadata": {"name": "p", "finalizers": ["example.com/hold"]},
+        "spec": deployment()["spec"]["template"]["spec"],
+    }
+    await cluster.client.create_tree(Pod.resource, pod, "shop")
+    await cluster.client.create_tree(ConfigMap.resource, {"metadata": {"name": "c"}}, "shop")
     await cluster.client.delete(Namespace, "shop")
+
+    def told() -> bool:
+        namespace = cluster.get(Namespace, "shop")
+        conditions = namespace.status.conditions if namespace is not None else []
+        return any("pods" in c.message for c in conditions if c.type == "NamespaceContentRemaining")
+
+    await cluster.until(told)
+    assert (await cluster.client.get(Pod, "p", "shop")).metadata.deletion_timestamp is not None
+    assert (await cluster.client.get(ConfigMap, "c", "shop")).metadata.deletion_timestamp is None
+    await cluster.client.patch(Pod, "p", "shop", {"metadata": {"finalizers": None}})
     await cluster.until(lambda: cluster.get(Namespace, "shop") is None)
-    assert not (await cluster.client.list(ConfigMap, "shop")).items
-    assert not (await cluster.client.list(Pod, "shop")).items
 
 
 async def test_a_namespace_that_cannot_go_says_why(cluster: Cluster) -> None:

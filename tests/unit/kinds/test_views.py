@@ -5,12 +5,14 @@ from __future__ import annotations
 import importlib
 import json
 import pkgutil
+from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
 
 import kubernetes_validate
 import msgspec
 import pytest
+from msgspec import inspect
 
 import pilothouse.kinds
 from pilothouse.kinds.core.pod import Pod
@@ -84,3 +86,34 @@ def test_a_view_reads_a_tree_and_ignores_what_it_does_not_know() -> None:
     assert view.spec.containers[0].ports[0].protocol == "TCP"
     assert view.status.pod_ips[0].ip == view.status.pod_ip == "10.0.0.1"
     assert to_tree(view)["apiVersion"] == "v1"
+
+
+def _required(kind: inspect.Type, seen: set[type]) -> Iterator[str]:
+    """Fields without a default, of a type and of all it is made of."""
+    if isinstance(kind, inspect.StructType) and kind.cls not in seen:
+        seen.add(kind.cls)
+        for field in kind.fields:
+            if field.required:
+                yield f"{kind.cls.__name__}.{field.name}"
+            yield from _required(field.type, seen)
+    elif isinstance(kind, inspect.UnionType):
+        for one in kind.types:
+            yield from _required(one, seen)
+    for part in ("item_type", "value_type"):
+        if hasattr(kind, part):
+            yield from _required(getattr(kind, part), seen)
+
+
+def test_a_status_may_lack_anything() -> None:
+    """It is written through a subresource that few kinds have rules about, and a view that cannot be made of it would
+    blind whoever watches the kind."""
+    lacking = {
+        f"{name}: {field}"
+        for name, view in _views().items()
+        if issubclass(view, Object)
+        for part in inspect.type_info(view).fields  # type: ignore[attr-defined]
+        if part.name == "status"
+        for field in _required(part.type, set())
+    }
+    assert not lacking
+    assert from_tree(Pod, {"status": {"conditions": [{"message": "a"}]}}).status.conditions[0].type == ""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Sequence
 
 from pilothouse.client.informer import Subscriber
@@ -12,6 +11,7 @@ from pilothouse.controllers.metadata import NOT_COLLECTED, MetadataInformers, me
 from pilothouse.controllers.namespace.decide import FINALIZER, Content, conditions
 from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
 from pilothouse.kinds.core.namespace import Namespace
+from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import Object, to_tree
 from pilothouse.machinery.errors import ApiError, Conflict, NotFound
 from pilothouse.machinery.objects import Resource
@@ -19,7 +19,6 @@ from pilothouse.reconcile.custom_resources import follow
 from pilothouse.reconcile.queue import KeyedQueue, work
 
 NAME = "namespace-controller"
-_FIRST = ("deployments", "replicasets", "pods")
 _COALESCE_SECONDS = 0.05
 """Objects that go together are counted together."""
 _NAMED = 5
@@ -56,10 +55,7 @@ class Controller:
         self._context = context
         self._client = context.client
         self._namespaces = context.informers.of(Namespace)
-        # What makes pods before the pods, else they are made anew; pods before the claims and secrets they may use
-        # while they stop.
-        first = {plural: rank for rank, plural in enumerate(_FIRST)}
-        self._resources = sorted(resources, key=lambda r: (first.get(r.plural, len(first)), r))
+        self._resources = sorted(resource for resource in resources if resource != Pod.resource)
         self._custom: set[Resource] = set()
         self.queue = KeyedQueue()
 
@@ -101,29 +97,36 @@ class Controller:
         return None
 
     async def _empty(self, namespace: str) -> Content:
-        """Deletes everything in the namespace that is not being deleted already, and counts what is left."""
-        remaining: dict[Resource, int] = {}
-        finalizers: Counter[str] = Counter()
-        errors: list[str] = []
-        held: list[str] = []
-        for resource in [*sorted(self._custom), *self._resources]:
-            view = metadata_view(resource)
-            try:
+        """Deletes everything in the namespace that is not being deleted already, and counts what is left.
+
+        Nothing else goes before the last pod has: it may use claims, Secrets and network policies while it stops.
+        Source: KEP-5080, ordered namespace deletion.
+        """
+        content = Content()
+        await self._empty_of(Pod.resource, namespace, content)
+        if content.empty:
+            for resource in [*sorted(self._custom), *self._resources]:
+                await self._empty_of(resource, namespace, content)
+        return content
+
+    async def _empty_of(self, resource: Resource, namespace: str, content: Content) -> None:
+        view = metadata_view(resource)
+        try:
+            left = (await self._client.list(view, namespace)).items
+            if fresh := [obj for obj in left if obj.metadata.deletion_timestamp is None]:
+                for obj in fresh:
+                    await self._delete(view, obj)
                 left = (await self._client.list(view, namespace)).items
-                if fresh := [obj for obj in left if obj.metadata.deletion_timestamp is None]:
-                    for obj in fresh:
-                        await self._delete(view, obj)
-                    left = (await self._client.list(view, namespace)).items
-            except NotFound:
-                continue  # the kind has just gone
-            except ApiError as error:
-                errors.append(f"{resource.plural}: {error.message}")
-                continue
-            if left:
-                remaining[resource] = len(left)
-                finalizers.update(name for obj in left for name in obj.metadata.finalizers)
-                held += [f"{resource.plural}/{obj.name}" for obj in left if obj.metadata.finalizers][:_NAMED]
-        return Content(remaining, finalizers, errors, held[:_NAMED])
+        except NotFound:
+            return  # the kind has just gone
+        except ApiError as error:
+            content.errors.append(f"{resource.plural}: {error.message}")
+            return
+        if left:
+            content.remaining[resource] = len(left)
+            content.finalizers.update(name for obj in left for name in obj.metadata.finalizers)
+            held = [f"{resource.plural}/{obj.name}" for obj in left if obj.metadata.finalizers]
+            content.held.extend(held[: _NAMED - len(content.held)])
 
     async def _delete(self, view: type[Object], obj: Object) -> None:
         try:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import datetime as dt
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from pilothouse.controllers.conditions import find, with_condition
@@ -26,8 +25,8 @@ class Content:
 
     remaining: dict[Resource, int] = field(default_factory=dict)
     finalizers: Counter[str] = field(default_factory=Counter)
-    errors: Sequence[str] = ()
-    held: Sequence[str] = ()
+    errors: list[str] = field(default_factory=list)
+    held: list[str] = field(default_factory=list)
 
     @property
     def empty(self) -> bool:
