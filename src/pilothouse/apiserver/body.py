@@ -8,12 +8,13 @@ from typing import Any
 from pilothouse.apiserver.accept import JSON, media_types
 from pilothouse.apiserver.call import Call
 from pilothouse.client.wire import Request
+from pilothouse.kinds.apiextensions.custom_kind import CustomKind
 from pilothouse.kinds.kind import published_schema
 from pilothouse.machinery.errors import BadRequest, InternalError, UnsupportedMediaType
 from pilothouse.machinery.objects import Obj, Resource
 from pilothouse.machinery.schema import GroupVersionKind, Schema
 from pilothouse.machinery.strict_json import Decoded, strict_json
-from pilothouse.machinery.structural import Examination, examine, strict_error, type_error
+from pilothouse.machinery.structural import Examination, UnknownField, examine, strict_error, type_error
 
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
@@ -89,14 +90,27 @@ def in_shape(call: Call, resource: Resource, tree: Obj, duplicates: Sequence[str
     if examination.unknown or duplicates:
         validation = field_validation(call)
         if validation == "Strict":
-            raise strict_error(gvk, examination.unknown, duplicates)
+            raise _strict_error(call, gvk, examination.unknown, duplicates)
         if validation == "Warn":
-            call.warnings += [f'duplicate field "{path}"' for path in duplicates]
+            call.warnings += duplicates
             call.warnings += [
                 field.message + (f', did you mean "{field.suggestion}"?' if field.suggestion else "")
                 for field in examination.unknown
             ]
     return examination.tree
+
+
+def _strict_error(
+    call: Call, gvk: GroupVersionKind, unknown: Sequence[UnknownField], duplicates: Sequence[str]
+) -> BadRequest:
+    """Upstream finds doubled fields of YAML and of custom resources before it looks at what the fields are."""
+    if duplicates and duplicates[0].startswith("line "):
+        from pilothouse.apiserver.yaml_body import strictly
+
+        return strict_error(gvk, unknown, before=[strictly(duplicates)])
+    if isinstance(call.kind, CustomKind):
+        return strict_error(gvk, unknown, before=duplicates)
+    return strict_error(gvk, unknown, after=duplicates)
 
 
 def reshape(call: Call, tree: Obj) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import yaml
@@ -23,9 +24,14 @@ class _Loader(yaml.CSafeLoader):
         for key, _ in node.value:
             if isinstance(key, yaml.ScalarNode):
                 if key.value in seen:
-                    self.duplicates.append(f"{key.value} (line {key.start_mark.line + 1})")
+                    self.duplicates.append(f'line {key.start_mark.line + 1}: key "{key.value}" already set in map')
                 seen.add(key.value)
         return super().construct_mapping(node, deep)
+
+
+def strictly(duplicates: Sequence[str]) -> str:
+    """Keys that were given twice, as the library says it that upstream reads YAML with."""
+    return "yaml: unmarshal errors:\n  " + "\n  ".join(duplicates)
 
 
 _Loader.yaml_implicit_resolvers = {

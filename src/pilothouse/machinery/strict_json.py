@@ -11,7 +11,8 @@ from pilothouse.machinery.errors import BadRequest
 
 
 class Decoded(NamedTuple):
-    """The value, and the paths of fields that were given more than once (the last one counts)."""
+    """The value, and what there is to say of fields that were given more than once (the last one counts): of JSON with
+    their paths, of YAML with their lines, as upstream has it."""
 
     value: Any
     duplicates: tuple[str, ...] = ()
@@ -47,7 +48,7 @@ def strict_json(body: bytes, *, duplicates: bool = True) -> Decoded:
     if not found:
         return Decoded(value)
     twice = {id(tree): names for tree, names in found}
-    return Decoded(value, tuple(_paths(value, twice)))
+    return Decoded(value, tuple(f'duplicate field "{path}"' for path in _paths(value, twice)))
 
 
 def _paths(value: Any, twice: dict[int, list[str]]) -> list[str]:

@@ -73,9 +73,12 @@ def prune(schema: Schema, tree: Obj) -> Obj:
     return examine(schema, tree).tree
 
 
-def strict_error(gvk: GroupVersionKind, unknown: Sequence[UnknownField], duplicates: Sequence[str] = ()) -> BadRequest:
-    """The refusal of `fieldValidation=Strict`, with the likely intended fields at its end."""
-    messages = [f'duplicate field "{path}"' for path in duplicates] + [field.message for field in unknown]
+def strict_error(
+    gvk: GroupVersionKind, unknown: Sequence[UnknownField], before: Sequence[str] = (), after: Sequence[str] = ()
+) -> BadRequest:
+    """The refusal of `fieldValidation=Strict`, with the likely intended fields at its end; what else is wrong is named
+    `before` or `after` unknown fields."""
+    messages = [*before, *(field.message for field in unknown), *after]
     meant = ", ".join(f'"{field.suggestion}"' for field in unknown if field.suggestion)
     return BadRequest(
         _cannot_be_handled(gvk, f"strict decoding error: {', '.join(messages)}")

@@ -84,7 +84,7 @@ def test_yaml_that_is_refused(body: bytes, message: str) -> None:
 def test_yaml_keeps_dates_as_text_and_names_doubled_keys() -> None:
     decoded = decode_yaml(b"day: 2026-01-02\nn: 1\nt: true\nx: {a: 1, a: 2}\ne:\n")
     assert decoded.value == {"day": "2026-01-02", "n": 1, "t": True, "x": {"a": 2}, "e": None}
-    assert decoded.duplicates == ("a (line 4)",)
+    assert decoded.duplicates == ('line 4: key "a" already set in map',)
 
 
 def pod(*containers: str, init: tuple[str, ...] = (), annotation: str = "") -> Obj:

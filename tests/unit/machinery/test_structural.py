@@ -34,10 +34,10 @@ def test_unknown_fields_are_named_with_what_was_meant():
         ("spec.replicsa", "spec.replicas"),
         ("spec.zzz", ""),
     ]
-    error = strict_error(DEPLOYMENT.gvk, found[2:3], ["spec.replicas"])
+    error = strict_error(DEPLOYMENT.gvk, found[2:3], after=['duplicate field "spec.replicas"'])
     assert error.message == (
         'Deployment in version "v1" cannot be handled as a Deployment: strict decoding error: '
-        'duplicate field "spec.replicas", unknown field "spec.replicsa"; did you mean "spec.replicas"?'
+        'unknown field "spec.replicsa", duplicate field "spec.replicas"; did you mean "spec.replicas"?'
     )
     assert prune(DEPLOYMENT, tree) == deployment()
 
@@ -90,7 +90,7 @@ def test_parts_without_a_schema_are_left_alone():
 def test_duplicate_fields_are_found_by_path():
     body = b'{"a": {"b": 1, "b": 2}, "l": [{"x": 1}, {"x": 1, "x": 1, "y": 0}], "a": {"b": 1, "c": 1, "c": 3}}'
     decoded = strict_json(body)
-    assert decoded.duplicates == ("a", "a.c", "l[1].x")
+    assert decoded.duplicates == tuple(f'duplicate field "{path}"' for path in ("a", "a.c", "l[1].x"))
     assert decoded.value["a"] == {"b": 1, "c": 3}
     assert strict_json(body, duplicates=False).duplicates == ()
     with pytest.raises(BadRequest, match="not JSON"):

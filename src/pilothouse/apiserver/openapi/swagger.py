@@ -11,6 +11,8 @@ from pilothouse.machinery.schema import INT_OR_STRING, QUANTITY
 
 _NOT_IN_V2 = ("anyOf", "oneOf", "not", "nullable")
 """Of custom resources; upstream leaves them out of this document as well."""
+_PRESERVES = "x-kubernetes-preserve-unknown-fields"
+_MEANT = "x-kubernetes-group-version-kind"
 _METHODS = ("get", "put", "post", "patch", "delete")
 
 
@@ -31,13 +33,35 @@ def _definition(name: str, definition: Obj) -> Obj:
     if name in (INT_OR_STRING, QUANTITY):
         # Swagger 2 has no oneOf: upstream publishes these as strings.
         return {**{key: value for key, value in definition.items() if key != "oneOf"}, "type": "string"}
+    if definition.get(_PRESERVES):
+        # Clients that validate by this document take fields that are not named for mistakes, so none is.
+        return {"type": "object", **{key: definition[key] for key in (_MEANT,) if key in definition}}
     converted: Obj = _schema(definition)
     return converted
 
 
+def _loosely(schema: Obj) -> Obj:
+    """The schema without what clients of this document misread: type and content of what may be null or may hold fields
+    that are not named. Source: upstream's conversion of structural schemas to OpenAPI v2."""
+    result = dict(schema)
+    if schema.get("nullable") or schema.get(_PRESERVES):
+        for key in ("items", "properties"):
+            result.pop(key, None)
+    if schema.get("nullable") or (schema.get(_PRESERVES) and schema.get("type") == "object"):
+        result.pop("type", None)
+    if result.get("type") == "array" and "items" not in result:
+        del result["type"]
+    nullable = [name for name, child in result.get("properties", {}).items() if child.get("nullable")]
+    if nullable and "required" in result:
+        result["required"] = [name for name in result["required"] if name not in nullable]
+        if not result["required"]:
+            del result["required"]
+    return result
+
+
 def _schema(schema: Obj) -> Obj:
     result: Obj = {}
-    for key, value in schema.items():
+    for key, value in _loosely(schema).items():
         if key in _NOT_IN_V2:
             continue
         if key == "allOf":

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pilothouse.apiserver import refusals
 from pilothouse.apiserver.accept import media_types
 from pilothouse.apiserver.authorise import authorise
-from pilothouse.apiserver.body import as_object, in_shape
+from pilothouse.apiserver.body import as_object, field_validation
 from pilothouse.apiserver.call import WRITE_RETRIES, Backend, Call
 from pilothouse.apiserver.change import Aspect, change
 from pilothouse.apiserver.ownership import Manager
@@ -17,8 +17,9 @@ from pilothouse.client.wire import Response
 from pilothouse.machinery.apply.server_side import apply as apply_fields
 from pilothouse.machinery.errors import AlreadyExists, BadRequest, UnsupportedMediaType
 from pilothouse.machinery.objects import Obj, timestamp
-from pilothouse.machinery.schema import Schema
+from pilothouse.machinery.schema import GroupVersionKind, Schema
 from pilothouse.machinery.strict_json import Decoded, strict_json
+from pilothouse.machinery.structural import type_error
 from pilothouse.store.store import Record
 
 Read = Callable[[Call, Aspect], Obj]
@@ -82,7 +83,9 @@ def _read(call: Call, aspect: Aspect) -> Obj:
             f"an apply patch names the object's apiVersion and kind: {resource.api_version} {resource.kind},"
             f" not {tree.get('apiVersion')} {tree.get('kind')}"
         )
-    tree = in_shape(call, resource, tree, decoded.duplicates)
+    tree = _typed(call, tree)
+    if decoded.duplicates:
+        _tell_twice(call)
     meta = tree.setdefault("metadata", {})
     meta["name"] = meta.get("name") or call.route.name
     if call.namespace:
@@ -96,6 +99,37 @@ def _read(call: Call, aspect: Aspect) -> Obj:
     elif aspect.subresource == "status":
         tree = {field: tree[field] for field in ("apiVersion", "kind", "metadata", "status") if field in tree}
     return tree
+
+
+def _typed(call: Call, tree: Obj) -> Obj:
+    """The configuration as its schema wants it. What the schema does not know nobody can own, whatever is asked of
+    field validation; upstream's message, by its library for structured merges."""
+    examination = call.kind.examine(tree)
+    gvk = GroupVersionKind(call.resource.group, call.resource.version, call.resource.kind)
+    if examination.causes:
+        raise type_error(gvk, examination.causes)
+    if not examination.unknown:
+        return examination.tree
+    found = [f".{field.path}: field not declared in schema" for field in examination.unknown]
+    told = found[0] if len(found) == 1 else "errors:\n  " + "\n  ".join(found)
+    meant = ", ".join(f'"{field.suggestion}"' for field in examination.unknown if field.suggestion)
+    what = f"{call.namespace or ''}/{call.route.name}; {call.resource.api_version}, Kind={call.resource.kind}"
+    raise BadRequest(
+        f"failed to create typed patch object ({what}): {told}" + (f"; did you mean {meant}?" if meant else "")
+    )
+
+
+def _tell_twice(call: Call) -> None:
+    """Refuses keys that were given twice, or warns of them; a patch is read as YAML, with lines, in any case."""
+    from pilothouse.apiserver.yaml_body import decode_yaml, strictly
+
+    validation = field_validation(call)
+    if validation == "Ignore":
+        return
+    text = f"error converting YAML to JSON: {strictly(decode_yaml(call.request.body).duplicates)}"
+    if validation == "Strict":
+        raise BadRequest(f"error strict decoding YAML: {text}")
+    call.warnings.append(text)
 
 
 def decode_configuration(call: Call) -> Decoded:
