@@ -15,7 +15,7 @@ from pathlib import Path
 
 import orjson
 
-from pilothouse.apiserver import refusals
+from pilothouse.apiserver import by_websocket, refusals
 from pilothouse.apiserver.accept import object_form
 from pilothouse.apiserver.aggregation.availability import Availability
 from pilothouse.apiserver.aggregation.proxy import Proxy
@@ -245,6 +245,9 @@ class ApiServer:
         if route.subresource not in OPAQUE:
             _refuse_early(call)
         response = await _carry_out(verb, self._backend_for(kind), call)
+        watched = route.verb == "watch"
+        if (watched or route.subresource == "log") and response.status == 200 and by_websocket.asked(request.headers):
+            response = by_websocket.told(response, request.headers, events=watched)
         if call.warnings:
             response.headers["warning"] = ", ".join(
                 f'299 - "{_quotable(text)}"' for text in dict.fromkeys(call.warnings)

@@ -25,12 +25,13 @@ from pilothouse.node.plan import (
     Start,
     Stop,
     TearDown,
+    all_containers,
     holds_resources,
     make_plan,
     unresized,
     waiting_for,
 )
-from pilothouse.node.refuse import refusal
+from pilothouse.node.refuse import refusal, without_effect
 from pilothouse.node.reporting import Reporter
 from pilothouse.node.resources import class_and_cpu
 from pilothouse.node.runtime_events import Exited, ImageChanged, OutOfMemory, RuntimeEvent
@@ -103,6 +104,8 @@ class Pods:
             self.queue.add(state.uid)
         elif old is not None and _conditions(old) != _conditions(pod):
             self._reporter.report(state.uid)
+        if before is not None and state.volumes_ready and not state.torn_down and _tells_otherwise(before, pod):
+            sandbox.refresh_now(self._context, state)
 
     def show_as(self, state: PodState, mirror_uid: str) -> None:
         """The object that shows a static pod is another one now, to which its whole status is new."""
@@ -181,6 +184,9 @@ class Pods:
             state.refusal = refusal(pod, self._context.config.abilities) or self._no_place(state, pod)
             if state.refusal is not None:
                 self._context.tell(state, "Warning", state.refusal.reason, state.refusal.message)
+            elif state.sandbox is None:
+                for text in without_effect(pod, self._context.config.abilities):
+                    self._context.tell(state, "Warning", "NoEffect", text)
         state.asks = class_and_cpu(pod)
         await asyncio.to_thread(adopt.keep, self._context, pod, state.started_at)
         state.admitted = True
@@ -289,6 +295,19 @@ class Pods:
             if state.uid not in known and not state.static:
                 state.deleted = True
                 self.queue.add(state.uid)
+
+
+def _tells_otherwise(before: Pod, pod: Pod) -> bool:
+    """Whether what a downwardAPI volume may tell has changed, in a pod that has one."""
+    if _told(before) == _told(pod):
+        return False
+    projected = [source for volume in pod.spec.volumes if volume.projected for source in volume.projected.sources]
+    whole = any(volume.downward_api is not None for volume in pod.spec.volumes)
+    return whole or any(source.downward_api is not None for source in projected)
+
+
+def _told(pod: Pod) -> object:
+    return pod.metadata.labels, pod.metadata.annotations, [c.resources for c in all_containers(pod)]
 
 
 def _matters(before: Pod, after: Pod) -> bool:

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pilothouse.kinds.core.bandwidth import bandwidth
 from pilothouse.kinds.core.pod import Container, Pod, PodSecurityContext, SecurityContext, Volume
 from pilothouse.kinds.view import api_name
+from pilothouse.node.plan import all_containers
 from pilothouse.node.state import Refusal
 
 SAFE_SYSCTLS = (
@@ -112,9 +113,20 @@ def _confinement(where: str, context: PodSecurityContext | SecurityContext, abil
     profile = context.app_armor_profile
     if profile is not None and profile.type not in ("", "Unconfined") and not abilities.apparmor:
         return Refusal("AppArmor", f"{where}: appArmorProfile: this host has no AppArmor")
-    if context.se_linux_options is not None and not abilities.selinux:
+    options = context.se_linux_options
+    if options is not None and (options.user or options.role or options.type) and not abilities.selinux:
         return _cannot(f"{where}: seLinuxOptions", "SELinux is not enabled on this host")
     return None
+
+
+def without_effect(pod: Pod, abilities: Abilities) -> list[str]:
+    """What the pod asks for that has no meaning here, and confines nothing that would otherwise be open: a level keeps
+    apart what SELinux labels, and is in many charts and in upstream's tests of volumes."""
+    contexts = [pod.spec.security_context, *(c.security_context for c in all_containers(pod))]
+    levels = any(context is not None and context.se_linux_options is not None for context in contexts)
+    return ["seLinuxOptions.level has no effect: SELinux is not enabled on this host"] * (
+        levels and not abilities.selinux
+    )
 
 
 def _volume(volume: Volume) -> Refusal | None:

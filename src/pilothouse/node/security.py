@@ -162,7 +162,7 @@ def _confine(context: cri.LinuxContainerSecurityContext, pod: Pod, inner: Securi
             cri.SecurityProfile(profile_type=profile.type or "RuntimeDefault", localhost_ref=profile.localhost_profile)
         )
     options = inner.se_linux_options or outer.se_linux_options
-    if options is not None:
+    if options is not None and (options.user or options.role or options.type or options.level):
         context.selinux_options.CopyFrom(
             cri.SELinuxOption(user=options.user, role=options.role, type=options.type, level=options.level)
         )

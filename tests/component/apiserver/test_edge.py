@@ -187,3 +187,11 @@ async def test_what_is_not_http_harms_nothing(url: str, client: Client) -> None:
     await reader.read()
     writer.close()
     assert (await client.list(ConfigMap)).items == []
+
+
+async def test_a_watch_over_a_websocket(plane: ControlPlane, url: str, session: aiohttp.ClientSession) -> None:
+    async with session.ws_connect(f"{url}/api/v1/namespaces/ns/configmaps?watch=true&resourceVersion=0") as ws:
+        for name in ("a", "b"):
+            await plane.client().create_tree(ConfigMap.resource, {"metadata": {"name": name}}, "ns")
+            event = orjson.loads(await ws.receive_str())
+            assert (event["type"], event["object"]["metadata"]["name"]) == ("ADDED", name)

@@ -26,6 +26,10 @@ async def port(monkeypatch: pytest.MonkeyPatch) -> AsyncIterator[int]:
     async def echo(request: web.BaseRequest) -> web.StreamResponse:
         if request.path == "/refused":
             return web.Response(status=426, text="not like that")
+        if request.path == "/page":
+            return web.Response(text='<a href="/next">é</a>', content_type="text/html")
+        if request.path == "/moved":
+            return web.Response(status=302, headers={"location": "/page"})
         if request.headers.get("upgrade", "").lower() == "websocket":
             return await _talk(request)
         told = {
@@ -78,8 +82,23 @@ async def test_a_pod_answers_through_the_server(plane: ControlPlane, port: int) 
         assert (answer.status, answer.headers["x-from"]) == (202, "pod")
         assert (told["method"], told["path"], told["body"]) == ("POST", "/a/b?x=1+2", "hello")
         assert not {"authorization", "cookie"} & told["headers"].keys()
-    _, told = await ask(client, "GET", "/api/v1/namespaces/ns/pods/proxy/proxy")
+    _, told = await ask(client, "GET", "/api/v1/namespaces/ns/pods/proxy/proxy/")
     assert told["path"] == "/"
+    _, told = await ask(client, "POST", "/api/v1/namespaces/ns/pods/proxy/proxy")
+    assert told["path"] == "/"
+
+
+async def test_links_lead_through_the_server_again(plane: ControlPlane, port: int) -> None:
+    client = plane.client()
+    await pod(client, port)
+    there = "/api/v1/namespaces/ns/pods/proxy/proxy"
+    bare = await client.send("GET", there, query=[("a", "b c")])
+    assert (bare.status, bare.headers["location"]) == (301, f"{there}/?a=b+c")
+    page = await client.send("GET", f"{there}/page")
+    assert page.stream is not None
+    assert b"".join([chunk async for chunk in page.stream]).decode() == f'<a href="{there}/next">é</a>'
+    moved = await client.send("GET", f"{there}/moved")
+    assert (moved.status, moved.headers["location"]) == (302, f"{there}/page")
 
 
 async def test_a_service_leads_to_a_ready_endpoint(plane: ControlPlane, port: int) -> None:

@@ -14,6 +14,7 @@ from node_cluster import USER_IMAGE, Cluster
 from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
+from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.secret import Secret
 from pilothouse.machinery.objects import Obj
 
@@ -69,7 +70,7 @@ async def test_objects_become_files_and_change_at_once(cluster: Cluster) -> None
             {
                 "command": sh(
                     "cat /cm/dir/first /all/password /all/labels; stat -c %a:%g /tmp/mem;"
-                    "while true; do cat /all/a; echo; sleep 0.1; done"
+                    "while true; do cat /all/a /all/labels; echo; sleep 0.1; done"
                 ),
                 "volumeMounts": [
                     {"name": "cm", "mountPath": "/cm"},
@@ -84,6 +85,8 @@ async def test_objects_become_files_and_change_at_once(cluster: Cluster) -> None
     assert len(mounts(cluster)) == 2
     await cluster.client.patch(ConfigMap, "cm", "default", {"data": {"a": "changed"}})
     await logged(cluster, "files", "changed")
+    await cluster.client.patch(Pod, "files", "default", {"metadata": {"labels": {"later": "y"}}})
+    await logged(cluster, "files", 'later="y"')
     await cluster.delete("files")
     assert mounts(cluster) == []
 

@@ -8,7 +8,7 @@ import pytest
 
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import from_tree
-from pilothouse.node.refuse import Abilities, refusal
+from pilothouse.node.refuse import Abilities, refusal, without_effect
 from pilothouse.node.security import ImageUser, RefusedConfiguration, container_security, sandbox_security
 from pilothouse.node.wire import cri_pb2 as cri
 
@@ -81,7 +81,7 @@ def test_non_root_is_verified(context: dict[str, Any], image: ImageUser, message
         (pod(hostUsers=False), "user namespaces"),
         (pod(volumes=[{"name": "v", "csi": {"driver": "x"}}]), "type of volume 'v'"),
         (pod({"appArmorProfile": {"type": "RuntimeDefault"}}), "no AppArmor"),
-        (pod(context={"seLinuxOptions": {"level": "s0"}}), "SELinux"),
+        (pod(context={"seLinuxOptions": {"type": "container_t"}}), "SELinux"),
         (pod(context={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}), "forbidden sysctl"),
         (pod(os={"name": "windows"}), "windows"),
         (pod(context={"supplementalGroupsPolicy": "Strict"}), "Strict"),
@@ -91,6 +91,14 @@ def test_what_cannot_be_honoured_is_refused(made: Pod, sign: str) -> None:
     refused = refusal(made, Abilities())
     assert refused is not None
     assert sign in refused.message
+
+
+def test_a_level_alone_has_no_effect_and_that_is_told() -> None:
+    made = pod(context={"seLinuxOptions": {"level": "s0:c0,c1"}})
+    assert refusal(made, Abilities()) is None
+    (told,) = without_effect(made, Abilities())
+    assert "SELinux is not enabled" in told
+    assert without_effect(made, Abilities(selinux=True)) == without_effect(pod(), Abilities()) == []
 
 
 def test_what_can_be_honoured_is_not_refused() -> None:

@@ -13,7 +13,9 @@ _KEYS = ("node.kubernetes.io/not-ready", "node.kubernetes.io/unreachable")
 class DefaultTolerationSeconds:
     async def mutate(self, request: AdmissionRequest) -> None:
         pod = request.object
-        if request.resource != Pod.resource or request.operation != "CREATE" or request.subresource or pod is None:
+        if request.resource != Pod.resource or request.subresource or pod is None:
+            return
+        if request.operation not in ("CREATE", "UPDATE"):
             return
         spec = pod.setdefault("spec", {})
         tolerations: list[Obj] = spec.get("tolerations") or []

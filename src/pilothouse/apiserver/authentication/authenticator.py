@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 
+from pilothouse.apiserver import by_websocket
 from pilothouse.apiserver.authentication.bootstrap_tokens import BootstrapTokens, is_bootstrap_token
 from pilothouse.apiserver.authentication.impersonation import impersonate, wish
 from pilothouse.apiserver.authentication.jose import BadToken
@@ -46,6 +47,8 @@ class TokenAuthenticator:
         if request.user is not None:
             return authenticated(request.user)
         scheme, _, token = request.headers.get("authorization", "").partition(" ")
+        if not scheme and (offered := by_websocket.token(request.headers)):
+            scheme, token = "bearer", offered
         if not scheme:
             if self._oidc is not None and not self._oidc.admits_anonymous(request.path):
                 raise Unauthorized("Unauthorized")

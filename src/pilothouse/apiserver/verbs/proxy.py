@@ -1,7 +1,8 @@
 """pods/proxy and services/proxy: HTTP to a pod, or to a ready endpoint of a service, passed through the API server.
 
 Names are `[SCHEME:]NAME[:PORT]`, as upstream's; a service's port may be its name. What the other side answers is handed
-on as it comes; after an upgrade (WebSocket, SPDY) bytes pass both ways.
+on as it comes, but that links of pages lead through the proxy again; after an upgrade (WebSocket, SPDY) bytes pass both
+ways.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ from pilothouse.apiserver.call import Backend, Call
 from pilothouse.apiserver.endpoints import Unreachable, ready_endpoint
 from pilothouse.apiserver.passed_upgrade import SWITCHING, asked, passed_on
 from pilothouse.apiserver.reader import StoreReader
+from pilothouse.apiserver.rewritten import rewritten_page, rewritten_url
 from pilothouse.client.wire import Response
 from pilothouse.machinery.errors import BadRequest, ServiceUnavailable
 from pilothouse.machinery.objects import Obj
@@ -40,6 +42,7 @@ _OURS: Final = frozenset({"authorization", "cookie"})
 """Meant for this server, and no business of the other's."""
 
 
+_LONGEST_PAGE: Final = 4 << 20
 _PREFIX: Final = 7
 """Segments of the path before those of the other server."""
 
@@ -127,9 +130,16 @@ async def _forward(backend: Backend, call: Call, find: Find) -> Response:
     host, port = find(backend, codec.decode(record.value), address)
     check_host(host)
     # After .../namespaces/NAMESPACE/pods/NAME/proxy, as it came.
-    path = "/" + "/".join(call.request.path.lstrip("/").split("/")[_PREFIX:])
-    headers = {k: v for k, v in call.request.headers.items() if _passed_on(k)} | asked(call.request.headers)
-    headers.setdefault("accept-encoding", "identity")
+    segments = call.request.path.lstrip("/").split("/")
+    prefix, path = "/" + "/".join(segments[:_PREFIX]), "/" + "/".join(segments[_PREFIX:])
+    upgrade = asked(call.request.headers)
+    if len(segments) == _PREFIX and call.request.method in ("GET", "HEAD") and not upgrade:
+        # What is relative in a page would otherwise lead past it.
+        query = f"?{yarl.URL.build(query=call.request.query).raw_query_string}" if call.request.query else ""
+        return Response(301, {"location": f"{prefix}/{query}"}, b"")
+    headers = {k: v for k, v in call.request.headers.items() if _passed_on(k)} | upgrade
+    if "text/html" in headers.get("accept", "") or "accept-encoding" not in headers:
+        headers["accept-encoding"] = "identity"
     try:
         reply = await backend.link.open().request(
             call.request.method,
@@ -144,7 +154,28 @@ async def _forward(backend: Backend, call: Call, find: Find) -> Response:
     if reply.status == SWITCHING:
         return passed_on(reply)
     kept = {name.lower(): value for name, value in reply.headers.items() if name.lower() not in _HOP}
+    hosts = frozenset({f"{host}:{port}", host, call.request.headers.get("host", "")})
+    if "location" in kept:
+        kept["location"] = rewritten_url(kept["location"], prefix, hosts)
+    if kept.get("content-type", "").startswith("text/html") and "content-encoding" not in kept:
+        kept.pop("content-md5", None)
+        return Response(reply.status, kept, stream=_page(reply, prefix, hosts))
     return Response(reply.status, kept, stream=_pieces(reply))
+
+
+async def _page(reply: aiohttp.ClientResponse, prefix: str, hosts: frozenset[str]) -> AsyncIterator[bytes]:
+    """A page with its links rewritten; one that is too long to be held is passed on as it is."""
+    held = bytearray()
+    pieces = _pieces(reply)
+    async for piece in pieces:
+        held += piece
+        if len(held) > _LONGEST_PAGE:
+            yield bytes(held)
+            async for rest in pieces:
+                yield rest
+            return
+    # Every byte stands for itself, whatever the page's encoding: markup is ASCII in all that are in use.
+    yield rewritten_page(held.decode("latin-1"), prefix, hosts).encode("latin-1", "xmlcharrefreplace")
 
 
 def _passed_on(name: str) -> bool:
