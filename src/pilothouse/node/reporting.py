@@ -59,14 +59,18 @@ class Reporter:
         state = self._pods.by_uid(uid)
         if state is None or state.pod is None or state.deleted or not state.api_uid:
             return
-        if state.cleaned and not state.static and state.pod.metadata.deletion_timestamp is not None:
+        goes = state.cleaned and not state.static and state.pod.metadata.deletion_timestamp is not None
+        # Who holds a pod by a finalizer (a Job) is to see how it ended; nobody sees one that is gone with this.
+        if not state.ended and (not goes or state.pod.metadata.finalizers):
+            await self._tell(state, state.pod)
+        if goes:
             await self._delete(state)
-            return
-        if state.ended:
-            return
+
+    async def _tell(self, state: PodState, pod: Pod) -> None:
+        uid = state.uid
         now = time.time()
         waiting, _ = waiting_for(state, now)
-        sent = self._sent.get(uid) or _left_by_another(state.pod)
+        sent = self._sent.get(uid) or _left_by_another(pod)
         status = pod_status(state, waiting, self._host_ip, now, sent.get("conditions", ()))
         patch = difference(sent, status)
         if not patch:

@@ -85,3 +85,24 @@ async def test_a_new_node_process_does_not_make_a_pod_unready(world: OnePod) -> 
 
     await until(adopted)
     assert await world.status() == before
+
+
+async def test_a_deleted_pod_that_is_held_shows_how_it_ended(world: OnePod) -> None:
+    await world.client.patch(Pod, "p", "default", {"metadata": {"finalizers": ["example.com/held"]}})
+    await world.client.delete(Pod, "p", "default")
+
+    async def ended() -> bool:
+        pod = await world.client.get(Pod, "p", "default")
+        (container,) = pod.status.container_statuses
+        ready = {c.type: c.status for c in pod.status.conditions}.get("Ready")
+        return (
+            pod.status.phase in ("Failed", "Succeeded") and container.state.terminated is not None and ready == "False"
+        )
+
+    await until(ended)
+    await world.client.patch(Pod, "p", "default", {"metadata": {"finalizers": None}})
+
+    async def gone() -> bool:
+        return await world.client.find(Pod, "p", "default") is None
+
+    await until(gone)

@@ -1,4 +1,4 @@
-"""certificatesigningrequests/approval: the conditions Approved and Denied, and nothing else."""
+"""certificatesigningrequests/approval: conditions such as Approved and Denied, and metadata; nothing else."""
 
 from __future__ import annotations
 
@@ -8,10 +8,10 @@ from pilothouse.machinery.objects import Obj
 
 
 def _keep_all_but_conditions(kind: Kind, new: Obj, old: Obj) -> None:
-    conditions = (new.get("status") or {}).get("conditions")
+    conditions, metadata = (new.get("status") or {}).get("conditions"), new["metadata"]
     new.clear()
     new.update(old)
-    new["metadata"] = dict(old["metadata"])
+    new["metadata"] = metadata
     new["status"] = {**(old.get("status") or {}), "conditions": conditions or []}
 
 
