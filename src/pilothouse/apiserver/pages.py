@@ -94,8 +94,14 @@ def invalid_option(field: str, why: str) -> Invalid:
 
 def limit(params: dict[str, str]) -> int:
     """The most items a page may hold, 0 for all. Raises BadRequest."""
-    text = params.get("limit", "0") or "0"
+    return number(params, "limit")
+
+
+def number(params: dict[str, str], name: str) -> int:
+    """A whole number among the options of a request, not less than 0, which it is when it is missing. Raises
+    BadRequest."""
+    text = params.get(name, "0") or "0"
     try:
         return max(int(text), 0)
     except ValueError as error:
-        raise BadRequest(f'limit: Invalid value: "{text}": must be a number') from error
+        raise BadRequest(f'{name}: Invalid value: "{text}": must be a number') from error

@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from urllib.parse import parse_qsl
 
 import orjson
 import pytest
@@ -306,3 +307,9 @@ async def test_an_answer_in_yaml_for_who_asks_for_it(plane: ControlPlane) -> Non
     assert yaml.safe_load(missing.body)["reason"] == "NotFound"
     usual = await client.send("GET", f"{path}/a", accept="application/json, application/yaml")
     assert usual.headers["content-type"] == "application/json"
+
+
+@pytest.mark.parametrize("query", ["limit=x", "timeoutSeconds=x", "watch=true&timeoutSeconds=x"])
+async def test_an_option_that_is_no_number_is_told(plane: ControlPlane, query: str) -> None:
+    with pytest.raises(BadRequest, match='(limit|timeoutSeconds): Invalid value: "x": must be a number'):
+        await plane.client().request("GET", "/api/v1/pods", query=parse_qsl(query))

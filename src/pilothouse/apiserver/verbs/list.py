@@ -37,6 +37,7 @@ async def list_(backend: Backend, call: Call) -> Response:
     revision = store.revision if start.revision is None else start.revision
     records = candidates(store, call, selection, start)
     limit = pages.limit(call.params)
+    pages.number(call.params, "timeoutSeconds")  # nothing here takes so long, but a mistake is told
     page, remaining = await _page(records, selection, limit)
     meta: Obj = {"resourceVersion": str(revision)}
     if remaining is not None:

@@ -20,7 +20,7 @@ from pilothouse.apiserver.forms import Renderer
 from pilothouse.apiserver.selection import SLICE, Selection, facts_of
 from pilothouse.apiserver.verbs.list import PIECE, candidates
 from pilothouse.client.wire import Response
-from pilothouse.machinery.errors import ApiError, BadRequest
+from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.objects import Obj
 from pilothouse.store.store import Compacted, Event, Record, WatchEnded, Watcher
 
@@ -81,18 +81,9 @@ def _plan(backend: Backend, call: Call, selection: Selection) -> _Plan:
         mark_initial_end=send is not None and initial,
         after=current if initial or asked == 0 else asked,
         bookmarks=call.flag("allowWatchBookmarks"),
-        seconds=_seconds(params.get("timeoutSeconds", "")),
-    )
-
-
-def _seconds(text: str) -> float:
-    if not text or text == "0":
         # Spread, so that watches begun together do not all begin again together.
-        return _DEFAULT_SECONDS * random.uniform(1.0, 2.0)
-    try:
-        return max(float(int(text)), 0.0)
-    except ValueError as error:
-        raise BadRequest(f'timeoutSeconds: Invalid value: "{text}": must be a number') from error
+        seconds=float(pages.number(params, "timeoutSeconds")) or _DEFAULT_SECONDS * random.uniform(1.0, 2.0),
+    )
 
 
 class _Stream:
