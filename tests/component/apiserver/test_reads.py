@@ -311,5 +311,5 @@ async def test_an_answer_in_yaml_for_who_asks_for_it(plane: ControlPlane) -> Non
 
 @pytest.mark.parametrize("query", ["limit=x", "timeoutSeconds=x", "watch=true&timeoutSeconds=x"])
 async def test_an_option_that_is_no_number_is_told(plane: ControlPlane, query: str) -> None:
-    with pytest.raises(BadRequest, match='(limit|timeoutSeconds): Invalid value: "x": must be a number'):
+    with pytest.raises(BadRequest, match=r'(limit|timeoutSeconds): Invalid value: "x": must be a number'):
         await plane.client().request("GET", "/api/v1/pods", query=parse_qsl(query))
