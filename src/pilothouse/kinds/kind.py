@@ -146,9 +146,10 @@ class Kind:
         return problems
 
     def prepare_create(self, obj: Obj) -> None:
-        """Clears what a client may not set at creation: the status, and the generation."""
+        """Clears what a client may not set at creation: the status, which upstream's structs never lack, and the
+        generation."""
         if self.has_status and not self.status_at_creation:
-            obj.pop("status", None)
+            obj["status"] = {}
         meta = obj.setdefault("metadata", {})
         if self.generation_fields:
             meta["generation"] = 1

@@ -73,7 +73,7 @@ def _container_status(state: PodState, pod: Pod, container: Container, waiting: 
         status["containerID"] = f"containerd://{run.id}"
     last = state.previous.get(container.name)
     if run is None or (held is not None and run.exited):
-        reason = held if held is not None else _not_yet(state, pod, init, container.name)
+        reason = held if held is not None else _not_yet(state, pod, container.name)
         status["state"] = {"waiting": _waiting(reason)}
         last = run if run is not None else last
     elif run.exited:
@@ -84,7 +84,7 @@ def _container_status(state: PodState, pod: Pod, container: Container, waiting: 
         status["started"] = run.started
         status["ready"] = run.ready and (not init or is_sidecar(container))
     else:
-        status["state"] = {"waiting": _waiting(held or _not_yet(state, pod, init, container.name))}
+        status["state"] = {"waiting": _waiting(held or _not_yet(state, pod, container.name))}
     if run is not None and run.running and run.resources is not None:
         status["resources"] = run.resources
         if run.resources.get("requests"):
@@ -94,9 +94,9 @@ def _container_status(state: PodState, pod: Pod, container: Container, waiting: 
     return status
 
 
-def _not_yet(state: PodState, pod: Pod, init: bool, name: str) -> Waiting:
+def _not_yet(state: PodState, pod: Pod, name: str) -> Waiting:
     """Upstream leaves the message empty and tells by events only; here it says what the pod waits for, if anything."""
-    reason = "PodInitializing" if pod.spec.init_containers and not init else "ContainerCreating"
+    reason = "PodInitializing" if pod.spec.init_containers else "ContainerCreating"
     volumes = f"MountVolume.SetUp failed: {state.volumes_message}" if state.volumes_message else ""
     return Waiting(reason, state.sandbox_message or volumes or state.pull_progress.get(name, ""))
 

@@ -156,7 +156,8 @@ async def test_status_is_written_through_its_subresource_only(plane: ControlPlan
     tree = deployment("a")
     tree["status"] = {"replicas": 7}
     made = await post(client, "/apis/apps/v1/namespaces/ns/deployments", tree)
-    assert "status" not in made
+    assert made["status"] == {}
+    assert [list(entry["fieldsV1"]) for entry in made["metadata"]["managedFields"]] == [["f:spec"]]
     main = await client.patch(Deployment, "a", "ns", {"status": {"replicas": 7}})
     assert main.status.replicas == 0
     status = await client.patch(

@@ -86,7 +86,8 @@ def test_waiting_for_init_containers() -> None:
     made = state(init=({"name": "i"},))
     status = shown(made)
     assert status["phase"] == "Pending"
-    assert status["containerStatuses"][0]["state"] == {"waiting": {"reason": "PodInitializing"}}
+    for entry in status["initContainerStatuses"] + status["containerStatuses"]:
+        assert entry["state"] == {"waiting": {"reason": "PodInitializing"}}
     initialized = next(c for c in status["conditions"] if c["type"] == "Initialized")
     assert initialized["message"] == "containers with incomplete status: [i]"
 
