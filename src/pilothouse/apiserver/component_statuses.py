@@ -14,7 +14,8 @@ from pilothouse.apiserver.route import Route
 from pilothouse.client.wire import Request, Response
 from pilothouse.kinds.core.component_status import KIND
 from pilothouse.machinery.objects import Obj
-from pilothouse.machinery.selectors import EVERYTHING, parse_field_selector, parse_label_selector
+from pilothouse.machinery.selector_text import parse_field_selector, parse_label_selector
+from pilothouse.machinery.selectors import EVERYTHING
 
 Probe = Callable[[], str]
 """Says what is wrong with a part, "" when nothing is."""

@@ -10,7 +10,7 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from pilothouse.machinery.errors import ApiError
-from pilothouse.machinery.selectors import parse_field_selector
+from pilothouse.machinery.selector_text import parse_field_selector
 
 _VERBS_ON_OBJECT = {
     "GET": "get",

@@ -11,7 +11,8 @@ import msgspec
 from pilothouse.apiserver import codec
 from pilothouse.kinds.kind import Kind
 from pilothouse.machinery.errors import BadRequest
-from pilothouse.machinery.selectors import FieldSelector, Selector, parse_field_selector, parse_label_selector
+from pilothouse.machinery.selector_text import parse_field_selector, parse_label_selector
+from pilothouse.machinery.selectors import FieldSelector, Selector
 from pilothouse.store.store import Event, Narrowable, Record
 
 SLICE = 200
@@ -79,7 +80,7 @@ class Selection:
     def __init__(self, kind: Kind, label_selector: str, field_selector: str) -> None:
         self._kind = kind
         self._labels: Selector | None = parse_label_selector(label_selector) if label_selector.strip() else None
-        self._fields: FieldSelector | None = parse_field_selector(field_selector) if field_selector.strip() else None
+        self._fields: FieldSelector | None = parse_field_selector(field_selector) if field_selector else None
         if self._fields is not None:
             known = kind.selectable_fields({})
             for requirement in self._fields.requirements:

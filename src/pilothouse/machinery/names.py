@@ -137,7 +137,7 @@ def label_key(text: str) -> list[str]:
         prefix, name = "", text
     elif "/" in name:
         return [
-            f"a qualified name {_QUALIFIED_MESSAGE} with an optional DNS subdomain prefix and '/' "
+            f"a valid label key {_QUALIFIED_MESSAGE} with an optional DNS subdomain prefix and '/' "
             "(e.g. 'example.com/MyName')"
         ]
     messages: list[str] = []

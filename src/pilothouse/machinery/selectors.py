@@ -1,4 +1,4 @@
-"""Label and field selectors, from query strings and from LabelSelector objects.
+"""Label and field selectors, and those that LabelSelector objects stand for; see `selector_text` for query strings.
 
 Source: `k8s.io/apimachinery/pkg/labels`, `.../pkg/fields` and the Kubernetes documentation on labels. A negative
 requirement (`!=`, `notin`) also holds where the key is absent.
@@ -6,13 +6,10 @@ requirement (`!=`, `notin`) also holds where the key is absent.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from enum import Enum
 from typing import NamedTuple, Protocol
 
-from pilothouse.machinery import names
-from pilothouse.machinery.errors import BadRequest
 from pilothouse.machinery.objects import Obj
 
 
@@ -154,109 +151,6 @@ def _expression(key: str, operator: str, values: Iterable[str]) -> Requirement:
     return Requirement(key, Operator(operator), found)
 
 
-_TOKEN = re.compile(r"\s*(==|!=|=|!|\(|\)|,|>|<|[^\s=!(),<>]+)")
-
-
-def parse_label_selector(text: str) -> Selector:
-    """The selector of a `labelSelector` query parameter: `a=b,c!=d,e in (f,g),!h,i`. Raises BadRequest."""
-    tokens = _tokens(text)
-    requirements: list[Requirement] = []
-    position = 0
-    while position < len(tokens):
-        requirement, position = _requirement(text, tokens, position)
-        requirements.append(requirement)
-        if position < len(tokens):
-            if tokens[position] != "," or position + 1 == len(tokens):
-                raise _unparsable(text, f"found '{tokens[position]}', expected: ',' or 'end of string'")
-            position += 1
-    return Selector(tuple(requirements))
-
-
-def _tokens(text: str) -> list[str]:
-    tokens: list[str] = []
-    position = 0
-    stripped = text.rstrip()
-    while position < len(stripped):
-        match = _TOKEN.match(stripped, position)
-        if match is None:
-            raise _unparsable(text, f"found '{stripped[position:]}'")
-        tokens.append(match[1])
-        position = match.end()
-    return tokens
-
-
-def _unparsable(text: str, why: str) -> BadRequest:
-    return BadRequest(f"unable to parse requirement: {why} in the selector {text!r}")
-
-
-def _requirement(text: str, tokens: list[str], position: int) -> tuple[Requirement, int]:
-    def at(index: int) -> str:
-        return tokens[index] if index < len(tokens) else ""
-
-    if at(position) == "!":
-        return Requirement(_key(text, at(position + 1)), Operator.DOES_NOT_EXIST), position + 2
-    key = _key(text, at(position))
-    sign = at(position + 1)
-    if sign in ("", ","):
-        return Requirement(key, Operator.EXISTS), position + 1
-    if sign in ("in", "notin"):
-        values, after = _values(text, tokens, position + 2)
-        return Requirement(key, Operator.IN if sign == "in" else Operator.NOT_IN, values), after
-    value = at(position + 2)
-    after = position + 3
-    if value in ("", ","):
-        value, after = "", position + 2
-    if sign in ("=", "==", "!="):
-        _valid_value(text, key, value)
-        operator = Operator.NOT_IN if sign == "!=" else Operator.IN
-        return Requirement(key, operator, frozenset((value,))), after
-    if sign in (">", "<"):
-        if re.fullmatch(r"[+-]?[0-9]+", value) is None:
-            raise _unparsable(
-                text,
-                f"values[0][{key}]: Invalid value: {value!r}: for 'Gt', 'Lt' operators, the value must be an integer",
-            )
-        return Requirement(key, Operator.GREATER if sign == ">" else Operator.LESS, frozenset((value,))), after
-    raise _unparsable(text, f"found '{sign}', expected: in, notin, =, ==, !=, gt, lt")
-
-
-def _key(text: str, key: str) -> str:
-    messages = names.label_key(key)
-    if messages:
-        raise _unparsable(text, f"key: Invalid value: {key!r}: {'; '.join(messages)}")
-    return key
-
-
-def _valid_value(text: str, key: str, value: str) -> None:
-    messages = names.label_value(value)
-    if messages:
-        raise _unparsable(text, f"values[0][{key}]: Invalid value: {value!r}: {'; '.join(messages)}")
-
-
-def _values(text: str, tokens: list[str], position: int) -> tuple[frozenset[str], int]:
-    if position >= len(tokens) or tokens[position] != "(":
-        found = tokens[position] if position < len(tokens) else ""
-        raise _unparsable(text, f"found '{found}' expected: '('")
-    values: set[str] = set()
-    position += 1
-    pending = ""
-    while position < len(tokens) and tokens[position] != ")":
-        token = tokens[position]
-        if token == ",":
-            values.add(pending)
-            pending = ""
-        elif pending:
-            raise _unparsable(text, f"found '{token}', expected: ',' or ')'")
-        else:
-            _valid_value(text, "", token)
-            pending = token
-        position += 1
-    if position >= len(tokens):
-        raise _unparsable(text, "found '', expected: ',' or ')'")
-    values.add(pending)
-    return frozenset(values), position + 1
-
-
 class FieldRequirement(NamedTuple):
     """`field=value`, or `field!=value` when `negative`."""
 
@@ -279,21 +173,3 @@ class FieldSelector(NamedTuple):
     def exact(self, field: str) -> str | None:
         """The value that `field` must equal, if the selector says so."""
         return next((r.value for r in self.requirements if r.field == field and not r.negative), None)
-
-
-_UNESCAPED_COMMA = re.compile(r"(?:\\.|[^\\,])+")
-_FIELD_TERM = re.compile(r"((?:\\.|[^\\=!])*)(!=|==|=)((?:\\.|[^\\=])*)", re.DOTALL)
-_ESCAPE = re.compile(r"\\([\\,=])")
-
-
-def parse_field_selector(text: str) -> FieldSelector:
-    """The selector of a `fieldSelector` query parameter: `a=b,c!=d`, `\\` escapes. Raises BadRequest."""
-    requirements: list[FieldRequirement] = []
-    for term in _UNESCAPED_COMMA.findall(text):
-        match = _FIELD_TERM.fullmatch(term)
-        if match is None:
-            raise BadRequest(
-                f"invalid selector: '{text}'; can't understand '{term}': write field=value or field!=value"
-            )
-        requirements.append(FieldRequirement(match[1], _ESCAPE.sub(r"\1", match[3]), match[2] == "!="))
-    return FieldSelector(tuple(requirements))

@@ -18,7 +18,7 @@ from pilothouse.controllers.scaling import Scale, ScaleTargets
 from pilothouse.kinds.autoscaling.horizontal_pod_autoscaler import HorizontalPodAutoscaler, MetricSpec
 from pilothouse.machinery.errors import NotFound
 from pilothouse.machinery.objects import Obj, timestamp
-from pilothouse.machinery.selectors import parse_label_selector
+from pilothouse.machinery.selector_text import parse_label_selector
 
 INGRESS = {"apiVersion": "networking.k8s.io/v1", "kind": "Ingress", "name": "front"}
 

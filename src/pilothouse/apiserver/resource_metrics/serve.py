@@ -17,7 +17,8 @@ from pilothouse.apiserver.route import Route
 from pilothouse.client.wire import Request, Response
 from pilothouse.machinery.errors import ApiError, ServiceUnavailable
 from pilothouse.machinery.objects import Obj, Resource
-from pilothouse.machinery.selectors import EVERYTHING, Selector, parse_field_selector, parse_label_selector
+from pilothouse.machinery.selector_text import parse_field_selector, parse_label_selector
+from pilothouse.machinery.selectors import EVERYTHING, Selector
 from pilothouse.store.store import Store
 
 log = logging.getLogger(__name__)

@@ -11,7 +11,8 @@ from pilothouse.controllers.scaling import CannotScale, Scale, ScaleTargets
 from pilothouse.kinds.autoscaling.horizontal_pod_autoscaler import HorizontalPodAutoscaler
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.machinery.errors import ApiError, BadRequest, NotFound
-from pilothouse.machinery.selectors import Selector, parse_label_selector
+from pilothouse.machinery.selector_text import parse_label_selector
+from pilothouse.machinery.selectors import Selector
 from pilothouse.reconcile.queue import KeyedQueue, work
 
 NAME = "horizontal-pod-autoscaler"

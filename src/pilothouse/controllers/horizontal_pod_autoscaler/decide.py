@@ -24,7 +24,7 @@ from pilothouse.kinds.view import Condition
 from pilothouse.machinery.errors import BadRequest
 from pilothouse.machinery.objects import Obj, timestamp
 from pilothouse.machinery.quantity import InvalidQuantity, parse_quantity
-from pilothouse.machinery.selectors import parse_label_selector
+from pilothouse.machinery.selector_text import parse_label_selector
 
 
 class Note(NamedTuple):

@@ -14,7 +14,8 @@ from typing import Any, Final
 import yaml
 
 from pilothouse.guard.finding import Ref
-from pilothouse.machinery.selectors import EVERYTHING, Selector, parse_label_selector
+from pilothouse.machinery.selector_text import parse_label_selector
+from pilothouse.machinery.selectors import EVERYTHING, Selector
 
 KEYS: Final = ("pilothouse.io/owner", "owner", "team", "app.kubernetes.io/owner", "a8r.io/owner", "contact")
 _FIELDS = frozenset({"owner", "namespace", "kind", "name", "selector"})
