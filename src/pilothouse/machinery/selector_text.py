@@ -35,7 +35,7 @@ class _LabelParser:
     """Reads tokens one after another; the end is the token ""."""
 
     def __init__(self, text: str) -> None:
-        self.tokens = [*_TOKEN.findall(text), ""]
+        self.tokens: list[str] = [*_TOKEN.findall(text), ""]
         self.position = 0
 
     def requirements(self) -> list[Requirement]:
