@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import socket
 import sys
@@ -13,12 +14,14 @@ from pilothouse.dns.records import Records
 
 _SAVE_SECONDS = 1.0
 """The file follows the records by so much: a burst of changes is one write."""
+_AGAIN_SECONDS = 30.0
 _MOST_LINE = 256 << 20
 
 
 def note(text: str) -> None:
-    """A line for the process's log."""
-    print(f"dns: {text}", file=sys.stderr, flush=True)
+    """A line for the process's log; names are answered without it too when its disk is full."""
+    with contextlib.suppress(OSError):
+        print(f"dns: {text}", file=sys.stderr, flush=True)
 
 
 class ZoneFile:
@@ -61,6 +64,7 @@ class ZoneFile:
         except OSError as error:
             note(f"the records could not be kept: {error}")
             fresh.unlink(missing_ok=True)
+            self._timer = self._loop.after(_AGAIN_SECONDS, self.save)
 
 
 class Intake:

@@ -74,7 +74,10 @@ async def guard_supervisor(data_dir: Path) -> None:
             log.warning("the supervisor (pid %d) was killed; starting another", running.pid)
         process = await asyncio.to_thread(_start_supervisor, data_dir)
         for _ in range(100):
-            if runfile.read(run_dir, "supervisor") is not None or process.poll() is not None:
+            if runfile.read(run_dir, "supervisor") is not None:
+                break
+            if process.poll() is not None:  # the other has the lock, or the disk is full
+                await asyncio.sleep(_AFTER_ALL)
                 break
             await asyncio.sleep(0.05)
 

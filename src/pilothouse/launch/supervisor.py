@@ -29,6 +29,7 @@ _LOOK_AT_LOGS = 60.0
 AGAIN = "; starting it again"
 """What follows the reason why a process ended."""
 _STOP_GRACE = 10.0
+_RECORD_AGAIN = 1.0
 _STEADY = 30.0
 """A process that ran this many seconds is started again at once; one that ends sooner waits longer each time."""
 
@@ -61,6 +62,7 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._stopping = False
         self._due: dict[str, float] = {}
+        self._unrecorded: dict[str, int] = {}
         self._notes, self._notes_out = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
         self._rest = b""
         self._began = time.monotonic()
@@ -76,6 +78,7 @@ class Supervisor:
         signal.signal(signal.SIGHUP, signal.SIG_IGN)
         self._selector.register(wake, selectors.EVENT_READ, None)
         self._selector.register(self._notes, selectors.EVENT_READ, None)
+        self._record("supervisor", os.getpid())
         for child in self._children:
             running = runfile.read(self._run_dir, child.name)
             if running is None:
@@ -88,7 +91,7 @@ class Supervisor:
         look_at_logs = time.monotonic() + _LOOK_AT_LOGS
         while not self._stopping:
             now = time.monotonic()
-            deadline = min([look_at_logs, *self._due.values()])
+            deadline = min([look_at_logs, *self._due.values(), *([now + _RECORD_AGAIN] if self._unrecorded else ())])
             for key, _ in self._selector.select(max(0.0, deadline - now)):
                 if key.fd == wake:
                     os.read(wake, 4096)
@@ -96,6 +99,8 @@ class Supervisor:
                     self._read_notes()
                 elif key.data is not None:
                     self._on_exit(key.data)
+            for name, pid in list(self._unrecorded.items()):
+                self._record(name, pid)
             now = time.monotonic()
             for child in self._children:
                 if self._due.get(child.name, now + 1) <= now and not self._stopping:
@@ -124,8 +129,9 @@ class Supervisor:
             descriptors.append(self._notes_out)
             environment |= trust.by_directory(environment)
         numbers = {kind: str(sock.fileno()) for kind, sock in child.held}
-        with open(self._log_dir / f"{child.name}.log", "ab") as log:
+        with contextlib.ExitStack() as opened:
             try:
+                log = opened.enter_context(open(self._log_dir / f"{child.name}.log", "ab"))
                 process = subprocess.Popen(
                     [word.format_map(numbers) if word.startswith("{") else word for word in child.argv],
                     stdin=subprocess.DEVNULL,
@@ -139,9 +145,20 @@ class Supervisor:
             except OSError as error:
                 self._fail(child, f"cannot start {child.argv[0]}: {error.strerror}")
                 return
-        runfile.write(self._run_dir, child.name, process.pid)
+        self._record(child.name, process.pid)
         process.returncode = 0  # reaped here by pid, so that adopted and own children are alike
         self._watch(child, process.pid)
+
+    def _record(self, name: str, pid: int) -> None:
+        """Records a process; later, if the disk is full: what runs goes on running."""
+        try:
+            runfile.write(self._run_dir, name, pid)
+        except OSError as error:
+            if self._unrecorded.get(name) != pid:
+                self._say(f"cannot record {name} (pid {pid}): {error.strerror}; trying again")
+            self._unrecorded[name] = pid
+        else:
+            self._unrecorded.pop(name, None)
 
     def _watch(self, child: Child, pid: int) -> None:
         child.pid, child.started = pid, time.monotonic()
@@ -224,7 +241,8 @@ def trim_logs(log_dir: Path) -> None:
     """Keeps each log under LOG_BYTES with one older part beside it (writers append, so truncation is safe)."""
     for path in log_dir.glob("*.log"):
         if path.stat().st_size > LOG_BYTES:
-            path.with_suffix(".log.1").write_bytes(path.read_bytes())
+            with contextlib.suppress(OSError):  # of a full disk, which the next line makes less so
+                path.with_suffix(".log.1").write_bytes(path.read_bytes())
             os.truncate(path, 0)
 
 
@@ -254,16 +272,16 @@ def main() -> None:
         fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:
         sys.exit(f"an engine already runs on {data_dir}")
-    runfile.write(run_dir, "supervisor", os.getpid())
     runfile.recover(data_dir)
     config = json.loads((data_dir / "config.json").read_text())
     state = run_dir / "state"
     state.unlink(missing_ok=True)
 
     def say(line: str) -> None:
-        print(line, flush=True)
-        if line.startswith("Pilothouse is up"):
-            state.write_text(line)
+        with contextlib.suppress(OSError):  # a full disk ends nothing that runs
+            print(line, flush=True)
+            if line.startswith("Pilothouse is up"):
+                state.write_text(line)
 
     Supervisor(data_dir, children_of(config), say).run()
     state.unlink(missing_ok=True)

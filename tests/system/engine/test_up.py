@@ -6,6 +6,7 @@ import contextlib
 import itertools
 import json
 import os
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -178,6 +179,16 @@ def test_a_disk_that_fills(machine: Machine, filling_disk: Path) -> None:
     until(refused_write, "a write is refused")
     assert "disk" in said, said
     assert machine.name in machine.kubectl("get", "nodes", "-o", "name")
+    os.kill(pids["dns"], signal.SIGKILL)
+    command = f"pilothouse.launch.dns --data-dir {machine.data_dir}"
+
+    def running_dns() -> set[int]:
+        found = subprocess.run(["pgrep", "-f", command], stdout=subprocess.PIPE, text=True, check=False)
+        return {int(pid) for pid in found.stdout.split()} - {pids["dns"]}
+
+    until(lambda: len(running_dns()) == 1, "dns runs again, though it cannot be recorded")
+    assert machine.pid("supervisor") == pids["supervisor"]
     filler.unlink()
     until(lambda: not refused_write(), "writes are taken again")
-    assert machine.pids() == pids
+    until(lambda: machine.pid("dns") not in (0, pids["dns"]), "the new dns is recorded")
+    assert machine.pids() | {"dns": 0} == pids | {"dns": 0}

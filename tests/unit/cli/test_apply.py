@@ -48,4 +48,4 @@ async def test_a_definition_and_its_objects_are_applied_in_one_go() -> None:
     assert isinstance(definition, Applied)
     assert isinstance(good, Applied)
     assert isinstance(bad, list)
-    assert 'unknown field "spec.sise"' in bad[0].message
+    assert ".spec.sise: field not declared in schema" in bad[0].message

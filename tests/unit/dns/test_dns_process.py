@@ -12,6 +12,7 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import IO
 
 import dnslib
 import pytest
@@ -72,7 +73,7 @@ class OtherResolver:
 class Dns:
     """The process under test."""
 
-    def __init__(self, data_dir: Path, *upstream: str) -> None:
+    def __init__(self, data_dir: Path, *upstream: str, log: IO[str] | None = None) -> None:
         self.data_dir = data_dir
         udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         udp.bind(("127.0.0.1", 0))
@@ -84,7 +85,7 @@ class Dns:
         command += ["--metrics-port", str(self.metrics_port)]
         for address in upstream:
             command += ["--upstream", address]
-        self.process = subprocess.Popen(command, pass_fds=(udp.fileno(), tcp.fileno()))
+        self.process = subprocess.Popen(command, pass_fds=(udp.fileno(), tcp.fileno()), stderr=log)
         udp.close()
         tcp.close()
 
@@ -199,6 +200,15 @@ def test_an_unreadable_file_is_not_served(tmp_path: Path) -> None:
     (tmp_path / "dns" / "zone.json").write_text("{")
     dns = Dns(tmp_path)
     assert dns.ask("web.shop.svc.cluster.local").header.rcode == dnslib.RCODE.SERVFAIL
+    dns.stop()
+
+
+def test_a_full_disk_under_its_log_ends_nothing(tmp_path: Path) -> None:
+    (tmp_path / "dns" / "zone.json").mkdir(parents=True)  # can neither be read nor written
+    with open("/dev/full", "w") as full:
+        dns = Dns(tmp_path, log=full)
+    dns.feed({"zones": ZONES, "snapshot": {"shop/web": WEB}})
+    until(lambda: dns.ask("web.shop.svc.cluster.local").header.rcode == 0)
     dns.stop()
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -73,6 +74,17 @@ def test_a_killed_process_is_started_again_and_told(tree: Tree) -> None:
     os.kill(first, signal.SIGKILL)
     tree.until(lambda: tree.pid("control") not in (None, first))
     tree.until(lambda: f"control (pid {first}) was ended by SIGKILL" in tree.said.read_text())
+
+
+def test_what_cannot_be_recorded_runs_and_is_recorded_later(tree: Tree) -> None:
+    first = tree.pid("control")
+    (tree.folder / "run").rename(tree.folder / "away")
+    os.kill(first or 0, signal.SIGKILL)
+    told = re.compile(r"cannot record control \(pid (\d+)\): No such file or directory; trying again")
+    tree.until(lambda: told.search(tree.said.read_text()) is not None)
+    (tree.folder / "away").rename(tree.folder / "run")
+    tree.until(lambda: tree.pid("control") not in (None, first))
+    assert told.findall(tree.said.read_text()) == [str(tree.pid("control"))]
 
 
 def test_a_process_that_ends_at_once_is_told_with_its_last_line(tree: Tree) -> None:

@@ -1,10 +1,17 @@
 import os
+import threading
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pilothouse.machinery.parts import in_parts
+
+
+@pytest.fixture(autouse=True)
+def no_other_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests leave some that wait, with no lock that matters here."""
+    monkeypatch.setattr(threading, "active_count", lambda: 1)
 
 
 @settings(max_examples=25, deadline=None)
@@ -32,6 +39,12 @@ def test_a_part_whose_process_ends_is_done_here(monkeypatch: pytest.MonkeyPatch)
         return list(range(start, end))
 
     assert in_parts(4, work, 1) == [[0, 1], [2, 3]]
+
+
+def test_beside_other_threads_all_is_done_here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "sched_getaffinity", lambda process: {0, 1})
+    monkeypatch.setattr(threading, "active_count", lambda: 2)
+    assert in_parts(4, lambda start, end: os.getpid(), 1) == [os.getpid()]
 
 
 def test_an_error_of_a_part_is_raised_here(monkeypatch: pytest.MonkeyPatch) -> None:
