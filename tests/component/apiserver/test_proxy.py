@@ -82,8 +82,10 @@ async def test_a_pod_answers_through_the_server(plane: ControlPlane, port: int) 
         assert (answer.status, answer.headers["x-from"]) == (202, "pod")
         assert (told["method"], told["path"], told["body"]) == ("POST", "/a/b?x=1+2", "hello")
         assert not {"authorization", "cookie"} & told["headers"].keys()
-    _, told = await ask(client, "GET", "/api/v1/namespaces/ns/pods/proxy/proxy/")
-    assert told["path"] == "/"
+    for method in ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"):
+        answer, told = await ask(client, method, "/api/v1/namespaces/ns/pods/proxy/proxy/")
+        assert (answer.status, told["method"], told["path"]) == (202, method, "/")
+    assert (await client.send("OPTIONS", "/api/v1/namespaces/ns/pods/proxy")).status == 405
     _, told = await ask(client, "POST", "/api/v1/namespaces/ns/pods/proxy/proxy")
     assert told["path"] == "/"
 
