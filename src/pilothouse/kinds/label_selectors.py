@@ -17,7 +17,6 @@ def check_label_selector(selector: Obj, path: str, problems: Problems) -> None:
     for index, rule in enumerate(selector.get("matchExpressions") or ()):
         at = f"{path}.matchExpressions[{index}]"
         key, operator, values = rule.get("key") or "", rule.get("operator"), rule.get("values") or []
-        problems.invalid_each(f"{at}.key", key, names.label_key(key))
         if operator in _WITH_VALUES:
             if not values:
                 problems.required(f"{at}.values", "must be specified when `operator` is 'In' or 'NotIn'")
@@ -26,5 +25,6 @@ def check_label_selector(selector: Obj, path: str, problems: Problems) -> None:
                 problems.forbidden(f"{at}.values", "may not be specified when `operator` is 'Exists' or 'DoesNotExist'")
         else:
             problems.invalid(f"{at}.operator", operator or "", "not a valid selector operator")
+        problems.invalid_each(f"{at}.key", key, names.label_key(key))
         for position, value in enumerate(values):
             problems.invalid_each(f"{at}.values[{position}]", value, names.label_value(value))

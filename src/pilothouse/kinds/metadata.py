@@ -68,6 +68,15 @@ def check_labels(labels: dict[str, str] | None, path: str, problems: Problems) -
         problems.invalid_each(path, value, _value_faults(value))
 
 
+def check_template_metadata(meta: Obj, path: str, problems: Problems) -> None:
+    """Metadata of a claim that a pod carries: only labels and annotations. Source: `ValidateTemplateObjectMeta`."""
+    check_annotations(meta.get("annotations"), f"{path}.annotations", problems)
+    check_labels(meta.get("labels"), f"{path}.labels", problems)
+    for key, value in meta.items():
+        if value and key not in ("annotations", "labels"):
+            problems.forbidden(f"{path}.{key}", "cannot be set")
+
+
 def check_annotations(annotations: dict[str, str] | None, path: str, problems: Problems) -> None:
     """Keys are qualified names (case ignored); together at most 256 KiB."""
     total = 0
@@ -90,14 +99,14 @@ def _check_namespace(namespace: str, namespaced: bool, problems: Problems) -> No
 
 def _check_owners(owners: list[Obj], problems: Problems) -> None:
     controller = ""
-    for index, owner in enumerate(owners):
-        path = f"metadata.ownerReferences[{index}]"
+    path = "metadata.ownerReferences"  # as upstream, which does not say which one
+    for owner in owners:
         version = owner.get("apiVersion") or ""
-        if not version or version.count("/") > 1:
+        if not version.rpartition("/")[2]:
             problems.invalid(f"{path}.apiVersion", version, "version must not be empty")
         for key in ("kind", "name", "uid"):
             if not owner.get(key):
-                problems.invalid(f"{path}.{key}", "", f"{key} must not be empty")
+                problems.invalid(f"{path}.{key}", "", "must not be empty")
         if not owner.get("controller"):
             continue
         this = f"{owner.get('kind')}/{owner.get('name')}"

@@ -15,6 +15,7 @@ from pilothouse.machinery.errors import Cause, Invalid
 from pilothouse.machinery.objects import Obj, Resource
 
 IMMUTABLE = "field is immutable"
+POSITIVE = "must be greater than zero"
 NOT_NEGATIVE = "must be greater than or equal to 0"
 
 
@@ -38,7 +39,9 @@ class Problems(list[Cause]):
             self.invalid(path, value, detail)
 
     def unsupported(self, path: str, value: Any, supported: Iterable[str]) -> None:
-        known = ", ".join(shown(item) for item in sorted(supported))
+        """Supported values in a list are told in its order, as by some of upstream's rules; others are sorted."""
+        listed = supported if isinstance(supported, list) else sorted(supported)
+        known = ", ".join(shown(item) for item in listed)
         self.append(
             Cause(path, "FieldValueNotSupported", f"Unsupported value: {shown(value)}: supported values: {known}")
         )

@@ -19,6 +19,7 @@ GENERATED_ALPHABET = "bcdfghjklmnpqrstvwxz2456789"
 
 _LABEL_FMT = "[a-z0-9]([-a-z0-9]*[a-z0-9])?"
 _SUBDOMAIN_FMT = _LABEL_FMT + r"(\." + _LABEL_FMT + ")*"
+_UNDERSCORED_FMT = f"_?{_LABEL_FMT}" + r"(\._?" + _LABEL_FMT + ")*"
 _WILDCARD_FMT = r"\*\." + _SUBDOMAIN_FMT
 _DNS1035_FMT = "[a-z]([-a-z0-9]*[a-z0-9])?"
 _QUALIFIED_FMT = "([A-Za-z0-9][-A-Za-z0-9_.]*)?[A-Za-z0-9]"
@@ -27,6 +28,7 @@ _CONFIG_KEY_FMT = "[-._a-zA-Z0-9]+"
 
 _LABEL = re.compile(_LABEL_FMT)
 _SUBDOMAIN = re.compile(_SUBDOMAIN_FMT)
+_UNDERSCORED = re.compile(_UNDERSCORED_FMT)
 _WILDCARD = re.compile(_WILDCARD_FMT)
 _DNS1035 = re.compile(_DNS1035_FMT)
 _QUALIFIED = re.compile(_QUALIFIED_FMT)
@@ -56,6 +58,12 @@ _SUBDOMAIN_MESSAGE = _regex_message(
     "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '-' or '.', and must start "
     "and end with an alphanumeric character",
     _SUBDOMAIN_FMT,
+    "example.com",
+)
+_UNDERSCORED_MESSAGE = _regex_message(
+    "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must "
+    "start and end with an alphanumeric character",
+    _UNDERSCORED_FMT,
     "example.com",
 )
 _WILDCARD_MESSAGE = _regex_message(
@@ -104,6 +112,11 @@ def dns1123_label(text: str) -> list[str]:
 def dns1123_subdomain(text: str) -> list[str]:
     """A name such as a pod's: DNS labels joined by `.`, at most 253."""
     return _check(text, DNS1123_SUBDOMAIN_MAX, _SUBDOMAIN, _SUBDOMAIN_MESSAGE)
+
+
+def dns1123_subdomain_underscored(text: str) -> list[str]:
+    """A name to search in: its labels may begin with `_`."""
+    return _check(text, DNS1123_SUBDOMAIN_MAX, _UNDERSCORED, _UNDERSCORED_MESSAGE)
 
 
 def wildcard_subdomain(text: str) -> list[str]:

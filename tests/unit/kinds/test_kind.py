@@ -116,7 +116,11 @@ def test_namespaces_start_active_labelled_and_held() -> None:
         ("metadata.labels", {"a": "b c"}, 'metadata.labels: Invalid value: "b c"'),
         ("metadata.annotations", {"a": "x" * 262144}, "metadata.annotations: Too long: may not be more than 262144"),
         ("metadata.finalizers", ["mine"], "metadata.finalizers[0]: Invalid value"),
-        ("metadata.ownerReferences", [{"apiVersion": "v1", "kind": "Pod", "name": "p"}], "uid must not be empty"),
+        (
+            "metadata.ownerReferences",
+            [{"apiVersion": "v1", "kind": "Pod", "name": "p"}],
+            'metadata.ownerReferences.uid: Invalid value: "": must not be empty',
+        ),
         (
             "metadata.ownerReferences",
             [{"apiVersion": "v1", "kind": "Pod", "name": n, "uid": n, "controller": True} for n in ("p", "q")],

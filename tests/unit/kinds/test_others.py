@@ -148,7 +148,7 @@ CASES: list[tuple[Kind, Obj, list[str]]] = [
         changed(NODE, "spec.taints", [{"key": "a", "effect": "Sometimes"}]),
         [
             'spec.taints[0].effect: Unsupported value: "Sometimes": '
-            'supported values: "NoExecute", "NoSchedule", "PreferNoSchedule"'
+            'supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"'
         ],
     ),
     (

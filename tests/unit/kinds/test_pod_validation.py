@@ -34,7 +34,7 @@ CONTAINER_CASES: list[tuple[dict[str, object], list[str]]] = [
         {"env": [{"name": "A", "valueFrom": {}}]},
         [
             'env[0].valueFrom: Invalid value: "": must specify one of: `fieldRef`, `resourceFieldRef`, '
-            "`configMapKeyRef`, `secretKeyRef`"
+            "`configMapKeyRef`, `secretKeyRef` or `fileKeyRef`"
         ],
     ),
     (
@@ -48,11 +48,11 @@ CONTAINER_CASES: list[tuple[dict[str, object], list[str]]] = [
     (
         {"env": [{"name": "A", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu", "divisor": "1Mi"}}}]},
         [
-            'env[0].valueFrom.resourceFieldRef.divisor: Invalid value: "1Mi": '
-            "only divisor's values 1m, 1 are supported with the cpu resource"
+            'env[0].valueFrom.resourceFieldRef.divisor: Invalid value: "limits.cpu": '
+            "only divisor's values 1m and 1 are supported with the cpu resource"
         ],
     ),
-    ({"envFrom": [{}]}, ['envFrom[0]: Invalid value: "": must specify one of: `configMapRef` or `secretRef`']),
+    ({"envFrom": [{}]}, ['envFrom: Invalid value: "": must specify one of: `configMapRef` or `secretRef`']),
     ({"envFrom": [{"secretRef": {}}]}, ["envFrom[0].secretRef.name: Required value"]),
     ({"volumeMounts": [{"name": "gone", "mountPath": "/x"}]}, ['volumeMounts[0].name: Not found: "gone"']),
     ({"volumeMounts": [{"name": "data"}]}, ["volumeMounts[0].mountPath: Required value"]),
@@ -62,13 +62,39 @@ CONTAINER_CASES: list[tuple[dict[str, object], list[str]]] = [
     ),
     (
         {"volumeMounts": [{"name": "data", "mountPath": "/x", "subPath": "../y"}]},
-        ["volumeMounts[0].subPath: Invalid value: \"../y\": must not contain '..'"],
+        ["volumeMounts.subPath: Invalid value: \"../y\": must not contain '..'"],
     ),
     (
         {"volumeMounts": [{"name": "data", "mountPath": "/x", "mountPropagation": "Bidirectional"}]},
         [
-            "volumeMounts[0].mountPropagation: Forbidden: "
+            "volumeMounts.mountPropagation: Forbidden: "
             "Bidirectional mount propagation is available only to privileged containers"
+        ],
+    ),
+    (
+        {"volumeMounts": [{"name": "data", "mountPath": "/x", "recursiveReadOnly": "Enabled"}]},
+        ["volumeMounts.recursiveReadOnly: Forbidden: may only be specified when readOnly is true"],
+    ),
+    (
+        {"resizePolicy": [{"resourceName": "cpu", "restartPolicy": "Sometimes"}, {"resourceName": "cpu"}]},
+        [
+            'resizePolicy: Unsupported value: "Sometimes": supported values: "NotRequired", "RestartContainer"',
+            'resizePolicy[1]: Duplicate value: "cpu"',
+            "resizePolicy: Required value",
+        ],
+    ),
+    (
+        {"lifecycle": {"preStop": {"sleep": {"seconds": 31}}}},
+        [
+            "lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than "
+            "terminationGracePeriodSeconds (30)"
+        ],
+    ),
+    (
+        {"env": [{"name": "A", "valueFrom": {"fieldRef": {"apiVersion": "v1", "fieldPath": "spec.x"}}}]},
+        [
+            'env[0].valueFrom.fieldRef.fieldPath: Invalid value: "spec.x": error converting fieldPath: '
+            "field label not supported: spec.x"
         ],
     ),
     ({"livenessProbe": {}}, ["livenessProbe: Required value: must specify a handler type"]),
@@ -118,15 +144,17 @@ CONTAINER_CASES: list[tuple[dict[str, object], list[str]]] = [
     ),
     (
         {"securityContext": {"seccompProfile": {"type": "Localhost"}}},
-        ["securityContext.seccompProfile.localhostProfile: Required value: must be set when type is Localhost"],
+        ["securityContext.seccompProfile.localhostProfile: Required value: must be set when seccomp type is Localhost"],
     ),
     (
         {"volumeDevices": [{"name": "gone", "devicePath": "/dev/x"}, {"name": "gone", "devicePath": "/dev/x"}, {}]},
         [
             'volumeDevices[0].name: Not found: "gone"',
+            'volumeDevices[1].name: Invalid value: "gone": must be unique',
             'volumeDevices[1].name: Not found: "gone"',
             'volumeDevices[1].devicePath: Invalid value: "/dev/x": must be unique',
             "volumeDevices[2].name: Required value",
+            'volumeDevices[2].name: Not found: ""',
             "volumeDevices[2].devicePath: Required value",
         ],
     ),
@@ -155,10 +183,14 @@ SPEC_CASES: list[tuple[dict[str, object], list[str]]] = [
     ),
     (
         {"restartPolicy": "Maybe"},
-        ['restartPolicy: Unsupported value: "Maybe": supported values: "Always", "Never", "OnFailure"'],
+        ['restartPolicy: Unsupported value: "Maybe": supported values: "Always", "OnFailure", "Never"'],
     ),
     (
         {"dnsPolicy": "None"},
+        ["dnsConfig: Required value: must provide `dnsConfig` when `dnsPolicy` is None"],
+    ),
+    (
+        {"dnsPolicy": "None", "dnsConfig": {}},
         ["dnsConfig.nameservers: Required value: must provide at least one DNS nameserver when `dnsPolicy` is None"],
     ),
     (
@@ -170,12 +202,15 @@ SPEC_CASES: list[tuple[dict[str, object], list[str]]] = [
         ["activeDeadlineSeconds: Invalid value: 0: must be between 1 and 2147483647, inclusive"],
     ),
     (
-        {"shareProcessNamespace": True, "hostPID": True},
-        ["shareProcessNamespace: Invalid value: true: ShareProcessNamespace and HostPID cannot both be enabled"],
+        {"shareProcessNamespace": True, "hostPID": True, "securityContext": {}},
+        [
+            "securityContext.shareProcessNamespace: Invalid value: true: "
+            "ShareProcessNamespace and HostPID cannot both be enabled"
+        ],
     ),
     (
         {"hostUsers": False, "hostPID": True},
-        ["hostPID: Forbidden: when `hostUsers` is false"],
+        ["HostPID: Forbidden: when `hostUsers` is false"],
     ),
     (
         {"hostnameOverride": "web.example.com", "hostNetwork": True},
@@ -199,7 +234,7 @@ SPEC_CASES: list[tuple[dict[str, object], list[str]]] = [
     ),
     (
         {"topologySpreadConstraints": [{"maxSkew": 0, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}]},
-        ["topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than 0"],
+        ["topologySpreadConstraints[0].maxSkew: Invalid value: 0: must be greater than zero"],
     ),
     (
         {"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {}}}},
@@ -209,12 +244,20 @@ SPEC_CASES: list[tuple[dict[str, object], list[str]]] = [
         ],
     ),
     (
-        {"affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [{"weight": 101}]}}},
+        {
+            "affinity": {
+                "podAntiAffinity": {
+                    "preferredDuringSchedulingIgnoredDuringExecution": [
+                        {"weight": 101, "podAffinityTerm": {"topologyKey": "zone", "matchLabelKeys": ["a"]}}
+                    ]
+                }
+            }
+        },
         [
             "affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].weight: "
             "Invalid value: 101: must be in the range 1-100",
-            "affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm.topologyKey: "
-            "Required value: can not be empty",
+            "affinity.podAntiAffinity.preferredDuringSchedulingIgnoredDuringExecution[0].podAffinityTerm."
+            "matchLabelKeys: Forbidden: must not be specified when labelSelector is not set",
         ],
     ),
     ({"hostAliases": [{"ip": "1.2.3.400"}]}, ['hostAliases[0].ip: Invalid value: "1.2.3.400": must be a valid IP']),
@@ -243,9 +286,25 @@ VOLUME_CASES: list[tuple[dict[str, object], list[str]]] = [
     (
         {"projected": {"sources": [{"serviceAccountToken": {"path": "/t", "expirationSeconds": 5}}]}},
         [
-            '.projected.sources[0].serviceAccountToken.path: Invalid value: "/t": must be a relative path',
             ".projected.sources[0].serviceAccountToken.expirationSeconds: Invalid value: 5: "
             "may not specify a duration less than 10 minutes",
+            '.projected.sources[0].serviceAccountToken.path: Invalid value: "/t": must be a relative path',
+        ],
+    ),
+    (
+        {"configMap": {"name": "a"}, "secret": {}},
+        [".secret.secretName: Required value", ".configMap: Forbidden: may not specify more than 1 volume type"],
+    ),
+    (
+        {"projected": {"sources": [{"secret": {"name": "a", "items": [{"key": "k", "path": "p"}] * 2}}]}},
+        ['.projected: Invalid value: "a": conflicting duplicate paths'],
+    ),
+    (
+        {"ephemeral": {"volumeClaimTemplate": {"metadata": {"name": "a"}}}},
+        [
+            ".ephemeral.volumeClaimTemplate.metadata.name: Forbidden: cannot be set",
+            ".ephemeral.volumeClaimTemplate.spec.accessModes: Required value: at least 1 access mode is required",
+            ".ephemeral.volumeClaimTemplate.spec.resources[storage]: Required value",
         ],
     ),
     ({"persistentVolumeClaim": {}}, [".persistentVolumeClaim.claimName: Required value"]),

@@ -6,7 +6,13 @@ from typing import ClassVar
 
 import msgspec
 
-from pilothouse.kinds.apps.rules import check_amount, check_selected_template, ready_of_wanted, selector_columns
+from pilothouse.kinds.apps.rules import (
+    check_rolling,
+    check_selected_template,
+    check_share,
+    ready_of_wanted,
+    selector_columns,
+)
 from pilothouse.kinds.columns import AGE, NAME, Column, container_columns, field
 from pilothouse.kinds.core.pod_defaults import default_template
 from pilothouse.kinds.kind import Kind
@@ -79,30 +85,30 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
     before = None if old is None else section(old, "spec")
     if spec == before:
         return
-    for key in ("replicas", "minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
+    problems.not_negative("spec.replicas", spec.get("replicas"))
+    check_selected_template(spec, before, "empty selector is invalid for deployment", problems)
+    _check_strategy(section(spec, "strategy"), problems)
+    for key in ("minReadySeconds", "revisionHistoryLimit", "progressDeadlineSeconds"):
         problems.not_negative(f"spec.{key}", spec.get(key))
     deadline = spec.get("progressDeadlineSeconds")
     if deadline is not None and deadline <= spec.get("minReadySeconds", 0):
         problems.invalid("spec.progressDeadlineSeconds", deadline, "must be greater than minReadySeconds")
-    _check_strategy(section(spec, "strategy"), problems)
-    check_selected_template(spec, before, "empty selector is invalid for deployment", problems)
 
 
 def _check_strategy(strategy: Obj, problems: Problems) -> None:
     kind, rolling = strategy.get("type"), strategy.get("rollingUpdate")
-    problems.one_of("spec.strategy.type", kind, _STRATEGIES)
+    if kind not in _STRATEGIES:
+        problems.unsupported("spec.strategy", strategy, _STRATEGIES)
     if kind == "Recreate" and rolling is not None:
         problems.forbidden("spec.strategy.rollingUpdate", "may not be specified when strategy `type` is 'Recreate'")
     elif kind == "RollingUpdate" and rolling is not None:
         path = "spec.strategy.rollingUpdate"
-        unavailable = check_amount(rolling.get("maxUnavailable", 0), f"{path}.maxUnavailable", problems)
-        surge = check_amount(rolling.get("maxSurge", 0), f"{path}.maxSurge", problems)
+        unavailable, surge = check_rolling(rolling, path, problems)
         if unavailable == 0 and surge == 0:
             problems.invalid(
                 f"{path}.maxUnavailable", rolling.get("maxUnavailable"), "may not be 0 when `maxSurge` is 0"
             )
-        if isinstance(rolling.get("maxUnavailable"), str) and unavailable is not None and unavailable > 100:
-            problems.invalid(f"{path}.maxUnavailable", rolling["maxUnavailable"], "must not be greater than 100%")
+        check_share(rolling, "maxUnavailable", path, problems)
 
 
 KIND = Kind(

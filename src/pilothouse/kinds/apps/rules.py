@@ -20,28 +20,40 @@ _PERCENT_MESSAGE = (
 
 def check_selected_template(spec: Obj, old: Obj | None, when_empty: str, problems: Problems) -> None:
     """The selector is there, stays as it is, and selects the template, which is a valid one."""
-    check_selector(spec, old, when_empty, problems)
+    if not check_selector(spec, old, when_empty, problems):
+        problems.invalid("spec.selector", shown_selector(spec), "invalid label selector")
+        return
     # A template once accepted stays acceptable, so that a stricter rule never blocks scaling.
     template = section(spec, "template")
     if old is None or template != section(old, "template"):
         check_template(template, "spec.template", problems)
 
 
-def check_selector(spec: Obj, old: Obj | None, when_empty: str, problems: Problems) -> None:
-    """The selector is there, stays what it was in `old`, and selects the template's labels."""
+def shown_selector(spec: Obj) -> Obj:
+    """A spec's selector as upstream prints it, without what is empty."""
+    return {key: value for key, value in section(spec, "selector").items() if value}
+
+
+def check_selector(spec: Obj, old: Obj | None, when_empty: str, problems: Problems) -> bool:
+    """The selector is there, stays what it was in `old`, and selects the template's labels; False when it is none."""
     selector = spec.get("selector")
     if old is not None:
         problems.immutable("spec.selector", selector, old.get("selector"))
+    labels = section(section(spec, "template"), "metadata").get("labels")
+    mismatch = "`selector` does not match template `labels`"
     if selector is None:
         problems.required("spec.selector")
-        return
+        problems.invalid("spec.template.metadata.labels", labels, mismatch)
+        return True
     found = len(problems)
     check_label_selector(selector, "spec.selector", problems)
-    labels = section(section(spec, "template"), "metadata").get("labels")
+    if len(problems) > found:
+        return False
     if not selector.get("matchLabels") and not selector.get("matchExpressions"):
-        problems.invalid("spec.selector", selector, when_empty)
-    elif len(problems) == found and not from_label_selector(selector).matches(labels or {}):
-        problems.invalid("spec.template.metadata.labels", labels, "`selector` does not match template `labels`")
+        problems.invalid("spec.selector", shown_selector(spec), when_empty)
+    elif not from_label_selector(selector).matches(labels or {}):
+        problems.invalid("spec.template.metadata.labels", labels, mismatch)
+    return True
 
 
 def check_template_of(kind: str, template: Obj, problems: Problems) -> None:
@@ -66,6 +78,20 @@ def check_amount(amount: int | str, path: str, problems: Problems) -> int | None
         problems.invalid(path, amount, _PERCENT_MESSAGE)
         return None
     return int(match[1])
+
+
+def check_rolling(rolling: Obj, path: str, problems: Problems) -> tuple[int, int]:
+    """`maxUnavailable` and `maxSurge`; what is neither a number nor a percentage counts as 0, as upstream's."""
+    unavailable = check_amount(rolling.get("maxUnavailable", 0), f"{path}.maxUnavailable", problems)
+    surge = check_amount(rolling.get("maxSurge", 0), f"{path}.maxSurge", problems)
+    return unavailable or 0, surge or 0
+
+
+def check_share(rolling: Obj, key: str, path: str, problems: Problems) -> None:
+    """Not more than all."""
+    match = _PERCENT.fullmatch(rolling[key]) if isinstance(rolling.get(key), str) else None
+    if match is not None and int(match[1]) > 100:
+        problems.invalid(f"{path}.{key}", rolling[key], "must not be greater than 100%")
 
 
 def ready_of_wanted(obj: Obj) -> str:

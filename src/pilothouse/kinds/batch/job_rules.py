@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pilothouse.kinds.batch.indexes import parse_indexes
-from pilothouse.kinds.core.pod_validation import check_pod_spec
+from pilothouse.kinds.core.pod_validation import check_any_template
 from pilothouse.kinds.metadata import check_annotations, check_labels
 from pilothouse.kinds.problems import Problems, section
 from pilothouse.machinery import names
@@ -94,9 +94,8 @@ def _without_placement(template: Obj) -> Obj:
 
 def _check_template(spec: Obj, path: str, problems: Problems) -> None:
     template = section(spec, "template")
-    check_template_metadata(template, path, problems)
+    check_any_template(template, path, problems)
     pod = section(template, "spec")
-    check_pod_spec(pod, f"{path}.spec", problems)
     policy, at = pod.get("restartPolicy"), f"{path}.spec.restartPolicy"
     if policy in (None, "", "Always"):
         problems.required(at, 'valid values: "OnFailure", "Never"')

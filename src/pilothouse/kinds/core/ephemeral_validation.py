@@ -10,7 +10,10 @@ from pilothouse.kinds.equality import same
 from pilothouse.kinds.problems import Problems
 from pilothouse.machinery.objects import Obj
 
-_FORBIDDEN = ("ports", "resources", "livenessProbe", "readinessProbe", "startupProbe", "lifecycle", "resizePolicy")
+_FORBIDDEN = (
+    *("ports", "resources", "resizePolicy", "restartPolicy", "restartPolicyRules"),
+    *("livenessProbe", "readinessProbe", "startupProbe", "lifecycle"),
+)
 _CANNOT = "cannot be set for an Ephemeral Container"
 
 
@@ -18,7 +21,8 @@ def check_ephemeral_update(spec: Obj, old: Obj, problems: Problems) -> None:
     """The ephemeral containers of a defaulted pod spec against those it has had."""
     path = "spec.ephemeralContainers"
     new = spec.get("ephemeralContainers") or []
-    _check_new(spec, new, path, problems)
+    volumes = frozenset(volume.get("name", "") for volume in spec.get("volumes") or ())
+    check_ephemeral_containers(spec, volumes, path, problems)
     wanted = {container.get("name"): container for container in new}
     for container in old.get("ephemeralContainers") or ():
         name = container.get("name")
@@ -28,23 +32,23 @@ def check_ephemeral_update(spec: Obj, old: Obj, problems: Problems) -> None:
             problems.forbidden(path, f'existing ephemeral containers "{name}" may not be changed\n')
 
 
-def _check_new(spec: Obj, containers: list[Obj], path: str, problems: Problems) -> None:
+def check_ephemeral_containers(spec: Obj, volumes: frozenset[str], path: str, problems: Problems) -> None:
+    """Ephemeral containers as such, in a spec whose volumes have these names."""
     others = [*(spec.get("containers") or ()), *(spec.get("initContainers") or ())]
     seen = {str(container.get("name")) for container in others}
     targets = set(seen)
-    volumes = frozenset(volume.get("name", "") for volume in spec.get("volumes") or ())
-    for index, container in enumerate(containers):
+    for index, container in enumerate(spec.get("ephemeralContainers") or ()):
         at = f"{path}[{index}]"
-        check_container(container, at, volumes, seen, problems)
+        check_container(container, at, volumes, seen, problems, spec.get("restartPolicy", ""))
+        image = container.get("image") or ""
+        if image != image.strip():
+            problems.invalid(f"{at}.image", image, "must not have leading or trailing whitespace")
         target = container.get("targetContainerName") or ""
         if target and target not in targets:
             problems.not_found(f"{at}.targetContainerName", target)
         for key in _FORBIDDEN:
             if container.get(key):
                 problems.forbidden(f"{at}.{key}", _CANNOT)
-        for key in ("restartPolicy", "restartPolicyRules"):
-            if container.get(key):
-                problems.forbidden(f"{at}.{key}", "may not be set for ephemeral containers")
         for number, mount in enumerate(container.get("volumeMounts") or ()):
             for key in ("subPath", "subPathExpr"):
                 if mount.get(key):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 
 from pilothouse.kinds.problems import Problems
+from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj
 
 _COMMON = ("metadata.name", "metadata.namespace", "metadata.uid")
@@ -20,7 +21,9 @@ ENV_FIELDS = frozenset(
     }
 )
 VOLUME_FIELDS = frozenset({*_COMMON, "metadata.labels", "metadata.annotations"})
-_SUBSCRIPT = re.compile(r"metadata\.(labels|annotations)\['.+'\]")
+_KNOWN = ENV_FIELDS | VOLUME_FIELDS | {"spec.restartPolicy", "spec.schedulerName", "status.phase"}
+_SUBSCRIPT = re.compile(r"(.+?)\['(.*)'\]", re.DOTALL)
+_HUGE_PAGES = ("limits.hugepages-", "requests.hugepages-")
 _RESOURCES = frozenset(
     f"{kind}.{resource}" for kind in ("limits", "requests") for resource in ("cpu", "memory", "ephemeral-storage")
 )
@@ -30,32 +33,51 @@ _BYTE_DIVISORS = ("1", "1k", "1M", "1G", "1T", "1P", "1E", "1Ki", "1Mi", "1Gi", 
 
 def check_field_ref(reference: Obj, supported: frozenset[str], path: str, problems: Problems) -> None:
     """A fieldRef: its path is one of those supported, or names one label or annotation."""
-    field_path = reference.get("fieldPath") or ""
+    version, field_path = reference.get("apiVersion") or "", reference.get("fieldPath") or ""
+    at = f"{path}.fieldPath"
+    if not version:
+        problems.required(f"{path}.apiVersion")
+        return
     if not field_path:
-        problems.required(f"{path}.fieldPath")
-    elif field_path not in supported and _SUBSCRIPT.fullmatch(field_path) is None:
-        problems.unsupported(f"{path}.fieldPath", field_path, supported)
-    if reference.get("apiVersion", "v1") != "v1":
-        problems.unsupported(f"{path}.apiVersion", reference["apiVersion"], ("v1",))
+        problems.required(at)
+        return
+    match = _SUBSCRIPT.fullmatch(field_path)
+    whole, key = match.groups() if match else (field_path, "")
+    wrong = ""
+    if version != "v1":
+        wrong = f"unsupported pod version: {version}"
+    elif match is not None and whole not in ("metadata.labels", "metadata.annotations"):
+        wrong = f"field label does not support subscript: {field_path}"
+    elif match is None and field_path not in _KNOWN:
+        wrong = f"field label not supported: {field_path}"
+    if wrong:
+        problems.invalid(at, field_path, f"error converting fieldPath: {wrong}")
+    elif match is not None:
+        messages = names.label_key(key) if whole == "metadata.labels" else names.annotation_key(key)
+        problems.invalid_each(path, key if whole == "metadata.labels" else key.lower(), messages)
+    elif field_path not in supported:
+        problems.unsupported(at, field_path, supported)
 
 
 def check_resource_ref(reference: Obj, in_volume: bool, path: str, problems: Problems) -> None:
     """A resourceFieldRef: which container (named, in a volume), which resource, divided by what."""
+    resource = reference.get("resource") or ""
     if in_volume and not reference.get("containerName"):
         problems.required(f"{path}.containerName")
-    resource = reference.get("resource") or ""
-    if not resource:
+    elif not resource:
         problems.required(f"{path}.resource")
-        return
-    if resource not in _RESOURCES:
+    elif resource not in _RESOURCES and not resource.startswith(_HUGE_PAGES):
         problems.unsupported(f"{path}.resource", resource, _RESOURCES)
-        return
     divisor = reference.get("divisor", "0")
-    allowed = _CPU_DIVISORS if resource.endswith(".cpu") else _BYTE_DIVISORS
-    if divisor not in ("", "0", *allowed):
-        what = resource.partition(".")[2]
-        problems.invalid(
-            f"{path}.divisor",
-            divisor,
-            f"only divisor's values {', '.join(allowed)} are supported with the {what} resource",
-        )
+    if divisor in ("", "0") or (resource not in _RESOURCES and not resource.startswith(_HUGE_PAGES)):
+        return
+    what = resource.partition(".")[2]
+    if what == "cpu":
+        if divisor not in _CPU_DIVISORS:
+            problems.invalid(
+                f"{path}.divisor", resource, "only divisor's values 1m and 1 are supported with the cpu resource"
+            )
+    elif divisor not in _BYTE_DIVISORS:
+        told = {"memory": what, "ephemeral-storage": "local ephemeral storage"}.get(what, "hugepages")
+        detail = f"only divisor's values {', '.join(_BYTE_DIVISORS)} are supported with the {told} resource"
+        problems.invalid(f"{path}.divisor", resource, detail)

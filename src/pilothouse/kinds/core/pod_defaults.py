@@ -116,7 +116,7 @@ def _default_field_source(source: Obj) -> None:
 
 
 def _default_volume(volume: Obj) -> None:
-    if len(volume) == 1:
+    if not volume.keys() - {"name"}:
         volume["emptyDir"] = {}
     for key in _FILE_VOLUMES:
         if key in volume:

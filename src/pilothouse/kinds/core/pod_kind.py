@@ -16,11 +16,25 @@ from pilothouse.machinery.objects import Obj, timestamp
 def _rules(pod: Obj, old: Obj | None, problems: Problems) -> None:
     spec = section(pod, "spec")
     if old is None:
-        check_pod_spec(spec, "spec", problems)
+        check_pod_spec(spec, "spec", problems, of_pod=True)
+        _check_creation(spec, problems)
     elif spec != (before := section(old, "spec")):
         check_pod_update(spec, before, problems)
     if old is not None:
         _check_nomination(pod, old, problems)
+
+
+def _check_creation(spec: Obj, problems: Problems) -> None:
+    """Source: `ValidatePodCreate`, and what upstream asks of pods but not of templates."""
+    for key in ("containers", "initContainers"):
+        for index, container in enumerate(spec.get(key) or ()):
+            image = container.get("image") or ""
+            if image != image.strip():
+                problems.invalid(f"spec.{key}[{index}].image", image, "must not have leading or trailing whitespace")
+    if spec.get("ephemeralContainers"):
+        problems.forbidden("spec.ephemeralContainers", "cannot be set on create")
+    if spec.get("schedulingGates") and spec.get("nodeName"):
+        problems.forbidden("spec.nodeName", "cannot be set until all schedulingGates have been cleared")
 
 
 def _check_nomination(pod: Obj, old: Obj, problems: Problems) -> None:

@@ -21,53 +21,62 @@ def check_probe(probe: Obj, name: str, path: str, problems: Problems) -> None:
     for key in _COUNTS:
         if (value := probe.get(key)) is not None and value < 0:
             problems.not_negative(f"{path}.{key}", value)
-    if name != "readinessProbe" and probe.get("successThreshold") != 1:
-        problems.invalid(f"{path}.successThreshold", probe.get("successThreshold"), "must be 1")
-    grace = probe.get("terminationGracePeriodSeconds")
-    if grace is None:
-        return
-    at = f"{path}.terminationGracePeriodSeconds"
-    if name == "readinessProbe":
-        problems.invalid(at, grace, "must not be set for readinessProbes")
-    elif grace <= 0:
+    at, grace = f"{path}.terminationGracePeriodSeconds", probe.get("terminationGracePeriodSeconds")
+    if grace is not None and grace <= 0:
         problems.invalid(at, grace, "must be greater than 0")
+    if name != "readinessProbe":
+        if probe.get("successThreshold") != 1:
+            problems.invalid(f"{path}.successThreshold", probe.get("successThreshold"), "must be 1")
+    elif grace is not None:
+        problems.invalid(at, grace, "must not be set for readinessProbes")
 
 
-def check_lifecycle(lifecycle: Obj, path: str, problems: Problems) -> None:
-    """The hooks of a container."""
+def check_lifecycle(lifecycle: Obj, grace: int | None, path: str, problems: Problems) -> None:
+    """The hooks of a container whose pod ends within so many seconds."""
     for key in ("postStart", "preStop"):
         if key in lifecycle:
-            _check_action(lifecycle[key], _HOOK_ACTIONS, f"{path}.{key}", problems)
+            _check_action(lifecycle[key], _HOOK_ACTIONS, f"{path}.{key}", problems, grace)
     if "stopSignal" in lifecycle:
         problems.one_of(f"{path}.stopSignal", lifecycle["stopSignal"], tuple(STOP_SIGNALS))
 
 
-def _check_action(handler: Obj, actions: tuple[str, ...], path: str, problems: Problems) -> None:
-    action = problems.exactly_one(path, handler, actions, "handler type")
-    if action is None:
+def _check_action(
+    handler: Obj, actions: tuple[str, ...], path: str, problems: Problems, grace: int | None = None
+) -> None:
+    given = [key for key in actions if key in handler]
+    if not given:
+        problems.required(path, "must specify a handler type")
         return
-    target, at = handler[action], f"{path}.{action}"
+    _check_target(given[0], handler[given[0]], f"{path}.{given[0]}", problems, grace)
+    for extra in given[1:]:
+        problems.forbidden(f"{path}.{extra}", "may not specify more than 1 handler type")
+
+
+def _check_target(action: str, target: Obj, at: str, problems: Problems, grace: int | None) -> None:
     if action == "exec":
         if not target.get("command"):
             problems.required(f"{at}.command")
     elif action == "sleep":
-        if target.get("seconds", 0) < 0:
-            problems.invalid(f"{at}.seconds", target["seconds"], "must be greater than or equal to 0")
+        seconds = target.get("seconds", 0)
+        if grace is not None and not 0 <= seconds <= grace:
+            detail = f"must be non-negative and less than terminationGracePeriodSeconds ({grace})"
+            problems.invalid(at, seconds, detail)
+    elif action == "httpGet":
+        _check_http(target, at, problems)
     else:
         check_port(target.get("port", 0), f"{at}.port", problems)
-        if action == "httpGet":
-            _check_http(target, at, problems)
 
 
 def _check_http(target: Obj, path: str, problems: Problems) -> None:
     if not target.get("path"):
         problems.required(f"{path}.path")
+    check_port(target.get("port", 0), f"{path}.port", problems)
     problems.one_of(f"{path}.scheme", target.get("scheme"), ("HTTP", "HTTPS"))
-    for index, header in enumerate(target.get("httpHeaders") or ()):
+    for header in target.get("httpHeaders") or ():
         name = header.get("name") or ""
         if _HEADER.fullmatch(name) is None:
             problems.invalid(
-                f"{path}.httpHeaders[{index}].name",
+                f"{path}.httpHeaders",
                 name,
                 "a valid HTTP header must consist of alphanumeric characters or '-' "
                 "(e.g. 'X-Header-Name', regex used for validation is '[-A-Za-z0-9]+')",

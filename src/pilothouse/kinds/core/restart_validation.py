@@ -22,11 +22,13 @@ def check_restart_policy(container: Obj, path: str, problems: Problems) -> None:
         problems.too_many(f"{path}.restartPolicyRules", len(rules), _MOST_RULES)
     for index, rule in enumerate(rules):
         at = f"{path}.restartPolicyRules[{index}]"
-        problems.one_of(f"{at}.action", rule.get("action"), _ACTIONS)
+        if rule.get("action") not in _ACTIONS:
+            problems.unsupported(f"{at}.action", rule.get("action") or "", _ACTIONS)
         codes = rule.get("exitCodes")
         if codes is None:
             problems.required(f"{at}.exitCodes", "must be specified")
             continue
-        problems.one_of(f"{at}.exitCodes.operator", codes.get("operator"), _OPERATORS)
+        if codes.get("operator") not in _OPERATORS:
+            problems.unsupported(f"{at}.exitCodes.operator", codes.get("operator") or "", _OPERATORS)
         if len(codes.get("values") or ()) > _MOST_VALUES:
             problems.too_many(f"{at}.exitCodes.values", len(codes["values"]), _MOST_VALUES)

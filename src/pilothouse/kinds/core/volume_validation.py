@@ -10,6 +10,7 @@ from collections.abc import Callable
 from pilothouse.kinds.core.claim_validation import check_claim_spec
 from pilothouse.kinds.core.field_references import VOLUME_FIELDS, check_field_ref, check_resource_ref
 from pilothouse.kinds.core.quantities import check_quantity
+from pilothouse.kinds.metadata import check_template_metadata
 from pilothouse.kinds.problems import Problems
 from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj
@@ -22,38 +23,41 @@ _TOKEN_SECONDS = (600, 2**32)
 
 
 def check_volumes(volumes: list[Obj], path: str, problems: Problems) -> frozenset[str]:
-    """Checks the volumes of a pod spec; returns their names, which mounts may refer to."""
-    seen: set[str] = set()
+    """Checks the volumes of a pod spec; returns the names of the good ones, which mounts may refer to."""
+    good: set[str] = set()
     for index, volume in enumerate(volumes):
         at = f"{path}[{index}]"
         name = volume.get("name") or ""
+        found = Problems()
+        _check_source(volume, at, found)
         if not name:
-            problems.required(f"{at}.name")
-        elif name in seen:
-            problems.duplicate(f"{at}.name", name)
+            found.required(f"{at}.name")
         else:
-            problems.invalid_each(f"{at}.name", name, names.dns1123_label(name))
-        seen.add(name)
-        _check_source(volume, at, problems)
-    return frozenset(seen)
+            found.invalid_each(f"{at}.name", name, names.dns1123_label(name))
+        if name in good:
+            found.duplicate(f"{at}.name", name)
+        if not found:
+            good.add(name)
+        problems += found
+    return frozenset(good)
 
 
 def _check_source(volume: Obj, path: str, problems: Problems) -> None:
     given = [key for key in volume if key != "name"]
     if not given:
         problems.required(path, "must specify a volume type")
-    for extra in given[1:]:
-        problems.forbidden(f"{path}.{extra}", "may not specify more than 1 volume type")
-    if len(given) != 1:
         return
-    check = _SOURCES.get(given[0])
+    first, *others = sorted(given, key=_RANK.__getitem__) if len(given) > 1 else given
+    check = _SOURCES.get(first)
     if check is None:
         problems.forbidden(
-            f"{path}.{given[0]}",
+            f"{path}.{first}",
             f"volumes of this type cannot be mounted by Pilothouse; it mounts {', '.join(sorted(_SOURCES))}",
         )
     else:
-        check(volume[given[0]], f"{path}.{given[0]}", problems)
+        check(volume[first], f"{path}.{first}", problems)
+    for other in others:
+        problems.forbidden(f"{path}.{other}", "may not specify more than 1 volume type")
 
 
 def _empty_dir(source: Obj, path: str, problems: Problems) -> None:
@@ -66,7 +70,8 @@ def _host_path(source: Obj, path: str, problems: Problems) -> None:
     host_path = source.get("path") or ""
     if not host_path:
         problems.required(f"{path}.path")
-    elif ".." in host_path.split("/"):
+        return
+    if ".." in host_path.split("/"):
         problems.invalid(f"{path}.path", host_path, "must not contain '..'")
     if source.get("type") not in _HOST_PATH_TYPES:
         problems.unsupported(f"{path}.type", source.get("type"), _HOST_PATH_TYPES)
@@ -108,10 +113,9 @@ def _downward_api(source: Obj, path: str, problems: Problems) -> None:
 
 
 def _downward_items(source: Obj, path: str, problems: Problems) -> None:
-    for index, item in enumerate(source.get("items") or ()):
-        at = f"{path}.items[{index}]"
+    for item in source.get("items") or ():
+        at = path  # as upstream, which does not say which one
         check_local_path(item.get("path") or "", f"{at}.path", problems)
-        check_mode(item.get("mode"), f"{at}.mode", problems)
         if "fieldRef" in item:
             check_field_ref(item["fieldRef"], VOLUME_FIELDS, f"{at}.fieldRef", problems)
             if "resourceFieldRef" in item:
@@ -120,20 +124,32 @@ def _downward_items(source: Obj, path: str, problems: Problems) -> None:
             check_resource_ref(item["resourceFieldRef"], True, f"{at}.resourceFieldRef", problems)
         else:
             problems.required(at, "one of fieldRef and resourceFieldRef is required")
+        check_mode(item.get("mode"), f"{at}.mode", problems)
 
 
 def _projected(source: Obj, path: str, problems: Problems) -> None:
     check_mode(source.get("defaultMode"), f"{path}.defaultMode", problems)
+    taken: set[str] = set()
     for index, projection in enumerate(source.get("sources") or ()):
         at = f"{path}.sources[{index}]"
-        unknown = [key for key in projection if key not in _PROJECTIONS]
-        for key in unknown:
-            problems.forbidden(f"{at}.{key}", f"cannot be projected by Pilothouse; use {', '.join(_PROJECTIONS)}")
-        if unknown:
-            continue
-        kind = problems.exactly_one(at, projection, tuple(_PROJECTIONS), "volume type")
-        if kind is not None:
-            _PROJECTIONS[kind](projection[kind], f"{at}.{kind}", problems)
+        for key in projection:
+            if key not in _PROJECTIONS:
+                problems.forbidden(f"{at}.{key}", f"cannot be projected by Pilothouse; use {', '.join(_PROJECTIONS)}")
+        for kind, check in _PROJECTIONS.items():
+            if kind in projection:
+                check(projection[kind], f"{at}.{kind}", problems)
+                if kind != "serviceAccountToken":
+                    _check_taken(projection[kind], taken, path, problems)
+        if len(projection) > 1:
+            problems.forbidden(at, "may not specify more than 1 volume type per source")
+
+
+def _check_taken(projection: Obj, taken: set[str], path: str, problems: Problems) -> None:
+    for item in projection.get("items") or ():
+        if item.get("path") in taken:
+            problems.invalid(path, projection.get("name", item["path"]), "conflicting duplicate paths")
+        if item.get("path"):
+            taken.add(item["path"])
 
 
 def _projected_named(source: Obj, path: str, problems: Problems) -> None:
@@ -143,15 +159,12 @@ def _projected_named(source: Obj, path: str, problems: Problems) -> None:
 
 
 def _token(source: Obj, path: str, problems: Problems) -> None:
-    if not source.get("path"):
-        problems.required(f"{path}.path")
-    else:
-        check_local_path(source["path"], f"{path}.path", problems)
     seconds, (low, high) = source.get("expirationSeconds", _TOKEN_SECONDS[0]), _TOKEN_SECONDS
     if seconds < low:
         problems.invalid(f"{path}.expirationSeconds", seconds, "may not specify a duration less than 10 minutes")
     if seconds > high:
         problems.invalid(f"{path}.expirationSeconds", seconds, "may not specify a duration larger than 2^32 seconds")
+    check_local_path(source.get("path") or "", f"{path}.path", problems)
 
 
 def _claim(source: Obj, path: str, problems: Problems) -> None:
@@ -164,6 +177,7 @@ def _ephemeral(source: Obj, path: str, problems: Problems) -> None:
     if template is None:
         problems.required(f"{path}.volumeClaimTemplate")
     else:
+        check_template_metadata(template.get("metadata") or {}, f"{path}.volumeClaimTemplate.metadata", problems)
         check_claim_spec(template.get("spec") or {}, f"{path}.volumeClaimTemplate.spec", problems)
 
 
@@ -173,16 +187,22 @@ def check_mode(mode: int | None, path: str, problems: Problems) -> None:
         problems.invalid(path, mode, "must be a number between 0 and 0777 (octal), both inclusive")
 
 
-def check_local_path(text: str, path: str, problems: Problems) -> None:
-    """A path inside a volume: relative, without `..`."""
-    if not text:
-        problems.required(path)
-        return
+def check_descending_path(text: str, path: str, problems: Problems) -> bool:
+    """A relative path without `..`; whether it is one."""
     if text.startswith("/"):
         problems.invalid(path, text, "must be a relative path")
     if ".." in text.split("/"):
         problems.invalid(path, text, "must not contain '..'")
-    elif text.startswith(".."):
+        return False
+    return True
+
+
+def check_local_path(text: str, path: str, problems: Problems) -> None:
+    """A path of a file inside a volume: relative, without `..`, and not of the names kept for what is atomic."""
+    if not text:
+        problems.required(path)
+        return
+    if check_descending_path(text, path, problems) and text.startswith(".."):
         problems.invalid(path, text, "must not start with '..'")
 
 
@@ -198,9 +218,21 @@ _SOURCES: dict[str, _Check] = {
     "ephemeral": _ephemeral,
     "image": _image,
 }
+# The order in which upstream looks for them; the first one found counts.
+_RANK = {
+    kind: rank
+    for rank, kind in enumerate(
+        (
+            *("emptyDir", "hostPath", "gitRepo", "gcePersistentDisk", "awsElasticBlockStore", "secret", "nfs", "iscsi"),
+            *("glusterfs", "flocker", "persistentVolumeClaim", "rbd", "cinder", "cephfs", "quobyte", "downwardAPI"),
+            *("fc", "flexVolume", "configMap", "azureFile", "vsphereVolume", "photonPersistentDisk", "portworxVolume"),
+            *("azureDisk", "storageos", "projected", "scaleIO", "csi", "ephemeral", "image"),
+        )
+    )
+}
 _PROJECTIONS: dict[str, _Check] = {
-    "configMap": _projected_named,
     "secret": _projected_named,
+    "configMap": _projected_named,
     "downwardAPI": _downward_items,
     "serviceAccountToken": _token,
 }
