@@ -52,12 +52,13 @@ def split_key(key: str) -> tuple[str | None, str]:
 
 def timestamp(moment: dt.datetime | None = None) -> str:
     """RFC 3339 in UTC with whole seconds, as `metadata.creationTimestamp` is written."""
-    return (moment or dt.datetime.now(dt.UTC)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    # Not by strftime, which writes the year 1 (a client's zero) with one digit.
+    return (moment or dt.datetime.now(dt.UTC)).replace(tzinfo=None).isoformat(timespec="seconds") + "Z"
 
 
 def micro_timestamp(moment: dt.datetime | None = None) -> str:
     """RFC 3339 in UTC with microseconds, as `MicroTime` fields are written."""
-    return (moment or dt.datetime.now(dt.UTC)).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    return (moment or dt.datetime.now(dt.UTC)).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
 
 
 def parse_timestamp(text: str) -> dt.datetime:

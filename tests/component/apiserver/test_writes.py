@@ -166,6 +166,13 @@ async def test_status_is_written_through_its_subresource_only(plane: ControlPlan
     assert (status.status.replicas, status.spec.replicas, status.metadata.generation) == (2, 1, 1)
 
 
+async def test_owned_fields_are_written_in_order(plane: ControlPlane) -> None:
+    client = plane.client()
+    made = await post(client, CONFIG_MAPS, {"data": {"b": "1", "a": "1"}, "metadata": {"name": "x", "labels": {"l": ""}}})
+    (entry,) = made["metadata"]["managedFields"]
+    assert orjson.dumps(entry["fieldsV1"]) == orjson.dumps(entry["fieldsV1"], option=orjson.OPT_SORT_KEYS)
+
+
 async def test_concurrent_patches_all_take_effect(plane: ControlPlane) -> None:
     client = plane.client()
     await post(client, CONFIG_MAPS, {"metadata": {"name": "a"}})
@@ -179,7 +186,7 @@ async def test_strategic_and_json_patches(plane: ControlPlane) -> None:
     path = "/apis/apps/v1/namespaces/ns/deployments/a"
     change: Any = {"spec": {"template": {"spec": {"containers": [{"name": "d", "image": "j"}]}}}}
     body = await client.request("PATCH", path, body=change, content_type="application/strategic-merge-patch+json")
-    assert [c["name"] for c in orjson.loads(body)["spec"]["template"]["spec"]["containers"]] == ["c", "d"]
+    assert [c["name"] for c in orjson.loads(body)["spec"]["template"]["spec"]["containers"]] == ["d", "c"]
     change = [
         {"op": "test", "path": "/spec/replicas", "value": 1},
         {"op": "replace", "path": "/spec/replicas", "value": 4},

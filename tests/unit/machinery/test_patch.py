@@ -87,8 +87,8 @@ def test_strategic_merge_merges_lists_by_key():
     )
     assert template(patched)["containers"] == [
         {"name": "web", "image": "web:2"},
-        {"name": "side", "image": "side:1"},
         {"name": "new"},
+        {"name": "side", "image": "side:1"},
     ]
     assert template(live)["containers"][0]["image"] == "web:1"
 
@@ -114,7 +114,7 @@ def test_strategic_merge_directives():
         },
         DEPLOYMENT,
     )
-    assert patched["metadata"]["finalizers"] == ["b", "c"]
+    assert patched["metadata"]["finalizers"] == ["c", "b"]
     assert patched["spec"]["strategy"] == {"type": "Recreate"}
     assert patched["spec"]["selector"] == {"matchLabels": {"x": "y"}}
     assert [container["name"] for container in template(patched)["containers"]] == ["new", "third", "web"]
@@ -166,3 +166,24 @@ def test_element_order_keeps_every_entry(live_names, order):
     names = [container["name"] for container in template(patched)["containers"]]
     assert sorted(names) == sorted(live_names)
     assert [name for name in names if name in order] == [name for name in order if name in live_names]
+
+
+@pytest.mark.parametrize(
+    ("before", "named", "after"),
+    [
+        ("abc", "b", "abc"),
+        ("abc", "cb", "acb"),
+        ("abc", "n", "nabc"),
+        ("abc", "bn", "abnc"),
+        ("abc", "nc", "nabc"),
+        ("", "ab", "ab"),
+    ],
+)
+def test_strategic_merge_puts_what_is_new_where_upstream_does(before: str, named: str, after: str) -> None:
+    live = {"metadata": {"finalizers": list(before)}, "spec": {"template": {"spec": {}}}}
+    template(live)["containers"] = [{"name": name} for name in before]
+    change = {"metadata": {"finalizers": list(named)}, "spec": {"template": {"spec": {}}}}
+    template(change)["containers"] = [{"name": name} for name in named]
+    patched = strategic_merge_patch(live, change, DEPLOYMENT)
+    assert "".join(patched["metadata"]["finalizers"]) == after
+    assert "".join(container["name"] for container in template(patched)["containers"]) == after

@@ -116,10 +116,15 @@ def _entry(manager: Manager, owned: Owned) -> Obj:
         "apiVersion": owned.api_version,
         "time": owned.time,
         "fieldsType": "FieldsV1",
-        "fieldsV1": owned.fields,
+        "fieldsV1": _sorted(owned.fields),
         "subresource": manager.subresource,
     }
     return {name: value for name, value in entry.items() if value != ""}
+
+
+def _sorted(fields: FieldSet) -> FieldSet:
+    """In the order upstream writes them: clients compare the text with what they wrote again from a map."""
+    return {key: _sorted(fields[key]) if fields[key] else {} for key in sorted(fields)}
 
 
 def _capped(managers: Managers) -> Managers:

@@ -67,7 +67,8 @@ def _merge_field(current: Any, value: Any, node: Node | None, path: str) -> Any:
         existing = current if isinstance(current, list) else []
         if node.merge_key:
             return _merge_objects(existing, value, node, path)
-        return existing + [entry for entry in _unique(value) if entry not in existing]
+        given = _unique(value)
+        return _interleaved([entry for entry in existing if entry not in given], given, existing)
     return value
 
 
@@ -104,9 +105,10 @@ def _delete_primitives(result: Obj, directive: str, values: Any) -> None:
 
 def _merge_objects(existing: list[Any], patch: list[Any], node: Node, path: str) -> list[Any]:
     key = node.merge_key
-    if any(isinstance(entry, dict) and entry.get(_PATCH) == "replace" and len(entry) == 1 for entry in patch):
+    if any(isinstance(entry, dict) and entry.get(_PATCH) == "replace" for entry in patch):
         return [entry for entry in patch if not (isinstance(entry, dict) and _PATCH in entry)]
     result = list(existing)
+    given: list[Any] = []
     for index, entry in enumerate(patch):
         if not isinstance(entry, dict):
             raise BadRequest(f"{path}[{index}]: an object with the key {key!r} is needed")
@@ -123,7 +125,33 @@ def _merge_objects(existing: list[Any], patch: list[Any], node: Node, path: str)
             result.append(_merge_map({}, entry, node.items, at))
         else:
             result[position] = _merge_map(result[position], entry, node.items, at)
-    return result
+        if entry[key] not in given:
+            given.append(entry[key])
+
+    def rank(entry: Any) -> int:
+        return given.index(entry.get(key)) if isinstance(entry, dict) and entry.get(key) in given else -1
+
+    named = sorted((entry for entry in result if rank(entry) >= 0), key=rank)
+    identities = [entry.get(key) if isinstance(entry, dict) else entry for entry in existing]
+    return _interleaved([entry for entry in result if rank(entry) < 0], named, identities, key)
+
+
+def _interleaved(others: list[Any], named: list[Any], before: list[Any], key: str = "") -> list[Any]:
+    """What the patch names, in its order, among what it does not name, which goes where it was. What is new comes before
+    what it cannot be compared with. Source: `mergeSortedSlice` of upstream's strategicpatch."""
+
+    def place(entry: Any) -> int:
+        identity = entry.get(key) if key and isinstance(entry, dict) else entry
+        return before.index(identity) if identity in before else -1
+
+    merged: list[Any] = []
+    for entry in named:
+        at = place(entry)
+        while others and 0 <= place(others[0]) < at:
+            merged.append(others[0])
+            others = others[1:]
+        merged.append(entry)
+    return merged + others
 
 
 def _set_order(result: Obj, field: str, order: Any, patched: Any, before: Any, node: Node | None) -> None:

@@ -57,7 +57,7 @@ async def serve(
         raise BadRequest("Upgrade request required: the node carries streams over WebSocket")
     offered = [entry.strip() for entry in request.headers.get("Sec-WebSocket-Protocol", "").split(",")]
     agreed = [protocol for protocol in protocols if protocol in offered]
-    if not agreed:
+    if not agreed and (offered != [""] or channels.V1 not in protocols):
         raise BadRequest(f"the client offers {', '.join(offered) or 'no subprotocol'}; known: {', '.join(protocols)}")
     response = web.WebSocketResponse(
         protocols=agreed[:1], max_msg_size=_MOST_MESSAGE, timeout=_CLOSE_SECONDS, compress=False
@@ -79,5 +79,5 @@ async def serve(
 
 async def refuse(socket: AiohttpSocket, error: ApiError) -> None:
     """Tells the client on the error channel why there is no session: a refused handshake would lose the reason."""
-    await socket.send(channels.encode(channels.ERROR, channels.failure_status(error.message)))
+    await socket.send(channels.ending(socket.protocol, channels.failure_status(error.message)))
     await socket.close()

@@ -1,7 +1,8 @@
-"""The WebSocket subprotocols `v4.channel.k8s.io` and `v5.channel.k8s.io`. Pure.
+"""The WebSocket subprotocols `v4.channel.k8s.io`, `v5.channel.k8s.io` and the first, `channel.k8s.io`. Pure.
 
 Each binary message opens with a byte that names its channel. v5 adds the message `[255, channel]`, which closes one
-channel from the client's side; v4 has no way to say that standard input has ended.
+channel from the client's side; the others have no way to say that standard input has ended. The first tells failures only,
+in words; who offers no subprotocol gets it.
 """
 
 from __future__ import annotations
@@ -11,8 +12,8 @@ from dataclasses import dataclass
 import orjson
 
 STDIN, STDOUT, STDERR, ERROR, RESIZE = range(5)
-V4, V5 = "v4.channel.k8s.io", "v5.channel.k8s.io"
-PROTOCOLS = (V5, V4)
+V1, V4, V5 = "channel.k8s.io", "v4.channel.k8s.io", "v5.channel.k8s.io"
+PROTOCOLS = (V5, V4, V1)
 _CLOSE = 255
 
 
@@ -59,6 +60,14 @@ def decode(protocol: str, message: bytes) -> Data | Closed | Size | None:
 
 def encode(channel: int, payload: bytes) -> bytes:
     return bytes((channel,)) + payload
+
+
+def ending(protocol: str, status: bytes) -> bytes:
+    """The message that ends a session with this Status; b"" when the subprotocol has none."""
+    if protocol in (V4, V5):
+        return encode(ERROR, status)
+    message = orjson.loads(status).get("message", "")
+    return encode(ERROR, message.encode()) if message else b""
 
 
 def _size(payload: bytes) -> Size | None:

@@ -26,7 +26,8 @@ class Socket(Protocol):
 async def end(socket: Socket, status: bytes) -> None:
     """Tells the client how its session ended, and closes it."""
     try:
-        await socket.send(channels.encode(channels.ERROR, status))
+        if last := channels.ending(socket.protocol, status):
+            await socket.send(last)
     except ConnectionError:
         return
     await socket.close()

@@ -32,3 +32,11 @@ def test_statuses() -> None:
     assert failed["reason"] == "NonZeroExitCode"
     assert failed["details"]["causes"] == [{"reason": "ExitCode", "message": "3"}]
     assert orjson.loads(channels.failure_status("no such thing"))["message"] == "no such thing"
+
+
+def test_the_first_protocol_tells_failures_only_and_in_words() -> None:
+    ended, failed = channels.exit_status(0), channels.exit_status(3)
+    assert channels.ending(channels.V4, ended) == b"\x03" + ended
+    for protocol in (channels.V1, ""):
+        assert channels.ending(protocol, ended) == b""
+        assert channels.ending(protocol, failed) == b"\x03command terminated with non-zero exit code: exit status 3"
