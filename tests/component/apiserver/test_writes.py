@@ -168,7 +168,8 @@ async def test_status_is_written_through_its_subresource_only(plane: ControlPlan
 
 async def test_owned_fields_are_written_in_order(plane: ControlPlane) -> None:
     client = plane.client()
-    made = await post(client, CONFIG_MAPS, {"data": {"b": "1", "a": "1"}, "metadata": {"name": "x", "labels": {"l": ""}}})
+    tree = {"data": {"b": "1", "a": "1"}, "metadata": {"name": "x", "labels": {"l": ""}}}
+    made = await post(client, CONFIG_MAPS, tree)
     (entry,) = made["metadata"]["managedFields"]
     assert orjson.dumps(entry["fieldsV1"]) == orjson.dumps(entry["fieldsV1"], option=orjson.OPT_SORT_KEYS)
 

@@ -137,8 +137,10 @@ def _merge_objects(existing: list[Any], patch: list[Any], node: Node, path: str)
 
 
 def _interleaved(others: list[Any], named: list[Any], before: list[Any], key: str = "") -> list[Any]:
-    """What the patch names, in its order, among what it does not name, which goes where it was. What is new comes before
-    what it cannot be compared with. Source: `mergeSortedSlice` of upstream's strategicpatch."""
+    """What the patch names, in its order, among the others, which go where they were.
+
+    What is new comes before what it cannot be compared with. Source: `mergeSortedSlice` of upstream's strategicpatch.
+    """
 
     def place(entry: Any) -> int:
         identity = entry.get(key) if key and isinstance(entry, dict) else entry

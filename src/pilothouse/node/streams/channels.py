@@ -1,8 +1,8 @@
 """The WebSocket subprotocols `v4.channel.k8s.io`, `v5.channel.k8s.io` and the first, `channel.k8s.io`. Pure.
 
 Each binary message opens with a byte that names its channel. v5 adds the message `[255, channel]`, which closes one
-channel from the client's side; the others have no way to say that standard input has ended. The first tells failures only,
-in words; who offers no subprotocol gets it.
+channel from the client's side; the others have no way to say that standard input has ended. The first tells failures
+only, in words; who offers no subprotocol gets it.
 """
 
 from __future__ import annotations
