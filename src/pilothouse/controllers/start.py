@@ -44,6 +44,7 @@ from pilothouse.controllers.stateful_set import controller as stateful_set
 from pilothouse.controllers.ttl_after_finished import controller as ttl_after_finished
 from pilothouse.controllers.validating_admission_policy import controller as validating_admission_policy
 from pilothouse.kinds.catalogue import KINDS
+from pilothouse.kinds.families import families_of, networks_of
 from pilothouse.machinery.objects import Resource
 from pilothouse.reconcile.queue import Backoff
 
@@ -102,11 +103,11 @@ async def run_controllers(
 ) -> None:
     """Runs all controllers until cancelled.
 
-    `client_for(name)` gives the client of one identity. `pod_range` is the cluster's pod range, of which each node gets
-    a `/node_prefix`. `informers` are given when they are shared with other components (the scheduler), whose owner
-    then runs them. Autoscalers look at their metrics every `autoscaling_period` seconds. `extra` is the seam for
-    controllers made elsewhere (certificates, bootstrap tokens, root CA): they run and are restarted like these. Those
-    named in `without` do not run: somebody else does their work.
+    `client_for(name)` gives the client of one identity. `pod_range` is the cluster's pod range (or one of each family),
+    of which each node gets a `/node_prefix` (of IPv6 a /64). `informers` are given when they are shared with other
+    components (the scheduler), whose owner then runs them. Autoscalers look at their metrics every `autoscaling_period`
+    seconds. `extra` is the seam for controllers made elsewhere (certificates, bootstrap tokens, root CA): they run and
+    are restarted like these. Those named in `without` do not run: somebody else does their work.
     """
     shared = informers or SharedInformers(client_for(INFORMERS))
     async with asyncio.TaskGroup() as group:
@@ -142,7 +143,7 @@ def controllers(
         Controller(load_balancer.NAME, load_balancer.run),
         Controller(service_account.NAME, service_account.run),
         Controller(service_address.NAME, service_address.run),
-        Controller(service_cidr.NAME, service_cidr.run),
+        Controller(service_cidr.NAME, functools.partial(service_cidr.run, served=families_of(networks_of(pod_range)))),
         Controller(flow_schema.NAME, flow_schema.run),
         Controller(runtime_class.NAME, runtime_class.run),
         Controller(cluster_role_aggregation.NAME, cluster_role_aggregation.run),

@@ -10,7 +10,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import Callable, Iterable
-from ipaddress import IPv4Network
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from pilothouse.client.informer import Informer
 from pilothouse.dns.zone import TextRecord, cluster_records, service_records, zones
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
+from pilothouse.kinds.families import Network
 
 log = logging.getLogger(__name__)
 
@@ -35,7 +35,7 @@ class ZoneFeed:
         self,
         socket_path: Path,
         domain: str,
-        ranges: Iterable[IPv4Network],
+        ranges: Iterable[Network],
         services: Informer[Service],
         slices: Informer[EndpointSlice],
         service_keys: Callable[[EndpointSlice], Iterable[str]],

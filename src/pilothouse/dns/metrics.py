@@ -13,7 +13,7 @@ from pilothouse.dns import message
 from pilothouse.dns.loop import READ, Loop, Timer
 
 PORT = 9153
-_TYPES = {number: name for name, number in {**message.TYPES, "AAAA": message.AAAA, "ANY": message.ANY}.items()}
+_TYPES = {number: name for name, number in {**message.TYPES, "ANY": message.ANY}.items()}
 _CODES = ("NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED")
 _BOUNDS = (0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.1, 0.5, 1.0, 2.5)
 _MOST_CONNECTIONS = 8

@@ -23,6 +23,7 @@ TextRecord = Sequence[str]
 """Name, type and data. The type "NAME" has no data and says only that the name exists."""
 
 _POD = re.compile(r"(\d{1,3})-(\d{1,3})-(\d{1,3})-(\d{1,3})\.[a-z0-9-]+\.pod")
+_POD_IPV6 = re.compile(r"([0-9a-f-]{2,39})\.[a-z0-9-]+\.pod")
 _MOST_CHASED = 8
 
 
@@ -113,9 +114,10 @@ class Records:
         """The addresses of what SRV records name."""
         names = dict.fromkeys(message.read_name(r.data, 6)[0] for r in records if r.type == message.SRV)
         return [
-            Record(name, message.A, TTL, wire)
+            Record(name, kind, TTL, wire)
             for name in names
-            for wire in (self._data.get(name) or {}).get(message.A, ())
+            for kind in (message.A, message.AAAA)
+            for wire in (self._data.get(name) or {}).get(kind, ())
         ]
 
     def _find(self, name: str) -> Mapping[int, Iterable[bytes]] | None:
@@ -128,6 +130,7 @@ class Records:
             match = _POD.fullmatch(name.removesuffix("." + self.domain))
             if match and all(int(part) < 256 for part in match.groups()):
                 return {message.A: (bytes(int(part) for part in match.groups()),)}
+            return _pod_of_ipv6(name.removesuffix("." + self.domain))
         return None
 
     def _add(self, name: str, kind: str, wire: bytes) -> None:
@@ -154,6 +157,17 @@ class Records:
                 del self._data[name]
 
 
+def _pod_of_ipv6(name: str) -> Mapping[int, Iterable[bytes]] | None:
+    """The address that a name such as `fd00--5.shop.pod` is made of."""
+    match = _POD_IPV6.fullmatch(name)
+    if match is None:
+        return None
+    try:
+        return {message.AAAA: (socket.inet_pton(socket.AF_INET6, match[1].replace("-", ":")),)}
+    except OSError:
+        return None
+
+
 def _with_parents(name: str) -> Iterable[str]:
     labels = name.split(".")
     return (".".join(labels[start:]) for start in range(len(labels)))
@@ -173,6 +187,11 @@ def _encode(kind: str, data: Sequence[str]) -> bytes:
             return socket.inet_aton(text)
         except OSError:
             raise ValueError(f"{text!r} is not an IPv4 address") from None
+    if kind == "AAAA":
+        try:
+            return socket.inet_pton(socket.AF_INET6, text)
+        except OSError:
+            raise ValueError(f"{text!r} is not an IPv6 address") from None
     if kind in ("CNAME", "PTR"):
         return encode_name(text)
     if kind == "SRV":

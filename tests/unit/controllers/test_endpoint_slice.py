@@ -146,3 +146,18 @@ def test_hints_follow_the_traffic_distribution(distribution: str | None, zones: 
 def test_a_node_without_a_zone_gives_no_hint_of_one() -> None:
     (made,) = decide(service(trafficDistribution="PreferClose"), [pod(1)], []).create
     assert (made.endpoints[0].zone, made.endpoints[0].hints) == (None, None)
+
+
+def test_a_service_of_two_families_has_slices_of_each() -> None:
+    both = service(ipFamilies=["IPv4", "IPv6"])
+    pods = [
+        pod(1, podIPs=[{"ip": "10.0.0.1"}, {"ip": "fd00::1"}]),
+        pod(2, podIPs=[{"ip": "10.0.0.2"}]),
+    ]
+    made = {new.address_type: [e.addresses for e in new.endpoints] for new in decide(both, pods, []).create}
+    assert made == {"IPv4": [["10.0.0.1"], ["10.0.0.2"]], "IPv6": [["fd00::1"]]}
+
+
+def test_a_service_of_ipv6_alone_has_no_slice_of_ipv4() -> None:
+    plan = decide(service(ipFamilies=["IPv6"]), [pod(1)], [])
+    assert [(new.address_type, new.endpoints) for new in plan.create] == [("IPv6", [])]

@@ -181,3 +181,12 @@ def test_ranges_of_another_size_or_place_are_not_overlapped() -> None:
     ranges = Ranges("10.244.0.0/16", 24)
     ranges.take(["10.244.0.0/23", "10.244.2.64/26", "10.9.0.0/24", "10.244.255.0/24", "fd00::/64"])
     assert ranges.free() == "10.244.3.0/24"
+
+
+def test_parts_of_an_ipv6_range() -> None:
+    ranges = Ranges("fd00:10:244::/56", 64)
+    ranges.take(("10.244.0.0/24", "fd00:10:244::/64"))
+    assert ranges.free() == "fd00:10:244:1::/64"
+    ranges.take(f"fd00:10:244:{n:x}::/64" for n in range(1, 256))
+    with pytest.raises(RangeExhausted, match="no /64 is free in the pod range fd00:10:244::/56"):
+        ranges.free()

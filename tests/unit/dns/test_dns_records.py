@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from ipaddress import IPv6Address
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pilothouse.dns.message import AAAA, CNAME, NOERROR, NXDOMAIN, SERVFAIL, A
+from pilothouse.dns.message import AAAA, CNAME, NOERROR, NXDOMAIN, SERVFAIL, SRV, A
 from pilothouse.dns.records import Records
 
 
@@ -34,6 +36,20 @@ def test_a_bad_record_changes_nothing() -> None:
         records.put("x", [["b.c", "A", "10.0.0.2"], ["a.c", "A", "nonsense"]])
     assert records.answer("a.c", A).answers
     assert records.answer("b.c", A).code == NXDOMAIN
+
+
+def test_addresses_of_ipv6() -> None:
+    records = Records("c")
+    records.put("x", [["a.c", "AAAA", "fd00::1"], ["_p._tcp.a.c", "SRV", "0 100 80 a.c"]])
+    (found,) = records.answer("a.c", AAAA).answers
+    assert found.data == IPv6Address("fd00::1").packed
+    assert (records.answer("a.c", A).code, records.answer("a.c", A).answers) == (NOERROR, [])
+    assert [r.data for r in records.answer("_p._tcp.a.c", SRV).additional] == [found.data]
+    (pod,) = records.answer("fd00--5.shop.pod.c", AAAA).answers
+    assert pod.data == IPv6Address("fd00::5").packed
+    assert records.answer("fd00-5.shop.pod.c", AAAA).code == NXDOMAIN
+    with pytest.raises(ValueError, match="is not an IPv6 address"):
+        records.put("y", [["b.c", "AAAA", "10.0.0.1"]])
 
 
 owners = st.sampled_from(["x", "y"])

@@ -12,8 +12,6 @@ def test_defaults() -> None:
         "type": "ClusterIP",
         "sessionAffinity": "None",
         "internalTrafficPolicy": "Cluster",
-        "ipFamilies": ["IPv4"],
-        "ipFamilyPolicy": "SingleStack",
     }
 
 
@@ -86,7 +84,28 @@ def test_an_external_name_has_no_address() -> None:
                 "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff)"
             ],
         ),
-        ({"ipFamilies": ["IPv6"]}, ['ipFamilies[0]: Invalid value: "IPv6": not configured on this cluster']),
+        ({"ipFamilies": ["IPv6"]}, []),
+        ({"ipFamilies": ["IPv5"]}, ['ipFamilies[0]: Unsupported value: "IPv5": supported values: "IPv4", "IPv6"']),
+        ({"ipFamilies": ["IPv6", "IPv6"]}, ['ipFamilies[1]: Duplicate value: "IPv6"']),
+        (
+            {"ipFamilyPolicy": "Both"},
+            [
+                'ipFamilyPolicy: Unsupported value: "Both": '
+                'supported values: "PreferDualStack", "RequireDualStack", "SingleStack"'
+            ],
+        ),
+        (
+            {"clusterIP": "10.0.0.3", "clusterIPs": ["10.0.0.3", "10.0.0.4"]},
+            ['clusterIPs: Invalid value: ["10.0.0.3","10.0.0.4"]: may specify no more than one IP for each IP family'],
+        ),
+        (
+            {"clusterIP": "None", "clusterIPs": ["None", "fd00::4"]},
+            ['clusterIPs: Invalid value: ["None","fd00::4"]: \'None\' must be the first and only value'],
+        ),
+        (
+            {"clusterIP": "fd00::3", "ipFamilies": ["IPv4"]},
+            ['clusterIPs[0]: Invalid value: "fd00::3": expected an IPv4 value as indicated by `ipFamilies[0]`'],
+        ),
         (
             {"externalTrafficPolicy": "Local"},
             ['externalTrafficPolicy: Invalid value: "Local": may only be set for externally-accessible services'],
@@ -139,3 +158,39 @@ def test_the_address_stays() -> None:
     assert faults(KIND, service(clusterIP="10.96.0.8"), old) == [
         'spec.clusterIPs[0]: Invalid value: ["10.96.0.8"]: may not change once set'
     ]
+
+
+DUAL = service(clusterIPs=["10.96.0.7", "fd00::7"], ipFamilies=["IPv4", "IPv6"], ipFamilyPolicy="PreferDualStack")
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"clusterIPs": ["10.96.0.7"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"}, []),
+        (
+            {"clusterIPs": ["10.96.0.7"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "PreferDualStack"},
+            [
+                'ipFamilyPolicy: Invalid value: "PreferDualStack": '
+                f"must be set to 'SingleStack' when releasing the secondary {what}"
+                for what in ("clusterIP", "ipFamily")
+            ],
+        ),
+        (
+            {"clusterIPs": ["10.96.0.7", "fd00::8"], "ipFamilies": ["IPv4", "IPv6"]},
+            ['clusterIPs[1]: Invalid value: ["10.96.0.7","fd00::8"]: may not change once set'],
+        ),
+        (
+            {"clusterIPs": ["10.96.0.7", "fd00::7"], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack"},
+            [],
+        ),
+    ],
+    ids=lambda case: str(case)[:60],
+)
+def test_the_second_address_goes_only_when_that_is_said(spec: dict[str, object], expected: list[str]) -> None:
+    assert faults(KIND, service(**spec), DUAL) == [f"spec.{fault}" for fault in expected]
+
+
+def test_a_client_that_knows_one_address_takes_none_away() -> None:
+    new = defaulted(KIND, service(clusterIP="10.96.0.7"))
+    KIND.prepare_update(new, DUAL)
+    assert new["spec"]["clusterIPs"] == ["10.96.0.7", "fd00::7"]

@@ -16,6 +16,6 @@ def service_allocators(
     node_ports: tuple[int, int] = (30000, 32767),
     reserved: frozenset[str] = frozenset(),
 ) -> Mapping[tuple[str, str], Allocator]:
-    """What `ApiServer` takes as `allocators`: Services get node ports, and addresses of `service_range` (CIDR) that are
-    not in `reserved`."""
+    """What `ApiServer` takes as `allocators`: Services get node ports, and addresses of `service_range` (a CIDR, or
+    one of each family) that are not in `reserved`."""
     return {("", "services"): ServiceAllocator(store, Ranges.of(service_range, node_ports, reserved))}

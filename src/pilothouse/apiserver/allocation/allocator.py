@@ -39,7 +39,7 @@ class ServiceAllocator:
         async with self._lock:
             in_use = await self._services.catch_up()
             in_use.others = (await self._others.catch_up()).addresses
-            assign(new, in_use, self._current_ranges())
+            assign(new, in_use, self._current_ranges(), old)
             yield
 
     def _current_ranges(self) -> Ranges:

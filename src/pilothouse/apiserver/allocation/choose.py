@@ -13,6 +13,8 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import NamedTuple
 
+from pilothouse.apiserver.allocation.families import fill_in_families
+from pilothouse.kinds.families import Network, canonical, families_of, family_of, networks_of
 from pilothouse.kinds.networking.ip_address import ALLOCATOR, MANAGED_BY
 from pilothouse.kinds.problems import Problems, invalid_error
 from pilothouse.machinery.errors import InternalError
@@ -25,37 +27,46 @@ _RESERVED_PORTS = (16, 128)
 
 
 class Ranges(NamedTuple):
-    """The service ranges, the configured one first, and the node ports, first and last."""
+    """The service ranges, the configured ones first, and the node ports, first and last."""
 
-    networks: tuple[ipaddress.IPv4Network, ...]
+    networks: tuple[Network, ...]
     node_ports: tuple[int, int]
     reserved: frozenset[str] = frozenset()
     """Addresses that no Service may have: the cluster's DNS is no Service here, but answers on each node."""
 
     @classmethod
     def of(cls, service_range: str, node_ports: tuple[int, int], reserved: frozenset[str] = frozenset()) -> Ranges:
-        """Raises ValueError when the range is not an IPv4 network."""
-        return cls((ipaddress.IPv4Network(service_range),), node_ports, reserved)
+        """`service_range` is one network, or one of each family. Raises ValueError for what is none."""
+        return cls(networks_of(service_range), node_ports, reserved)
+
+    @property
+    def families(self) -> tuple[str, ...]:
+        """The cluster's families, the default one first."""
+        return families_of(self.networks)
 
     def with_more(self, texts: Iterable[str]) -> Ranges:
-        """Those of ServiceCIDRs besides; what is not IPv4 or known already is left out."""
+        """Those of ServiceCIDRs besides; what is of another family or known already is left out."""
         networks = list(self.networks)
         for text in texts:
             try:
-                network = ipaddress.IPv4Network(text)
+                network = ipaddress.ip_network(text)
             except ValueError:
                 continue
-            if network not in networks:
+            if network not in networks and family_of(text) in self.families:
                 networks.append(network)
         return self._replace(networks=tuple(networks))
 
-    def holding(self, text: str) -> ipaddress.IPv4Network | None:
-        """A range with that address, None when it is in none (or no IPv4 address)."""
+    def holding(self, text: str) -> Network | None:
+        """A range with that address, None when it is in none (or no address)."""
         try:
-            address = ipaddress.IPv4Address(text)
+            address = ipaddress.ip_address(text)
         except ValueError:
             return None
         return next((network for network in self.networks if address in network), None)
+
+    def of_family(self, family: str) -> Ranges:
+        """The ranges of one family."""
+        return self._replace(networks=tuple(n for n in self.networks if family_of(str(n)) == family))
 
     def __str__(self) -> str:
         return ", ".join(map(str, self.networks))
@@ -114,7 +125,7 @@ def addresses_of(service: Obj) -> list[str]:
     """The cluster addresses a Service holds."""
     spec = service.get("spec") or {}
     found = [spec.get("clusterIP"), *(spec.get("clusterIPs") or ())]
-    return [address for address in dict.fromkeys(found) if address and address != "None"]
+    return [canonical(address) for address in dict.fromkeys(found) if address and address != "None"]
 
 
 def ports_of(service: Obj) -> list[tuple[int, str]]:
@@ -125,16 +136,20 @@ def ports_of(service: Obj) -> list[tuple[int, str]]:
     return [port for port in [*found, (health, "TCP")] if port[0]]
 
 
-def assign(service: Obj, in_use: InUse, ranges: Ranges) -> None:
-    """Fills in the address and node ports a Service lacks, in place. Raises Invalid for those it may not have,
-    InternalError when none is left."""
+def assign(service: Obj, in_use: InUse, ranges: Ranges, old: Obj | None = None) -> None:
+    """Fills in the families, addresses and node ports a Service lacks, in place. `old` is the Service before an update.
+    Raises Invalid for those it may not have, InternalError when none is left."""
     problems = Problems()
     spec = service.setdefault("spec", {})
     if spec.get("type") == "ExternalName":
         for field_name in ("clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"):
             spec.pop(field_name, None)
     else:
-        _assign_address(service, spec, in_use, ranges, problems)
+        before = (old or {}).get("spec") or {}
+        same_kind = old is not None and before.get("type") != "ExternalName"
+        fill_in_families(spec, before if same_kind else None, ranges.families, problems)
+        if not problems:
+            _assign_addresses(service, spec, in_use, ranges, problems)
     if spec.get("type") in ("NodePort", "LoadBalancer") and spec.get("allocateLoadBalancerNodePorts", True):
         _assign_ports(service, spec, in_use, ranges, problems)
     for index, text in enumerate(spec.get("externalIPs") or ()):
@@ -145,39 +160,41 @@ def assign(service: Obj, in_use: InUse, ranges: Ranges) -> None:
         raise invalid_error(SERVICES, service["metadata"].get("name", ""), problems)
 
 
-def _assign_address(service: Obj, spec: Obj, in_use: InUse, ranges: Ranges, problems: Problems) -> None:
-    asked = spec.get("clusterIP") or next(iter(spec.get("clusterIPs") or ()), "")
-    if not asked:
-        asked = _free_address(in_use, ranges)
-    elif asked != "None":
-        _check_address(asked, in_use.is_free(asked, _key(service)), ranges, problems)
-    spec["clusterIP"] = asked
-    spec["clusterIPs"] = [asked]
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
+def _assign_addresses(service: Obj, spec: Obj, in_use: InUse, ranges: Ranges, problems: Problems) -> None:
+    asked: list[str] = list(spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else ()))
+    if asked[:1] == ["None"]:
+        spec["clusterIP"], spec["clusterIPs"] = "None", asked
+        return
+    for index, address in enumerate(asked):
+        free = in_use.is_free(canonical(address), _key(service))
+        _check_address(address, f"spec.clusterIPs[{index}]", free, ranges, problems)
+    for family in (spec.get("ipFamilies") or ranges.families[:1])[len(asked) :]:
+        if family in ranges.families:
+            asked.append(_free_address(in_use, ranges.of_family(family)))
+    if asked:
+        spec["clusterIP"], spec["clusterIPs"] = asked[0], asked
 
 
-def _check_address(asked: str, free: bool, ranges: Ranges, problems: Problems) -> None:
+def _check_address(asked: str, path: str, free: bool, ranges: Ranges, problems: Problems) -> None:
     try:
-        address = ipaddress.IPv4Address(asked)
+        address = ipaddress.ip_address(asked)
     except ValueError:
-        problems.invalid("spec.clusterIPs[0]", asked, "must be a valid IPv4 address, or None")
+        problems.invalid(path, asked, "must be a valid IP address, (e.g. 10.9.8.7 or 2001:db8::ffff) or None")
         return
     network = ranges.holding(asked)
-    if network is None or address in (network.network_address, network.broadcast_address):
+    if network is None or not _first(network) <= int(address) <= _last(network):
+        ranges = ranges.of_family(family_of(asked))
         problems.invalid(
-            "spec.clusterIPs[0]",
+            path,
             asked,
             f"failed to allocate IP {asked}: the provided IP is not in the valid range. The range of valid IPs is"
             f" {ranges}",
         )
-    elif asked in ranges.reserved:
+    elif str(address) in ranges.reserved:
         why = "the provided IP is that of the cluster's own DNS, which needs no Service"
-        problems.invalid("spec.clusterIPs[0]", asked, f"failed to allocate IP {asked}: {why}")
+        problems.invalid(path, asked, f"failed to allocate IP {asked}: {why}")
     elif not free:
-        problems.invalid(
-            "spec.clusterIPs[0]", asked, f"failed to allocate IP {asked}: provided IP is already allocated"
-        )
+        problems.invalid(path, asked, f"failed to allocate IP {asked}: provided IP is already allocated")
 
 
 def _free_address(in_use: InUse, ranges: Ranges) -> str:
@@ -188,13 +205,23 @@ def _free_address(in_use: InUse, ranges: Ranges) -> str:
     raise InternalError(f"failed to allocate a serviceIP: range is full: every address of {ranges} is in use")
 
 
-def _addresses(network: ipaddress.IPv4Network) -> Iterator[str]:
+def _first(network: Network) -> int:
+    return int(network.network_address) + 1
+
+
+def _last(network: Network) -> int:
+    """IPv6 knows no broadcast."""
+    return int(network.broadcast_address) - (1 if network.version == 4 else 0)
+
+
+def _addresses(network: Network) -> Iterator[str]:
     """Those a Service may have, in the order they are tried."""
-    first, last = int(network.network_address) + 1, int(network.broadcast_address) - 1
+    first, last = _first(network), _last(network)
     reserved = min(max(_RESERVED_ADDRESSES[0], network.num_addresses // 16), _RESERVED_ADDRESSES[1])
     if first <= last:
         numbers = _candidates(first, last, first + min(reserved, (last - first) // 2))
-        yield from (str(ipaddress.IPv4Address(number)) for number in numbers)
+        make = ipaddress.IPv4Address if network.version == 4 else ipaddress.IPv6Address
+        yield from (str(make(number)) for number in numbers)
 
 
 def _candidates(first: int, last: int, upper: int) -> Iterator[int]:

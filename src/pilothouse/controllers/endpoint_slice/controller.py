@@ -146,7 +146,7 @@ class Controller:
                 "labels": new.labels,
                 "ownerReferences": [to_tree(service.as_owner())],
             },
-            "addressType": "IPv4",
+            "addressType": new.address_type,
             "endpoints": [to_tree(endpoint) for endpoint in new.endpoints],
             "ports": [to_tree(port) for port in new.ports],
         }
@@ -169,4 +169,12 @@ def _shows(pod: Pod) -> tuple[object, ...]:
     """What of a pod an endpoint depends on."""
     ready = next((c.status for c in pod.status.conditions if c.type == "Ready"), "")
     meta = pod.metadata
-    return pod.status.pod_ip, ready, pod.status.phase, meta.deletion_timestamp is None, meta.labels, meta.uid
+    return (
+        pod.status.pod_ip,
+        pod.status.pod_ips,
+        ready,
+        pod.status.phase,
+        meta.deletion_timestamp is None,
+        meta.labels,
+        meta.uid,
+    )

@@ -23,6 +23,7 @@ from pilothouse.kinds.discovery.endpoint_slice import (
     ForNode,
     ForZone,
 )
+from pilothouse.kinds.families import IPV4, family_of
 
 MOST = 100
 """Endpoints in one slice."""
@@ -38,6 +39,7 @@ Ports = tuple[tuple[str, str, int, str | None], ...]
 class New:
     """A slice to make."""
 
+    address_type: str
     ports: list[EndpointPort]
     endpoints: list[Endpoint]
     labels: dict[str, str]
@@ -70,27 +72,40 @@ def decide(
 
     `zones` tells the zone of each node that has one.
     """
-    wanted: dict[Ports, dict[str, Endpoint]] = {}
-    for pod in pods:
-        if pod.status.pod_ip and not is_terminal(pod):
-            ports = _ports(service, pod)
-            wanted.setdefault(ports, {})[pod.status.pod_ip] = _endpoint(service, pod, lost_nodes, zones)
     labels = _labels(service)
     plan = Plan()
-    if not wanted:
-        # One empty slice says "known, and nobody is there".
-        wanted[_ports(service, None)] = {}
     remaining = [s for s in slices if s.metadata.deletion_timestamp is None]
-    for ports, endpoints in sorted(wanted.items()):
-        mine = [s for s in remaining if _ports_of(s) == ports and s.address_type == "IPv4"]
-        remaining = [s for s in remaining if s not in mine]
-        _fill(plan, ports, endpoints, mine, labels)
+    for family in service.spec.ip_families or (IPV4,):
+        wanted: dict[Ports, dict[str, Endpoint]] = {}
+        for pod in pods:
+            address = address_of(pod, family)
+            if address and not is_terminal(pod):
+                endpoint = _endpoint(service, pod, address, lost_nodes, zones)
+                wanted.setdefault(_ports(service, pod), {})[address] = endpoint
+        if not wanted:
+            # One empty slice says "known, and nobody is there".
+            wanted[_ports(service, None)] = {}
+        for ports, endpoints in sorted(wanted.items()):
+            mine = [s for s in remaining if _ports_of(s) == ports and s.address_type == family]
+            remaining = [s for s in remaining if s not in mine]
+            _fill(plan, family, ports, endpoints, mine, labels)
     plan.delete.extend(remaining)
     return plan
 
 
+def address_of(pod: Pod, family: str) -> str:
+    """A pod's address of one family, "" while it has none."""
+    addresses = [entry.ip for entry in pod.status.pod_ips] or [pod.status.pod_ip]
+    return next((address for address in addresses if address and family_of(address) == family), "")
+
+
 def _fill(
-    plan: Plan, ports: Ports, wanted: dict[str, Endpoint], slices: list[EndpointSlice], labels: dict[str, str]
+    plan: Plan,
+    family: str,
+    ports: Ports,
+    wanted: dict[str, Endpoint],
+    slices: list[EndpointSlice],
+    labels: dict[str, str],
 ) -> None:
     left = dict(sorted(wanted.items()))
     kept: list[tuple[EndpointSlice, list[Endpoint]]] = []
@@ -110,9 +125,9 @@ def _fill(
             plan.update.append(Update(current, stay, labels))
     rest = list(left.values())
     for start in range(0, len(rest), MOST):
-        plan.create.append(New(_port_views(ports), rest[start : start + MOST], labels))
+        plan.create.append(New(family, _port_views(ports), rest[start : start + MOST], labels))
     if not used and not rest:
-        plan.create.append(New(_port_views(ports), [], labels))
+        plan.create.append(New(family, _port_views(ports), [], labels))
 
 
 def _labels(service: Service) -> dict[str, str]:
@@ -122,13 +137,15 @@ def _labels(service: Service) -> dict[str, str]:
     return labels
 
 
-def _endpoint(service: Service, pod: Pod, lost_nodes: Collection[str], zones: Mapping[str, str]) -> Endpoint:
+def _endpoint(
+    service: Service, pod: Pod, address: str, lost_nodes: Collection[str], zones: Mapping[str, str]
+) -> Endpoint:
     terminating = pod.metadata.deletion_timestamp is not None
     serving = is_ready(pod) and pod.spec.node_name not in lost_nodes
     ready = service.spec.publish_not_ready_addresses or (serving and not terminating)
     named = pod.spec.hostname and pod.spec.subdomain == service.name
     return Endpoint(
-        addresses=[pod.status.pod_ip],
+        addresses=[address],
         conditions=EndpointConditions(ready=ready, serving=serving, terminating=terminating),
         hostname=pod.spec.hostname if named else None,
         target_ref=ObjectReference(kind="Pod", namespace=pod.namespace, name=pod.name, uid=pod.metadata.uid),

@@ -13,6 +13,10 @@ class RangeExhausted(Exception):
     """Every part of the cluster's pod range is taken."""
 
 
+NODE_PREFIXES = {4: 24, 6: 64}
+"""The size of a node's part, by the version of IP. Source: `--node-cidr-mask-size-ipv4` and `-ipv6`."""
+
+
 def ranges_of(node: Node) -> set[str]:
     """The ranges a node holds."""
     return {cidr for cidr in (*node.spec.pod_cidrs, node.spec.pod_cidr) if cidr}
@@ -26,11 +30,12 @@ class Ranges:
     """
 
     def __init__(self, cluster_range: str, prefix: int) -> None:
-        whole = ipaddress.IPv4Network(cluster_range)
+        whole = ipaddress.ip_network(cluster_range)
         self._text = cluster_range
         self._prefix = max(prefix, whole.prefixlen)
         self._first = int(whole.network_address)
-        self._bits = 32 - self._prefix
+        self._version = whole.version
+        self._bits = whole.max_prefixlen - self._prefix
         self._count = 1 << (self._prefix - whole.prefixlen)
         self._taken: Counter[int] = Counter()
         """How often each part is taken, or blocked by a range of another size, by its number."""
@@ -58,12 +63,14 @@ class Ranges:
                 f"no /{self._prefix} is free in the pod range {self._text}: delete nodes that are gone, or use a larger"
                 " range"
             )
-        return f"{ipaddress.IPv4Address(self._first + (self._lowest << self._bits))}/{self._prefix}"
+        number = self._first + (self._lowest << self._bits)
+        address = ipaddress.IPv4Address(number) if self._version == 4 else ipaddress.IPv6Address(number)
+        return f"{address}/{self._prefix}"
 
     def _parts(self, text: str) -> range:
         """The numbers of the parts that a range overlaps."""
         net = ipaddress.ip_network(text, strict=False)
-        if net.version != 4:
+        if net.version != self._version:
             return range(0)
         first, last = (int(address) - self._first >> self._bits for address in (net[0], net[-1]))
         return range(max(first, 0), min(last + 1, self._count))

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
+
 from pilothouse.controllers.conditions import find, with_condition
 from pilothouse.controllers.context import Context
 from pilothouse.controllers.service_address.controller import addresses_of
 from pilothouse.controllers.service_cidr.decide import FINALIZER, TERMINATING, condition, may_go
 from pilothouse.kinds.core.service import Service
+from pilothouse.kinds.families import IPV4
 from pilothouse.kinds.networking.service_cidr import ServiceCIDR
 from pilothouse.kinds.view import Condition, to_tree
 from pilothouse.machinery.errors import NotFound
@@ -16,8 +19,8 @@ from pilothouse.reconcile.queue import KeyedQueue, work
 NAME = "service-cidrs-controller"
 
 
-async def run(context: Context) -> None:
-    """Keeps ServiceCIDRs until cancelled."""
+async def run(context: Context, served: Collection[str] = (IPV4,)) -> None:
+    """Keeps ServiceCIDRs until cancelled; `served` are the families of the cluster's own ranges."""
     ranges = context.informers.of(ServiceCIDR)
     services = context.informers.of(Service)
     queue = KeyedQueue()
@@ -29,7 +32,7 @@ async def run(context: Context) -> None:
         if cidr.metadata.deletion_timestamp is None:
             if FINALIZER not in cidr.metadata.finalizers:
                 await _patch(context, cidr, {"metadata": {"finalizers": [*cidr.metadata.finalizers, FINALIZER]}})
-            await _say(context, cidr, condition(cidr))
+            await _say(context, cidr, condition(cidr, served))
         elif FINALIZER in cidr.metadata.finalizers:
             # Asked for afresh: nothing is given out of the range since it is being deleted.
             current = (await context.client.list(Service)).items

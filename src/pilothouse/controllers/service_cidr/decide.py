@@ -5,21 +5,21 @@ Source: KEP-1880: a range may go when every address of it that a Service has is 
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from ipaddress import IPv4Network, IPv6Network, ip_address, ip_network
+from collections.abc import Collection, Iterable
+from ipaddress import ip_address, ip_network
 
+from pilothouse.kinds.families import IPV4, Network, families_of
 from pilothouse.kinds.networking.service_cidr import ServiceCIDR
 from pilothouse.kinds.view import Condition
 
 FINALIZER = "networking.k8s.io/service-cidr-finalizer"
-Network = IPv4Network | IPv6Network
 
 
-def condition(cidr: ServiceCIDR) -> Condition:
-    """The condition Ready of a range that stays."""
-    if any(network.version == 4 for network in _networks(cidr)):
+def condition(cidr: ServiceCIDR, served: Collection[str] = (IPV4,)) -> Condition:
+    """The condition Ready of a range that stays; `served` are the families of the cluster's own ranges."""
+    if any(family in served for family in families_of(_networks(cidr))):
         return Condition(type="Ready", status="True", message="Kubernetes Service CIDR is ready")
-    message = "Services get IPv4 addresses only: this range is not used"
+    message = f"Services get {' and '.join(served)} addresses only: this range is not used"
     return Condition(type="Ready", status="False", reason="IPFamilyNotServed", message=message)
 
 

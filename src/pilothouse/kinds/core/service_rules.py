@@ -10,6 +10,7 @@ import ipaddress
 
 from pilothouse.kinds.core.container_validation import PROTOCOLS, check_ip
 from pilothouse.kinds.core.probe_validation import check_port
+from pilothouse.kinds.families import FAMILIES, family_of
 from pilothouse.kinds.metadata import check_labels
 from pilothouse.kinds.problems import Problems, section
 from pilothouse.machinery import names
@@ -44,8 +45,6 @@ def default_service(obj: Obj) -> None:
     if kind == "ExternalName":
         return
     spec.setdefault("internalTrafficPolicy", "Cluster")
-    spec.setdefault("ipFamilies", ["IPv4"])
-    spec.setdefault("ipFamilyPolicy", "SingleStack")
     if (kind in _EXTERNAL or spec.get("externalIPs")) and not spec.get("externalTrafficPolicy"):
         spec["externalTrafficPolicy"] = "Cluster"
     if kind == "LoadBalancer":
@@ -67,6 +66,10 @@ def carry_over(new: Obj, old: Obj) -> None:
         for key in ("clusterIP", "clusterIPs"):
             if not spec.get(key) and before.get(key):
                 spec[key] = before[key]
+        # A client that knows of one address only puts that one back.
+        knows_one = "ipFamilies" not in spec and "ipFamilyPolicy" not in spec
+        if knows_one and spec.get("clusterIPs") == (before.get("clusterIPs") or ())[:1]:
+            spec["clusterIPs"] = before["clusterIPs"]
     if spec.get("type") in _EXTERNAL and before.get("type") in _EXTERNAL:
         _keep_node_ports(spec, before)
     elif spec.get("type") not in _EXTERNAL and before.get("type") in _EXTERNAL:
@@ -134,10 +137,28 @@ def _check_special(text: str, path: str, problems: Problems) -> None:
 
 
 def _check_address_change(spec: Obj, old: Obj, problems: Problems) -> None:
-    if "ExternalName" in (spec.get("type"), old.get("type")) or not old.get("clusterIPs"):
+    """Source: `validateUpgradeDowngradeClusterIPs`, `validateUpgradeDowngradeIPFamilies`."""
+    headless = [HEADLESS]
+    addresses, had = spec.get("clusterIPs") or [], old.get("clusterIPs") or []
+    if "ExternalName" in (spec.get("type"), old.get("type")) or (addresses == headless and had == headless):
         return
-    if (spec.get("clusterIPs") or [""])[0] != old["clusterIPs"][0]:
-        problems.invalid("spec.clusterIPs[0]", spec.get("clusterIPs"), "may not change once set")
+    policy = spec.get("ipFamilyPolicy")
+    _check_kept("clusterIPs", "clusterIP", addresses, had, policy, problems)
+    if (addresses == headless) == (had == headless):
+        families, former = spec.get("ipFamilies") or [], old.get("ipFamilies") or []
+        _check_kept("ipFamilies", "ipFamily", families, former, policy, problems)
+
+
+def _check_kept(field: str, one: str, new: list[str], old: list[str], policy: object, problems: Problems) -> None:
+    """The first value stays; the second may come, and go with the policy that says so."""
+    for index, (value, former) in enumerate(zip(new, old, strict=False)):
+        if value != former:
+            problems.invalid(f"spec.{field}[{index}]", new, "may not change once set")
+    if old and not new:
+        problems.invalid(f"spec.{field}[0]", new, f"primary {one} can not be unset")
+    elif len(new) == 1 and len(old) == 2 and policy != "SingleStack":
+        why = f"must be set to 'SingleStack' when releasing the secondary {one}"
+        problems.invalid("spec.ipFamilyPolicy", policy, why)
 
 
 def _check_external_name(spec: Obj, problems: Problems) -> None:
@@ -151,27 +172,39 @@ def _check_external_name(spec: Obj, problems: Problems) -> None:
 
 
 def _check_addresses(spec: Obj, problems: Problems) -> None:
+    """Source: `ValidateServiceClusterIPsRelatedFields`. Which families the cluster has is for the allocator to say."""
     address, addresses = spec.get("clusterIP") or "", spec.get("clusterIPs") or []
     if addresses and addresses[0] != address:
         problems.invalid("spec.clusterIPs", addresses, "first value must match `clusterIP`")
-    if len(addresses) > 1:
-        problems.invalid("spec.clusterIPs", addresses, "only one address is possible: this cluster has IPv4 only")
+    families = spec.get("ipFamilies") or []
+    for index, family in enumerate(families):
+        if family not in FAMILIES:
+            problems.unsupported(f"spec.ipFamilies[{index}]", family, FAMILIES)
+        if family in families[:index]:
+            problems.duplicate(f"spec.ipFamilies[{index}]", family)
+    problems.one_of("spec.ipFamilyPolicy", spec.get("ipFamilyPolicy"), _FAMILY_POLICIES, required=False)
+    if len(addresses) > 2:
+        problems.invalid("spec.clusterIPs", addresses, "may only hold up to 2 values")
     if address == HEADLESS:
+        if len(addresses) > 1:
+            problems.invalid("spec.clusterIPs", addresses, "'None' must be the first and only value")
         if spec.get("type") in _EXTERNAL:
             problems.invalid(
                 "spec.clusterIPs[0]", HEADLESS, f"may not be set to 'None' for {spec.get('type')} services"
             )
-    elif address:
-        check_ip(address, "spec.clusterIPs[0]", problems)
-    for index, family in enumerate(spec.get("ipFamilies") or ()):
-        if family not in ("IPv4", "IPv6"):
-            problems.unsupported(f"spec.ipFamilies[{index}]", family, ("IPv4", "IPv6"))
-        elif family != "IPv4":
-            problems.invalid(f"spec.ipFamilies[{index}]", family, "not configured on this cluster")
-    policy = spec.get("ipFamilyPolicy")
-    problems.one_of("spec.ipFamilyPolicy", policy, _FAMILY_POLICIES, required=False)
-    if policy == "RequireDualStack":
-        problems.invalid("spec.ipFamilyPolicy", policy, "this cluster is not configured for dual-stack services")
+        return
+    before = len(problems)
+    for index, text in enumerate(addresses or ([address] if address else ())):
+        check_ip(text, f"spec.clusterIPs[{index}]", problems)
+    if len(problems) > before:
+        return
+    found = [family_of(text) for text in addresses]
+    if len(set(found)) < len(found):
+        problems.invalid("spec.clusterIPs", addresses, "may specify no more than one IP for each IP family")
+    for index, (text, family) in enumerate(zip(addresses, families, strict=False)):
+        if family in FAMILIES and family_of(text) != family:
+            why = f"expected an {family} value as indicated by `ipFamilies[{index}]`"
+            problems.invalid(f"spec.clusterIPs[{index}]", text, why)
 
 
 def _check_ports(spec: Obj, problems: Problems) -> None:
