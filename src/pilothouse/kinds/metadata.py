@@ -12,6 +12,7 @@ from pilothouse.kinds.problems import Problems
 from pilothouse.machinery import names
 from pilothouse.machinery.objects import Obj
 
+UNQUALIFIED = "name is neither a standard finalizer name nor is it fully qualified"
 NameRule = Callable[[str], list[str]]
 
 _FIXED_ONCE_SET = ("name", "namespace", "uid", "creationTimestamp")
@@ -41,8 +42,8 @@ def check_metadata(
     check_annotations(meta.get("annotations"), "metadata.annotations", problems)
     if owners := meta.get("ownerReferences"):
         _check_owners(owners, problems)
-    for index, finalizer in enumerate(meta.get("finalizers") or ()):
-        _check_finalizer(finalizer, f"metadata.finalizers[{index}]", bare_finalizers, problems)
+    if finalizers := meta.get("finalizers"):
+        _check_finalizers(finalizers, bare_finalizers, problems)
 
 
 def check_metadata_update(meta: Obj, old: Obj, problems: Problems) -> None:
@@ -120,8 +121,12 @@ def _check_owners(owners: list[Obj], problems: Problems) -> None:
         controller = this
 
 
-def _check_finalizer(finalizer: str, path: str, bare: bool, problems: Problems) -> None:
-    messages = names.label_key(finalizer)
-    if not messages and not bare and "/" not in finalizer and finalizer not in _FINALIZERS_WITHOUT_DOMAIN:
-        messages = ["name is neither a standard finalizer name nor is it fully qualified"]
-    problems.invalid_each(path, finalizer, messages)
+def _check_finalizers(finalizers: list[str], bare: bool, problems: Problems) -> None:
+    path = "metadata.finalizers"
+    for finalizer in finalizers:
+        problems.invalid_each(path, finalizer, names.label_key(finalizer))
+    if {"orphan", "foregroundDeletion"} <= set(finalizers):
+        problems.invalid(path, finalizers, "finalizer orphan and foregroundDeletion cannot be both set")
+    for index, finalizer in enumerate(finalizers):
+        if not bare and "/" not in finalizer and finalizer not in _FINALIZERS_WITHOUT_DOMAIN:
+            problems.invalid(f"{path}[{index}]", finalizer, UNQUALIFIED)

@@ -53,7 +53,7 @@ def test_good_levels(tree: Any) -> None:
 @pytest.mark.parametrize(
     ("path", "value", "why"),
     [
-        ("spec.matchingPrecedence", 10001, "between 1 and 10000"),
+        ("spec.matchingPrecedence", 10001, "must not be greater than 10000"),
         ("spec.matchingPrecedence", 1, "only the schema named 'exempt'"),
         ("spec.priorityLevelConfiguration.name", "", "must reference a priority level"),
         ("spec.distinguisherMethod", {"type": "ByColour"}, "Unsupported value"),
@@ -62,7 +62,7 @@ def test_good_levels(tree: Any) -> None:
         ("spec.rules.0.subjects.0.user.name", "", "Required value"),
         ("spec.rules.0.subjects.0.group", {"name": "g"}, "group is forbidden"),
         ("spec.rules.0.resourceRules", [], "at least one of resourceRules and nonResourceRules"),
-        ("spec.rules.0.resourceRules.0.verbs", ["*", "get"], "must not specify other values"),
+        ("spec.rules.0.resourceRules.0.verbs", ["*", "get"], "must not specify other verbs"),
         ("spec.rules.0.resourceRules.0.resources", [], "Required value"),
         ("spec.rules.0.resourceRules.0.namespaces", [], "not cluster scoped must supply at least one"),
         ("spec.rules.0.nonResourceRules", [{"verbs": ["get"]}], "nonResourceURLs: Required value"),

@@ -69,12 +69,12 @@ CASES: list[tuple[Kind, Obj, list[str]]] = [
     (
         network_policy.KIND,
         changed(POLICY, "spec.egress", [{"ports": [{"port": 90, "endPort": 80}]}]),
-        ["spec.egress[0].ports[0].endPort: Invalid value: 80: must be greater than or equal to `port`"],
+        ["spec.egress[0].ports[0].endPort: Invalid value: 90: must be greater than or equal to `port`"],
     ),
     (
         network_policy.KIND,
         changed(POLICY, "spec.policyTypes", ["Sideways"]),
-        ['spec.policyTypes[0]: Unsupported value: "Sideways": supported values: "Egress", "Ingress"'],
+        ['spec.policyTypes[0]: Unsupported value: "Sideways": supported values: "Ingress", "Egress"'],
     ),
     (
         role.ROLE,
@@ -147,7 +147,7 @@ CASES: list[tuple[Kind, Obj, list[str]]] = [
         node.KIND,
         changed(NODE, "spec.taints", [{"key": "a", "effect": "Sometimes"}]),
         [
-            'spec.taints[0].effect: Unsupported value: "Sometimes": '
+            'metadata.taints[0].effect: Unsupported value: "Sometimes": '
             'supported values: "NoSchedule", "PreferNoSchedule", "NoExecute"'
         ],
     ),

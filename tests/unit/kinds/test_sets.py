@@ -81,7 +81,7 @@ def test_stateful_set_faults(path: str, value: Any, expected: str) -> None:
 @pytest.mark.parametrize(
     ("rolling", "expected"),
     [
-        ({"maxUnavailable": 0}, "maxUnavailable: Invalid value: 0: cannot be 0 when maxSurge is 0"),
+        ({"maxUnavailable": 0}, "maxUnavailable: Required value: cannot be 0 when maxSurge is 0"),
         ({"maxSurge": 1}, "maxSurge: Invalid value: 1: may not be set when maxUnavailable is non-zero"),
         ({"maxUnavailable": "101%"}, 'maxUnavailable: Invalid value: "101%": must not be greater than 100%'),
     ],
@@ -107,3 +107,15 @@ def test_a_revision_s_data_never_changes() -> None:
     assert [cause.message for cause in causes if cause.field == "data"] == [
         'Invalid value: {"a":2}: field is immutable'
     ]
+
+
+def test_templates_of_daemon_sets_are_counted() -> None:
+    made = deployment()
+    DAEMON.prepare_create(made)
+    assert made["metadata"]["annotations"][daemon_set.TEMPLATE_GENERATION] == "1"
+    same = changed(made, "spec.minReadySeconds", 3)
+    DAEMON.prepare_update(same, made)
+    assert same["metadata"]["annotations"][daemon_set.TEMPLATE_GENERATION] == "1"
+    other = changed(changed(made, "spec.template.spec.hostNetwork", True), "metadata.annotations", None)
+    DAEMON.prepare_update(other, made)
+    assert other["metadata"]["annotations"] == {daemon_set.TEMPLATE_GENERATION: "2"}

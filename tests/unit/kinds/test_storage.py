@@ -101,6 +101,12 @@ def test_the_source_of_a_volume_stays() -> None:
 
 
 def test_classes() -> None:
+    topologies = [{"matchLabelExpressions": [{"key": "zone", "values": ["a", "a"]}, {"key": "zone"}]}]
+    assert faults(storage_class.KIND, changed(CLASS, "allowedTopologies", topologies)) == [
+        'allowedTopologies[0].matchLabelExpressions[0].values[1]: Duplicate value: "a"',
+        "allowedTopologies[0].matchLabelExpressions[1].values: Required value",
+        'allowedTopologies[0].matchLabelExpressions[1].key: Duplicate value: "zone"',
+    ]
     assert faults(storage_class.KIND, changed(CLASS, "provisioner", "")) == ["provisioner: Required value"]
     assert faults(storage_class.KIND, changed(CLASS, "parameters", {"a": "b"}), CLASS) == [
         "parameters: Forbidden: updates to parameters are forbidden."

@@ -33,4 +33,5 @@ KIND = Kind(
     generation_fields=("spec",),
     defaults=default_policy,
     rules=check_policy,
+    bare_finalizers=True,
 )

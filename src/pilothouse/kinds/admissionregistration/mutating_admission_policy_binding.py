@@ -29,4 +29,5 @@ KIND = Kind(
     generation_fields=("spec",),
     defaults=default_binding,
     rules=check_binding,
+    bare_finalizers=True,
 )

@@ -28,4 +28,5 @@ KIND = Kind(
     generation_fields=("webhooks",),
     defaults=lambda obj: default_webhooks(obj, mutating=True),
     rules=lambda obj, old, problems: check_webhooks(obj, problems, mutating=True),
+    bare_finalizers=True,
 )

@@ -27,7 +27,7 @@ _SIDE_EFFECTS = ("None", "NoneOnDryRun")
 _REINVOCATION = ("IfNeeded", "Never")
 _LONGEST_SECONDS = 30
 _HTTPS_PORT = 443
-_FORM = "; desired format: https://host[:port]/path"
+_FORM = "; desired format: https://host[/path]"
 
 
 def default_webhooks(obj: Obj, *, mutating: bool) -> None:

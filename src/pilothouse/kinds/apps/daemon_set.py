@@ -6,9 +6,10 @@ from typing import ClassVar
 
 import msgspec
 
-from pilothouse.kinds.apps.rules import check_amount, check_selector, check_template_of, selector_columns
+from pilothouse.kinds.apps.rules import check_rolling, check_selector, check_share, check_template_of, selector_columns
 from pilothouse.kinds.columns import AGE, NAME, Column, container_columns, field, pairs
 from pilothouse.kinds.core.pod_defaults import default_template
+from pilothouse.kinds.equality import same
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Condition, LabelSelector, Object, View
@@ -55,6 +56,7 @@ class DaemonSet(Object):
     status: DaemonSetStatus = msgspec.field(default_factory=DaemonSetStatus)
 
 
+TEMPLATE_GENERATION = "deprecated.daemonset.template.generation"
 _STRATEGIES = ("OnDelete", "RollingUpdate")
 
 
@@ -75,12 +77,32 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
     before = None if old is None else section(old, "spec")
     if spec == before:
         return
-    for key in ("minReadySeconds", "revisionHistoryLimit"):
-        problems.not_negative(f"spec.{key}", spec.get(key))
-    _check_strategy(section(spec, "updateStrategy"), problems)
     check_selector(spec, before, "empty selector is invalid for daemonset", problems)
     if before is None or section(spec, "template") != section(before, "template"):
         check_template_of("DaemonSet", section(spec, "template"), problems)
+    problems.not_negative("spec.minReadySeconds", spec.get("minReadySeconds"))
+    _check_strategy(section(spec, "updateStrategy"), problems)
+    problems.not_negative("spec.revisionHistoryLimit", spec.get("revisionHistoryLimit"))
+
+
+def _on_create(obj: Obj) -> None:
+    _made(obj, "metadata", "annotations")[TEMPLATE_GENERATION] = "1"
+
+
+def _on_update(new: Obj, old: Obj) -> None:
+    """Counts templates, as upstream still does for clients of old."""
+    told = section(section(old, "metadata"), "annotations").get(TEMPLATE_GENERATION) or "1"
+    count = int(told) if told.isascii() and told.isdigit() else 1
+    changed = not same(section(section(new, "spec"), "template"), section(section(old, "spec"), "template"))
+    _made(new, "metadata", "annotations")[TEMPLATE_GENERATION] = str(count + changed)
+
+
+def _made(obj: Obj, *path: str) -> Obj:
+    """The object at a path, made where it is missing."""
+    for key in path:
+        obj[key] = obj.get(key) or {}
+        obj = obj[key]
+    return obj
 
 
 def _check_strategy(strategy: Obj, problems: Problems) -> None:
@@ -93,15 +115,13 @@ def _check_strategy(strategy: Obj, problems: Problems) -> None:
         problems.required(f"{path}.rollingUpdate")
         return
     path += ".rollingUpdate"
-    unavailable = check_amount(rolling.get("maxUnavailable", 0), f"{path}.maxUnavailable", problems)
-    surge = check_amount(rolling.get("maxSurge", 0), f"{path}.maxSurge", problems)
+    unavailable, surge = check_rolling(rolling, path, problems)
+    for key in ("maxUnavailable", "maxSurge"):
+        check_share(rolling, key, path, problems)
     if unavailable and surge:
         problems.invalid(f"{path}.maxSurge", rolling["maxSurge"], "may not be set when maxUnavailable is non-zero")
-    elif unavailable == 0 and surge == 0:
-        problems.invalid(f"{path}.maxUnavailable", rolling.get("maxUnavailable", 0), "cannot be 0 when maxSurge is 0")
-    for key, amount in (("maxUnavailable", unavailable), ("maxSurge", surge)):
-        if isinstance(rolling.get(key), str) and amount is not None and amount > 100:
-            problems.invalid(f"{path}.{key}", rolling[key], "must not be greater than 100%")
+    elif not unavailable and not surge:
+        problems.required(f"{path}.maxUnavailable", "cannot be 0 when maxSurge is 0")
 
 
 def _count(title: str, key: str, description: str) -> Column:
@@ -130,6 +150,8 @@ KIND = Kind(
         *selector_columns(),
     ),
     generation_fields=("spec",),
+    on_create=_on_create,
+    on_update=_on_update,
     defaults=_defaults,
     rules=_rules,
 )

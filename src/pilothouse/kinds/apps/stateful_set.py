@@ -181,8 +181,8 @@ def _check_template(spec: Obj, before: Obj | None, problems: Problems) -> None:
         return
     claims = [section(claim, "metadata").get("name") for claim in spec.get("volumeClaimTemplates") or ()]
     pod = section(template, "spec")
-    volumes = [volume for volume in pod.get("volumes") or () if volume.get("name") not in claims]
-    volumes += [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims if name]
+    volumes = [{"name": name, "persistentVolumeClaim": {"claimName": name}} for name in claims if name]
+    volumes += [volume for volume in pod.get("volumes") or () if volume.get("name") not in claims]
     check_template_of("StatefulSet", {**template, "spec": {**pod, "volumes": volumes}}, problems)
 
 

@@ -200,8 +200,12 @@ def _check_rules(rules: Obj, path: str, problems: Problems) -> None:
         _check_policy(policy, f"{path}.policies[{index}]", problems)
 
 
+_POLICIES = ("Percent", "Pods")
+
+
 def _check_policy(policy: Obj, path: str, problems: Problems) -> None:
-    problems.one_of(f"{path}.type", policy.get("type"), ("Percent", "Pods"))
+    if policy.get("type") not in _POLICIES:
+        problems.unsupported(f"{path}.type", policy.get("type") or "", _POLICIES)
     if policy.get("value", 0) <= 0:
         problems.invalid(f"{path}.value", policy.get("value", 0), "must be greater than zero")
     period = policy.get("periodSeconds", 0)

@@ -48,4 +48,5 @@ KIND = Kind(
     columns=(NAME, Column("Holder", field("spec", "holderIdentity"), "Who holds it."), AGE),
     rules=_rules,
     create_on_update=True,
+    bare_finalizers=True,
 )

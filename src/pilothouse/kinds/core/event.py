@@ -114,4 +114,5 @@ KIND = Kind(
     rules=_rules,
     fields=_fields,
     create_on_update=True,
+    bare_finalizers=True,
 )

@@ -8,6 +8,7 @@ import msgspec
 
 from pilothouse.kinds.columns import AGE, NAME, Column, field
 from pilothouse.kinds.kind import ALL_VERBS, Kind
+from pilothouse.kinds.metadata import UNQUALIFIED
 from pilothouse.kinds.problems import Problems, section
 from pilothouse.kinds.view import Condition, Object, View
 from pilothouse.machinery import names
@@ -53,12 +54,11 @@ def _on_update(new: Obj, old: Obj) -> None:
 
 
 def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
-    for index, finalizer in enumerate(section(obj, "spec").get("finalizers") or ()):
+    for finalizer in section(obj, "spec").get("finalizers") or ():
         if finalizer != FINALIZER:
-            path = f"spec.finalizers[{index}]"
-            problems.invalid_each(path, finalizer, names.label_key(finalizer))
+            problems.invalid_each("spec.finalizers", finalizer, names.label_key(finalizer))
             if "/" not in finalizer:
-                problems.invalid(path, finalizer, "name is neither a standard finalizer name nor is it fully qualified")
+                problems.invalid("spec.finalizers", finalizer, UNQUALIFIED)
 
 
 KIND = Kind(

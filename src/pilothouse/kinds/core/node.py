@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ipaddress
 from typing import ClassVar
 
 import msgspec
@@ -103,14 +104,16 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
     spec = section(obj, "spec")
     seen: set[tuple[str, str]] = set()
     for index, taint in enumerate(spec.get("taints") or ()):
-        _check_taint(taint, f"spec.taints[{index}]", problems)
+        at = f"metadata.taints[{index}]"  # where upstream says they are
+        _check_taint(taint, at, problems)
         identity = (taint.get("key") or "", taint.get("effect") or "")
         if identity in seen:
-            problems.duplicate(f"spec.taints[{index}]", taint)
+            problems.duplicate(at, taint)
         seen.add(identity)
     for key in ("capacity", "allocatable"):
         for name, amount in section(section(obj, "status"), key).items():
             check_quantity(amount, f"status.{key}[{name}]", problems)
+    _check_ranges(spec.get("podCIDRs") or [], problems)
     if old is not None:
         before = section(old, "spec")
         if before.get("podCIDRs") and spec.get("podCIDRs") != before["podCIDRs"]:
@@ -119,10 +122,25 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
             problems.forbidden("spec.providerID", 'node updates may not change providerID except from "" to valid')
 
 
+def _check_ranges(ranges: list[str], problems: Problems) -> None:
+    """Ranges of pods' addresses: one of a family. Source: `ValidateNode`."""
+    families: list[int] = []
+    for index, text in enumerate(ranges):
+        try:
+            families.append(ipaddress.ip_network(text, strict=False).version)
+        except ValueError:
+            problems.invalid(
+                f"spec.podCIDRs[{index}]", text, "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)"
+            )
+    if len(families) == len(ranges) and len(set(families)) < len(families):
+        problems.invalid("spec.podCIDRs", ranges, "may specify no more than one CIDR for each IP family")
+
+
 def _check_taint(taint: Obj, path: str, problems: Problems) -> None:
     key, value = taint.get("key") or "", taint.get("value") or ""
     problems.invalid_each(f"{path}.key", key, names.label_key(key))
-    problems.invalid_each(f"{path}.value", value, names.label_value(value))
+    if messages := names.label_value(value):
+        problems.invalid(f"{path}.value", value, ";".join(messages))
     problems.one_of(f"{path}.effect", taint.get("effect"), TAINT_EFFECTS)
 
 

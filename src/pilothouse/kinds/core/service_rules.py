@@ -269,10 +269,15 @@ def _check_policies(spec: Obj, problems: Problems) -> None:
         problems.invalid("spec.externalTrafficPolicy", external, "may only be set for externally-accessible services")
     problems.one_of("spec.externalTrafficPolicy", external, _POLICIES, required=False)
     problems.one_of("spec.trafficDistribution", spec.get("trafficDistribution"), _DISTRIBUTIONS, required=False)
-    for index, text in enumerate(spec.get("loadBalancerSourceRanges") or ()):
+    ranges = spec.get("loadBalancerSourceRanges") or []
+    if ranges and spec.get("type") != "LoadBalancer":
+        problems.forbidden("spec.LoadBalancerSourceRanges", "may only be used when `type` is 'LoadBalancer'")
+    for index, text in enumerate(ranges):
         try:
             ipaddress.ip_network(text.strip(), strict=False)
         except ValueError:
             problems.invalid(
-                f"spec.loadBalancerSourceRanges[{index}]", text, "must be a valid CIDR value, (e.g. 10.9.8.0/24)"
+                f"spec.LoadBalancerSourceRanges[{index}]",
+                text,
+                "must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)",
             )

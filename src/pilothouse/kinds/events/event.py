@@ -101,4 +101,5 @@ KIND = Kind(
     fields=_fields,
     stored_as=StoredAs(core.KIND, to_core, from_core),
     create_on_update=True,
+    bare_finalizers=True,
 )

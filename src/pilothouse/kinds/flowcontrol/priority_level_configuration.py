@@ -43,12 +43,17 @@ def _defaults(obj: Obj) -> None:
             queuing[key] = queuing.get(key) or value
 
 
+_TYPES = ("Exempt", "Limited")
+_RESPONSES = ("Queue", "Reject")
+
+
 def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
     spec, name = section(obj, "spec"), (obj.get("metadata") or {}).get("name")
     kind = spec.get("type")
-    problems.one_of("spec.type", kind, ("Exempt", "Limited"))
-    if kind in ("Exempt", "Limited") and (name == _EXEMPT) != (kind == "Exempt"):
-        problems.invalid("spec.type", kind, "type must be 'Exempt' if and only if `name` is 'exempt'")
+    if (name == _EXEMPT) != (kind == "Exempt"):
+        problems.invalid("spec.type", kind or "", "must be 'Exempt' if and only if `name` is 'exempt'")
+    if kind not in _TYPES:
+        problems.unsupported("spec.type", kind or "", _TYPES)
     if kind == "Limited":
         if "exempt" in spec:
             problems.forbidden("spec.exempt", "must be nil if the type is Limited")
@@ -71,7 +76,8 @@ def _check_shares(limited: Obj, path: str, problems: Problems) -> None:
 
 def _check_response(response: Obj, path: str, problems: Problems) -> None:
     kind = response.get("type")
-    problems.one_of(f"{path}.type", kind, ("Queue", "Reject"))
+    if kind not in _RESPONSES:
+        problems.unsupported(f"{path}.type", kind or "", _RESPONSES)
     if kind == "Reject" and "queuing" in response:
         problems.forbidden(f"{path}.queuing", "must be nil if limited.limitResponse.type is not Limited")
     if kind == "Queue":

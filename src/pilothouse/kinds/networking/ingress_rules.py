@@ -93,6 +93,8 @@ def _check_path(entry: Obj, at: str, problems: Problems) -> None:
 
 def _check_backend(backend: Obj, path: str, problems: Problems) -> None:
     if backend.get("resource") is not None:
+        if backend.get("service") is not None:
+            problems.invalid(path, "", "cannot set both resource and service backends")
         problems.forbidden(f"{path}.resource", "only services are served by Pilothouse")
         return
     service = backend.get("service")

@@ -8,7 +8,6 @@ from typing import ClassVar
 import msgspec
 
 from pilothouse.kinds.columns import AGE, NAME, Column, selector_text
-from pilothouse.kinds.core.container_validation import PROTOCOLS
 from pilothouse.kinds.core.probe_validation import check_port
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.label_selectors import check_label_selector
@@ -59,7 +58,8 @@ class NetworkPolicy(Object):
     spec: NetworkPolicySpec = msgspec.field(default_factory=NetworkPolicySpec)
 
 
-_TYPES = ("Egress", "Ingress")
+_TYPES = ["Ingress", "Egress"]
+_PROTOCOLS = ["TCP", "UDP", "SCTP"]
 
 
 def _defaults(obj: Obj) -> None:
@@ -94,30 +94,31 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
 
 
 def _check_port(port: Obj, path: str, problems: Problems) -> None:
-    problems.one_of(f"{path}.protocol", port.get("protocol"), PROTOCOLS)
+    if (protocol := port.get("protocol")) is not None and protocol not in _PROTOCOLS:
+        problems.unsupported(f"{path}.protocol", protocol, _PROTOCOLS)
     number, end = port.get("port"), port.get("endPort")
+    at = f"{path}.endPort"
+    if end is not None and not isinstance(number, int):
+        why = "not specified" if number is None else "non-numeric"
+        problems.invalid(at, end, f"may not be specified when `port` is {why}")
     if number is not None:
         check_port(number, f"{path}.port", problems)
-    if end is None:
-        return
-    if not isinstance(number, int):
-        problems.required(f"{path}.port", "may not be empty when `endPort` is specified")
-    elif end < number:
-        problems.invalid(f"{path}.endPort", end, "must be greater than or equal to `port`")
-    else:
-        problems.within(f"{path}.endPort", end, 1, 65535)
+    if end is not None and isinstance(number, int):
+        if end < number:
+            problems.invalid(at, number, "must be greater than or equal to `port`")
+        problems.within(at, end, 1, 65535)
 
 
 def _check_peer(peer: Obj, path: str, problems: Problems) -> None:
-    if not peer:
-        problems.required(path, "must specify a peer")
     for key in ("podSelector", "namespaceSelector"):
         if key in peer:
             check_label_selector(peer[key], f"{path}.{key}", problems)
     if "ipBlock" in peer:
+        _check_block(peer["ipBlock"], f"{path}.ipBlock", problems)
         if len(peer) > 1:
             problems.forbidden(path, "may not specify both ipBlock and another peer")
-        _check_block(peer["ipBlock"], f"{path}.ipBlock", problems)
+    if not peer:
+        problems.required(path, "must specify a peer")
 
 
 def _check_block(block: Obj, path: str, problems: Problems) -> None:
@@ -126,9 +127,11 @@ def _check_block(block: Obj, path: str, problems: Problems) -> None:
         problems.required(f"{path}.cidr")
         return
     whole = _network(cidr, f"{path}.cidr", problems)
+    if whole is None:
+        return
     for index, text in enumerate(block.get("except") or ()):
         part = _network(text, f"{path}.except[{index}]", problems)
-        if whole is None or part is None:
+        if part is None:
             continue
         if part.version != whole.version or part == whole or not _inside(part, whole):
             problems.invalid(f"{path}.except[{index}]", text, "must be a strict subset of `cidr`")

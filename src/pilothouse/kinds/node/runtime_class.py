@@ -55,4 +55,5 @@ KIND = Kind(
     defaults=_defaults,
     rules=_rules,
     create_on_update=True,
+    bare_finalizers=True,
 )

@@ -96,4 +96,5 @@ KIND = Kind(
     generation_fields=("spec",),
     name_rule=names.path_segment,
     rules=_rules,
+    bare_finalizers=True,
 )

@@ -42,7 +42,7 @@ class ClusterRoleBinding(Object):
     role_ref: RoleRef = msgspec.field(default_factory=RoleRef)
 
 
-_SUBJECTS = ("Group", "ServiceAccount", "User")
+_SUBJECTS = ["ServiceAccount", "User", "Group"]
 
 
 def _defaults(obj: Obj) -> None:
@@ -59,7 +59,7 @@ def _check(obj: Obj, old: Obj | None, kinds: tuple[str, ...], problems: Problems
     if reference.get("apiGroup") != GROUP:
         problems.unsupported("roleRef.apiGroup", reference.get("apiGroup"), (GROUP,))
     if reference.get("kind") not in kinds:
-        problems.unsupported("roleRef.kind", reference.get("kind") or "", kinds)
+        problems.unsupported("roleRef.kind", reference.get("kind") or "", [*kinds[::-1]])
     name = reference.get("name") or ""
     if not name:
         problems.required("roleRef.name")

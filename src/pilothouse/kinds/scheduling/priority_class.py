@@ -24,7 +24,7 @@ HIGHEST_USER_VALUE = 1_000_000_000
 SYSTEM_VALUES = {"system-cluster-critical": 2_000_000_000, "system-node-critical": 2_000_001_000}
 """Classes every cluster has."""
 
-_PREEMPTION = ("Never", "PreemptLowerPriority")
+_PREEMPTION = ["PreemptLowerPriority", "Never"]
 
 
 def _defaults(obj: Obj) -> None:

@@ -55,11 +55,37 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
     for key in section(obj, "parameters"):
         if not key:
             problems.invalid("parameters", key, "field can not be empty.")
+    seen: list[dict[str, set[str]]] = []
+    for index, term in enumerate(obj.get("allowedTopologies") or ()):
+        at = f"allowedTopologies[{index}].matchLabelExpressions"
+        wanted = _check_topology(term, at, problems)
+        if wanted in seen:
+            problems.duplicate(at, "")
+        seen.append(wanted)
     if old is not None:
         for key in _FIXED:
             if (obj.get(key) or {}) != (old.get(key) or {}):
                 problems.forbidden(key, f"updates to {key} are forbidden.")
         problems.immutable("volumeBindingMode", obj.get("volumeBindingMode"), old.get("volumeBindingMode"))
+
+
+def _check_topology(term: Obj, path: str, problems: Problems) -> dict[str, set[str]]:
+    """Source: `ValidateTopologySelectorTerm` of Kubernetes' core validation."""
+    wanted: dict[str, set[str]] = {}
+    for index, rule in enumerate(term.get("matchLabelExpressions") or ()):
+        at, key = f"{path}[{index}]", rule.get("key") or ""
+        values: set[str] = set()
+        if not rule.get("values"):
+            problems.required(f"{at}.values")
+        for number, value in enumerate(rule.get("values") or ()):
+            if value in values:
+                problems.duplicate(f"{at}.values[{number}]", value)
+            values.add(value)
+        problems.invalid_each(f"{at}.key", key, names.label_key(key))
+        if key in wanted:
+            problems.duplicate(f"{at}.key", key)
+        wanted[key] = values
+    return wanted
 
 
 def _name(obj: Obj) -> str:
