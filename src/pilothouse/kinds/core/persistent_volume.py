@@ -93,12 +93,14 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
         _check_spec(spec, problems)
         return
     before = section(old, "spec")
+    if spec == before:
+        return
+    _check_spec(spec, problems)
     if set(changed_fields(spec, before)) - _NOT_SOURCES:
         problems.forbidden("spec.persistentvolumesource", "spec.persistentvolumesource is immutable after creation")
     for key in ("volumeMode", "nodeAffinity"):
         if key in before:
-            problems.immutable(f"spec.{key}", spec.get(key), before[key])
-    problems.one_of("spec.persistentVolumeReclaimPolicy", spec.get("persistentVolumeReclaimPolicy"), _RECLAIM_POLICIES)
+            problems.immutable(key, spec.get(key), before[key])
 
 
 def _check_spec(spec: Obj, problems: Problems) -> None:

@@ -34,7 +34,6 @@ def _rules(obj: Obj, old: Obj | None, problems: Problems) -> None:
     controller = section(obj, "spec").get("controller") or ""
     if old is not None:
         problems.immutable("spec.controller", controller, section(old, "spec").get("controller") or "")
-        return
     _check_controller(controller, problems)
     parameters = section(obj, "spec").get("parameters")
     if parameters is not None:
