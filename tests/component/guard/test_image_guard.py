@@ -32,6 +32,8 @@ from pilothouse.guard.images.live.run import COVERAGE, ImageGuard
 from pilothouse.guard.images.model import Inventory, Layer, Package, Placed
 from pilothouse.guard.images.places import LAYERS, data_file
 from pilothouse.guard.images.scan.cache import LayerCache
+from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
+from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.guard.finding import FINDINGS, Finding
 from pilothouse.machinery.errors import NotFound
 from pilothouse.testing.control_plane import ControlPlane
@@ -280,6 +282,52 @@ async def test_exposure_follows_services_ingresses_and_rights(
         await make("/apis/networking.k8s.io/v1", "Ingress", "front", {"defaultBackend": backend})
         after = await shown(client, lambda found: exposed(found, "Ingress front", 4))
         assert after["CVE-1"].spec.risk > before["CVE-1"].spec.risk
+
+
+async def established(client: Client, name: str) -> None:
+    async with asyncio.timeout(10):
+        while not (await client.get(CustomResourceDefinition, name)).has("Established"):  # noqa: ASYNC110
+            await asyncio.sleep(0.01)
+
+
+async def test_exposure_follows_routes_of_the_gateway_api(
+    plane: ControlPlane, findings: Findings, tmp_path: Path
+) -> None:
+    client = plane.client()
+    take(tmp_path, ("CVE-1", "redis", "2.0-1"))
+    await pod(client, "one", DIGEST)
+    version = {"name": "v1", "served": True, "storage": True, "subresources": {"status": {}}}
+    anything = {"type": "object", "x-kubernetes-preserve-unknown-fields": True}
+    schema = {"openAPIV3Schema": {"type": "object", "properties": {"spec": anything, "status": anything}}}
+    names = {"plural": "httproutes", "singular": "httproute", "kind": "HTTPRoute", "listKind": "HTTPRouteList"}
+    group = "gateway.networking.k8s.io"
+    definition = {
+        "metadata": {
+            "name": f"httproutes.{group}",
+            "annotations": {"api-approved.kubernetes.io": "unapproved, a test"},
+        },
+        "spec": {"group": group, "scope": "Namespaced", "names": names, "versions": [{**version, "schema": schema}]},
+    }
+    path = f"/apis/{group}/v1/namespaces/default/httproutes"
+
+    def exposed(found: dict[str, Finding], by: str) -> bool:
+        return "CVE-1" in found and by in found["CVE-1"].spec.evidence.get("exposure", "")
+
+    async with running(plane, findings, tmp_path):
+        await client.patch(Pod, "one", "default", {"metadata": {"labels": {"app": "redis"}}})
+        service = {"metadata": {"name": "cache"}, "spec": {"selector": {"app": "redis"}, "ports": [{"port": 6379}]}}
+        await client.request("POST", "/api/v1/namespaces/default/services", body=service)
+        await shown(client, lambda found: exposed(found, "Service cache"))
+        await client.request("POST", "/apis/apiextensions.k8s.io/v1/customresourcedefinitions", body=definition)
+        route = {"metadata": {"name": "front"}, "spec": {"rules": [{"backendRefs": [{"name": "cache"}]}]}}
+        await established(client, f"httproutes.{group}")
+        await client.request("POST", path, body={"apiVersion": f"{group}/v1", "kind": "HTTPRoute", **route})
+        accepted = {"status": {"parents": [{"conditions": [{"type": "Accepted", "status": "True"}]}]}}
+        merge = "application/merge-patch+json"
+        await client.request("PATCH", f"{path}/front/status", body=accepted, content_type=merge)
+        await shown(client, lambda found: exposed(found, "HTTPRoute front"))
+        await client.request("DELETE", f"{path}/front")
+        await shown(client, lambda found: not exposed(found, "HTTPRoute front"))
 
 
 async def test_data_that_nobody_looked_for_in_a_week_is_a_finding(

@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 
 from pilothouse.guard.images.live.exposure import Exposure
+from pilothouse.guard.images.live.gateway_routes import GRPCRoute, HTTPRoute, ways_to
 from pilothouse.guard.images.live.kept import Listed, kept, listed_in
 from pilothouse.guard.images.live.uses import running, uses
 from pilothouse.kinds.core.node import Node
@@ -103,3 +104,27 @@ def test_a_node_object_tells_of_images_that_have_a_digest() -> None:
     images = [{"names": ["r/a@sha256:1", "r/a:1"]}, {"names": ["r/b:1"]}]
     node = from_tree(Node, {"metadata": {"name": "n"}, "status": {"images": images}})
     assert listed_in(node) == [Listed(("r/a@sha256:1",), ("r/a:1",))]
+
+
+@pytest.mark.parametrize("kind", [HTTPRoute, GRPCRoute])
+@pytest.mark.parametrize(
+    ("namespace", "accepted", "backend", "way"),
+    [
+        ("shop", "True", {}, "{} r"),
+        ("shop", "False", {}, ""),
+        ("front", "True", {}, ""),
+        ("front", "True", {"namespace": "shop"}, "{} r of front"),
+        ("shop", "True", {"kind": "Bucket", "group": "example.com"}, ""),
+    ],
+)
+def test_routes_of_the_gateway_api_lead_out_once_a_gateway_accepts_them(
+    kind: type[HTTPRoute], namespace: str, accepted: str, backend: dict[str, str], way: str
+) -> None:
+    tree = {
+        "metadata": {"name": "r", "namespace": namespace},
+        "spec": {"rules": [{"backendRefs": [{"name": "s", **backend}]}]},
+        "status": {"parents": [{"conditions": [{"type": "Accepted", "status": accepted}]}]},
+    }
+    (entry,) = running([pod()], [service()], nobody, others=ways_to([from_tree(kind, tree)]))
+    expected = Exposure((way.format(kind.resource.kind), "Service s"), 4) if way else Exposure(("Service s",), 2)
+    assert entry.exposure == expected

@@ -28,11 +28,11 @@ UNEXPOSED: Final = Exposure()
 
 
 def routes(ingresses: Iterable[Ingress]) -> dict[str, list[str]]:
-    """Names of Ingresses by the Service they lead to, in one namespace."""
+    """Ingresses by the Service they lead to, in one namespace and in words."""
     found: dict[str, list[str]] = {}
     for ingress in ingresses:
         for service in sorted({backend.service.name for backend in _backends(ingress) if backend.service}):
-            found.setdefault(service, []).append(ingress.metadata.name)
+            found.setdefault(service, []).append(f"Ingress {ingress.metadata.name}")
     return found
 
 
@@ -47,7 +47,7 @@ def _backends(ingress: Ingress) -> Iterator[IngressBackend]:
 def exposure_of(
     pod: Pod, container: Container, services: Iterable[Service], routed: Mapping[str, Sequence[str]], rights: RightsOf
 ) -> Exposure:
-    """Of one container; `services` and `routed` are those of its namespace."""
+    """Of one container; `services` and `routed` (what leads to them from outside) are those of its namespace."""
     reached = sorted(_ways(pod, container, services, routed))
     power = [*_privileges(pod, container), *_rights(pod, rights)]
     farthest = max((distance for _, distance in reached), default=0)
@@ -65,8 +65,8 @@ def _ways(
         outside = service.spec.type in ("NodePort", "LoadBalancer") or bool(service.spec.external_ips)
         kind = service.spec.type if service.spec.type != "ClusterIP" else "external IPs"
         yield (f"Service {name} ({kind})", _OUTSIDE) if outside else (f"Service {name}", _INSIDE)
-        for ingress in routed.get(name, ()):
-            yield f"Ingress {ingress}", _OUTSIDE
+        for way in routed.get(name, ()):
+            yield way, _OUTSIDE
     for port in container.ports:
         if port.host_port:
             yield f"host port {port.host_port}", _OUTSIDE

@@ -25,6 +25,7 @@ from pilothouse.guard.findings.findings import Findings
 from pilothouse.guard.findings.model import Report
 from pilothouse.guard.images.inventory.stated import with_sbom
 from pilothouse.guard.images.live.account_rights import AccountRights
+from pilothouse.guard.images.live.gateway_routes import GatewayRoutes
 from pilothouse.guard.images.live.index import Index, Key
 from pilothouse.guard.images.live.kept import MOST, Kept, Listed, kept, listed_in
 from pilothouse.guard.images.live.matching import Matching
@@ -84,6 +85,7 @@ class ImageGuard:
         self.index = Index()
         self.world = ImageWorld()
         self.world.rights = self._rights = AccountRights(findings)
+        self.world.routes = GatewayRoutes(self._touch)
         self.kept: dict[str, Kept] = {}
         """Images that nodes keep and nothing runs."""
         self._listed: dict[str, Sequence[Listed]] = {}
@@ -115,6 +117,7 @@ class ImageGuard:
             informers.of(Service).subscribe(self._service_changed)
             informers.of(Ingress).subscribe(self._ingress_changed)
             informers.of(Node).subscribe(self._node_changed)
+            self.world.routes.follow(informers)
             self._documents.subscribe(self._document_changed)
         await informers.synced(*views)
         try:

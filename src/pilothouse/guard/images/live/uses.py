@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -67,10 +67,16 @@ def running(
     owner: Owner,
     ingresses: Iterable[Ingress] = (),
     rights: RightsOf = nobodys,
+    others: Mapping[str, Mapping[str, Sequence[str]]] | None = None,
 ) -> Iterator[Running]:
-    """Every container that runs or may run again."""
+    """Every container that runs or may run again; `others` leads to Services by namespace, beside Ingresses."""
     services_of = _by_namespace(services)
-    routed = {namespace: routes(found) for namespace, found in _by_namespace(ingresses).items()}
+    routed: dict[str, dict[str, list[str]]] = {}
+    for namespace, found in _by_namespace(ingresses).items():
+        routed[namespace] = routes(found)
+    for namespace, leading in (others or {}).items():
+        for service, ways in leading.items():
+            routed.setdefault(namespace, {}).setdefault(service, []).extend(ways)
     for pod in pods:
         if pod.status.phase in _ENDED or pod.metadata.deletion_timestamp:
             continue

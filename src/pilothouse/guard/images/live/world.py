@@ -7,6 +7,7 @@ from typing import Any, NamedTuple, cast
 
 from pilothouse.client.informer import Informer
 from pilothouse.guard.images.live.exposure import RightsOf
+from pilothouse.guard.images.live.gateway_routes import GatewayRoutes
 from pilothouse.guard.images.live.uses import Running, Use, nobodys, running, uses
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.batch.job import Job
@@ -37,6 +38,7 @@ class ImageWorld:
     def __init__(self) -> None:
         self.touched: set[str] = set()
         self.rights: RightsOf = nobodys
+        self.routes = GatewayRoutes(lambda namespace: None)
         self.images: dict[str, Place] = {}
         self._of_pod: dict[str, tuple[Running, ...]] = {}
         self._of_subject: dict[str, set[str]] = {}
@@ -73,7 +75,8 @@ class ImageWorld:
     def _running(self, pod: Pod) -> tuple[Running, ...]:
         namespace = pod.metadata.namespace
         services, ingresses = self.services.in_namespace(namespace), self.ingresses.in_namespace(namespace)
-        return tuple(running([pod], services, self._owner, ingresses, self.rights))
+        others = {namespace: self.routes.of(namespace)}
+        return tuple(running([pod], services, self._owner, ingresses, self.rights, others))
 
     def _forget(self, key: str, before: tuple[Running, ...]) -> None:
         self._of_pod.pop(key, None)
