@@ -10,7 +10,7 @@ from typing import Final
 import msgspec
 
 from pilothouse.guard.images.live.kept import Listed
-from pilothouse.guard.images.model import Layer, NotReadable
+from pilothouse.guard.images.model import BaseImage, Layer, NotReadable
 from pilothouse.guard.images.scan.reader import LayerReader
 from pilothouse.guard.images.source.content import ContentStore
 from pilothouse.guard.images.source.image import host_platform, verified
@@ -31,6 +31,7 @@ class Described(msgspec.Struct, frozen=True):
     user: str = ""
     env: tuple[str, ...] = ()
     created: str = ""
+    base: BaseImage | None = None
 
 
 class NodeContents:
@@ -61,7 +62,8 @@ class NodeContents:
         except (NotReadable, OSError) as error:
             raise LookupError(str(error)) from error
         config = image.config
-        return msgspec.json.encode(Described(image.digest, image.layers, config.user, config.env, config.created))
+        described = Described(image.digest, image.layers, config.user, config.env, config.created, config.base)
+        return msgspec.json.encode(described)
 
     async def layer(self, digest: str) -> bytes:
         """Raises LookupError."""

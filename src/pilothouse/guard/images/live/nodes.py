@@ -27,7 +27,7 @@ async def inventory_from(client: Client, node: str, name: str, cache: LayerCache
         data = await _get(client, node, "manifest", ("name", name))
         described = msgspec.json.decode(data, type=Described)
         records = [await _record(client, node, layer.digest, cache) for layer in described.layers]
-    config = ImageConfig(described.user, described.env, described.created)
+    config = ImageConfig(described.user, described.env, described.created, base=described.base)
     return await asyncio.to_thread(assemble, name, described.digest, config, described.layers, records)
 
 

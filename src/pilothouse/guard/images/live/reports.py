@@ -13,6 +13,7 @@ from pilothouse.guard.images.match.flaw import Flaw, remedy
 from pilothouse.guard.images.match.vex import NO_STATEMENTS, SILENCING, Statement, Statements, named
 from pilothouse.guard.images.match.weakness import ROOT_USER, weaknesses
 from pilothouse.guard.images.model import Inventory
+from pilothouse.guard.images.report.base import OfBase, of_base
 
 SOURCE: Final = "images"
 NOT_SCANNED: Final = Check(
@@ -38,6 +39,14 @@ OLD_DATA: Final = Check(
     "security",
     "What became known since then is not found.",
     "pilothouse vulndb update               # or --from a copied folder, without a network",
+)
+OLD_BASE: Final = Check(
+    "image-base-outdated",
+    "Base image is outdated",
+    Severity.LOW,
+    "hygiene",
+    "It is months old, or flaws that come from it have a fix: building again on a newer one mends all of them at once.",
+    "pilothouse scan IMAGE --base BASE      # what the base as it is now lacks; then build again on it",
 )
 CLUSTER: Final = Ref("v1", "Namespace", "", "kube-system")
 DATA_SUBJECT: Final = "data"
@@ -65,18 +74,21 @@ class Scanned:
         self.reasons = reasons
 
 
-def report_of(use: Use, scanned: Mapping[str, Scanned], generation: int, vex: Statements = NO_STATEMENTS) -> Report:
-    """All findings of one container; of images that nothing is known of yet there are none."""
+def report_of(
+    use: Use, scanned: Mapping[str, Scanned], generation: int, vex: Statements = NO_STATEMENTS, now: float = 0.0
+) -> Report:
+    """All findings of one container at a time in seconds since 1970; of images that nothing is known of yet there are
+    none."""
     found: list[Found] = []
     for image, pods in sorted(use.pods.items()):
         about = scanned.get(image)
         if about is not None:
-            found += _of_image(use, image, sorted(pods), about, vex)
+            found += _of_image(use, image, sorted(pods), about, vex, now)
     basis = Basis(" ".join(sorted(use.pods)), "", str(generation))
     return Report(SOURCE, use.subject, tuple(found), basis)
 
 
-def _of_image(use: Use, image: str, pods: list[str], about: Scanned, vex: Statements) -> Iterable[Found]:
+def _of_image(use: Use, image: str, pods: list[str], about: Scanned, vex: Statements, now: float) -> Iterable[Found]:
     common = {"image": image, "pods": _listed(pods)}
     if use.exposure.ways:
         common |= {"exposure": ", ".join(use.exposure.ways), EXPOSURE: str(use.exposure.level)}
@@ -90,9 +102,23 @@ def _of_image(use: Use, image: str, pods: list[str], about: Scanned, vex: Statem
             if weakness.check is not ROOT_USER:  # the checks of the pod itself say so already
                 finding = Finding(weakness.check, use.owner, weakness.message, use.container, f"/{weakness.path}")
                 yield Found(finding, {**common, **_layer(about.inventory, (weakness.layer,))})
+        base = of_base(about.inventory, about.flaws, now)
+        if base is not None and base.outdated:
+            yield _base(use, base, common)
     if about.reasons:
         text = "; ".join(about.reasons)[:_REASON]
         yield Found(Finding(NOT_SCANNED, use.owner, f"is not scanned: {text}", use.container, "image"), common)
+
+
+def _base(use: Use, base: OfBase, common: Mapping[str, str]) -> Found:
+    """Told by the day it was made, not by its age, which would be another finding every day."""
+    name = base.name or "a base"
+    made = f", made {base.created[:10]}" if base.created else ""
+    count = len(base.flaws)
+    flaws = f"; {count} flaw{'s' * (count != 1)} from it, {base.fixable} with a fix" if count else ""
+    evidence = {"base": base.name, "base-digest": base.digest, "base-created": base.created[:10]}
+    finding = Finding(OLD_BASE, use.owner, f"is built on {name}{made}{flaws}", use.container, "image")
+    return Found(finding, {**common, **{key: value for key, value in evidence.items() if value}})
 
 
 def _said(statement: Statement | None) -> dict[str, str]:

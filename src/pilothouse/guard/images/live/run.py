@@ -318,7 +318,7 @@ class ImageGuard:
                     if image not in scanned:
                         scanned[image] = self._scanned(image)
                 self._reported.add(subject)
-                batch.append(report_of(use, scanned, self._data.generation, self._vex))
+                batch.append(report_of(use, scanned, self._data.generation, self._vex, time.time()))
             if len(batch) >= _REPORTS:
                 await self._hand_in(batch)
                 batch = []

@@ -46,6 +46,11 @@ class OfBase:
         """Number of its flaws that have a fix."""
         return sum(bool(flaw.fixed) for flaw in self.flaws)
 
+    @property
+    def outdated(self) -> bool:
+        """Whether building again on a newer base promises something: a fix, or what months have brought."""
+        return bool(self.fixable) or (self.days or 0) > _OLD_DAYS
+
     def sentence(self) -> str:
         """All of it for people, on one line."""
         about = f"built on {self.name or 'a base'}"
@@ -66,7 +71,7 @@ class OfBase:
             if self.same:
                 return f"{self.newer.name} is still this base: there is no newer one"
             return f"{self.newer.name} as it is now lacks {len(self.lacking)} of them: build again on it"
-        if self.fixable or (self.days or 0) > _OLD_DAYS:
+        if self.outdated:
             named = f" (--base {self.name} tells what a newer one lacks)" if self.name else ""
             return f"build again on a newer one{named}"
         return ""
