@@ -110,6 +110,12 @@ def detect() -> Host:
     )
 
 
+_UNSTEADY = 0x01 | 0x08 | 0x20 | 0x40
+"""Flags of an address that is temporary, a duplicate, deprecated or tentative (linux/if_addr.h)."""
+_REFUSAL = 0x0200
+"""RTF_REJECT."""
+
+
 def find_program(name: str) -> str | None:
     """The path of a program, looked up in PATH and in the system's directories."""
     return shutil.which(name) or shutil.which(name, path=os.pathsep.join(_SBIN))
@@ -145,6 +151,35 @@ def routed_ranges() -> list[tuple[ipaddress.IPv4Network, str]]:
             destination = socket.inet_ntoa(struct.pack("<I", int(fields[1], 16)))
             mask = socket.inet_ntoa(struct.pack("<I", int(fields[7], 16)))
             ranges.append((ipaddress.IPv4Network(f"{destination}/{mask}"), fields[0]))
+    return ranges
+
+
+def has_ipv6() -> bool:
+    """Whether this network namespace has IPv6, and new devices get it."""
+    disabled = [_read(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6") for name in ("all", "default")]
+    return disabled == ["0", "0"]
+
+
+def ipv6_addresses() -> list[tuple[str, str]]:
+    """The lasting addresses of global scope with their interfaces, in the kernel's order."""
+    found = []
+    for line in _read("/proc/net/if_inet6").splitlines():
+        digits, _, _, scope, flags, interface = line.split()
+        if scope == "00" and not int(flags, 16) & _UNSTEADY:
+            found.append((str(ipaddress.IPv6Address(bytes.fromhex(digits))), interface))
+    return found
+
+
+def routed_ipv6_ranges() -> list[tuple[ipaddress.IPv6Network, str]]:
+    """The IPv6 destinations that routes lead to, with their interfaces: without the default route, single addresses,
+    multicast, link-local ones and refusals."""
+    ranges = []
+    for line in _read("/proc/net/ipv6_route").splitlines():
+        fields = line.split()
+        network = ipaddress.IPv6Network((bytes.fromhex(fields[0]), int(fields[1], 16)))
+        plain = not int(fields[8], 16) & _REFUSAL and not network.is_link_local and not network.is_multicast
+        if plain and 0 < network.prefixlen < 128:
+            ranges.append((network, fields[9]))
     return ranges
 
 

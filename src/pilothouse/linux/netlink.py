@@ -1,7 +1,7 @@
 """Links, addresses and routes over rtnetlink: the few messages Pilothouse needs, spoken directly.
 
 Rejected: pyroute2, which costs 300 ms and 16 MB to import for the same dozen messages. Calls block for tens of
-microseconds, so they are made in line. Layouts are those of rtnetlink(7) and linux/rtnetlink.h; IPv4 only.
+microseconds, so they are made in line. Layouts are those of rtnetlink(7) and linux/rtnetlink.h.
 """
 
 from __future__ import annotations
@@ -12,7 +12,16 @@ import socket
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network
+from ipaddress import (
+    IPv4Address,
+    IPv4Interface,
+    IPv4Network,
+    IPv6Address,
+    IPv6Interface,
+    IPv6Network,
+    ip_address,
+    ip_interface,
+)
 from typing import Literal
 
 NETLINK_ROUTE = 0
@@ -45,6 +54,13 @@ _RT_TABLE_MAIN = 254
 _RT_SCOPE_UNIVERSE, _RT_SCOPE_LINK = 0, 253
 _IFF_UP = 1
 _RTMGRP_IPV4_IFADDR = 0x10
+_RTMGRP_IPV6_IFADDR = 0x100
+_IFA_F_NODAD = 0x02
+_FAMILIES = {4: socket.AF_INET, 6: socket.AF_INET6}
+
+Address = IPv4Address | IPv6Address
+Interface = IPv4Interface | IPv6Interface
+Network = IPv4Network | IPv6Network
 
 ROUTE_PROTOCOL = 80
 """The routing protocol number that marks a route as Pilothouse's own (`ip route` shows `proto 80`)."""
@@ -126,6 +142,7 @@ class Link:
     kind: str
 
 
+Version = Literal[4, 6]
 RouteType = Literal["unicast", "unreachable"]
 _ROUTE_TYPES: dict[RouteType, int] = {"unicast": _RTN_UNICAST, "unreachable": _RTN_UNREACHABLE}
 
@@ -134,11 +151,11 @@ _ROUTE_TYPES: dict[RouteType, int] = {"unicast": _RTN_UNICAST, "unreachable": _R
 class Route:
     """A route of the main table; `device` is a link index, 0 for none."""
 
-    destination: IPv4Network
+    destination: Network
     kind: RouteType = "unicast"
     device: int = 0
-    gateway: IPv4Address | None = None
-    source: IPv4Address | None = None
+    gateway: Address | None = None
+    source: Address | None = None
     metric: int = 0
     protocol: int = ROUTE_PROTOCOL
     on_link: bool = False
@@ -208,9 +225,9 @@ class RouteSocket:
         change = attribute(_IFLA_MTU, struct.pack("=I", mtu))
         self._netlink.request(_RTM_NEWLINK, 0, struct.pack("=BxHiII", 0, 0, link.index, 0, 0) + change)
 
-    def put_neighbour(self, link: Link, address: IPv4Address, hardware: bytes, behind: IPv4Address) -> None:
+    def put_neighbour(self, link: Link, address: Address, hardware: bytes, behind: IPv4Address) -> None:
         """Tells a VXLAN device that `address` has that hardware address, and behind which host that one is."""
-        head = struct.pack("=BxxxiHBB", socket.AF_INET, link.index, _NUD_PERMANENT, 0, 0)
+        head = struct.pack("=BxxxiHBB", _FAMILIES[address.version], link.index, _NUD_PERMANENT, 0, 0)
         values = attribute(_NDA_DST, address.packed) + attribute(_NDA_LLADDR, hardware)
         self._netlink.request(_RTM_NEWNEIGH, NLM_F_CREATE | NLM_F_REPLACE, head + values)
         head = struct.pack("=BxxxiHBB", socket.AF_BRIDGE, link.index, _NUD_PERMANENT, _NTF_SELF, 0)
@@ -228,22 +245,23 @@ class RouteSocket:
         self._netlink.request(_RTM_DELLINK, 0, struct.pack("=BxHiII", 0, 0, found.index, 0, 0))
         return True
 
-    def add_address(self, link: Link, address: IPv4Interface) -> None:
-        """Gives the link an address; nothing happens if it has it."""
-        payload = struct.pack("=BBBBI", socket.AF_INET, address.network.prefixlen, 0, 0, link.index)
+    def add_address(self, link: Link, address: Interface) -> None:
+        """Gives the link an address, which nobody else has; nothing happens if it has it."""
+        family, flags = _FAMILIES[address.version], _IFA_F_NODAD if address.version == 6 else 0
+        payload = struct.pack("=BBBBI", family, address.network.prefixlen, flags, 0, link.index)
         payload += attribute(_IFA_LOCAL, address.ip.packed) + attribute(_IFA_ADDRESS, address.ip.packed)
         self._netlink.request(_RTM_NEWADDR, NLM_F_CREATE | NLM_F_REPLACE, payload)
 
-    def addresses(self) -> list[tuple[int, IPv4Interface]]:
-        """Every IPv4 address with the index of its link."""
+    def addresses(self, version: Version = 4) -> list[tuple[int, Interface]]:
+        """Every address of a version of IP with the index of its link."""
         found = []
-        query = struct.pack("=BBBBI", socket.AF_INET, 0, 0, 0, 0)
+        query = struct.pack("=BBBBI", _FAMILIES[version], 0, 0, 0, 0)
         for body in self._netlink.request(_RTM_GETADDR, NLM_F_DUMP, query):
             _, prefix, _, _, index = struct.unpack_from("=BBBBI", body)
             values = dict(attributes(body[8:]))
             packed = values.get(_IFA_LOCAL) or values.get(_IFA_ADDRESS)
             if packed:
-                found.append((index, IPv4Interface((packed, prefix))))
+                found.append((index, ip_interface((packed, prefix))))
         return found
 
     def put_route(self, route: Route) -> None:
@@ -260,21 +278,24 @@ class RouteSocket:
             raise
         return True
 
-    def routes(self) -> list[Route]:
-        """The unicast and unreachable IPv4 routes of the main table."""
-        query = struct.pack("=BBBBBBBBI", socket.AF_INET, 0, 0, 0, 0, 0, 0, 0, 0)
+    def routes(self, version: Version = 4) -> list[Route]:
+        """The unicast and unreachable routes of the main table."""
+        query = struct.pack("=BBBBBBBBI", _FAMILIES[version], 0, 0, 0, 0, 0, 0, 0, 0)
         found = (_route(body) for body in self._netlink.request(_RTM_GETROUTE, NLM_F_DUMP, query))
         return [route for route in found if route is not None]
 
 
 class AddressWatch:
-    """Tells when an IPv4 address comes or goes. Its `fileno` is readable when there is news."""
+    """Tells when an address comes or goes: of IPv4, and of IPv6 if asked.
 
-    def __init__(self) -> None:
+    Its `fileno` is readable when there is news.
+    """
+
+    def __init__(self, ipv6: bool = False) -> None:
         self._socket = socket.socket(
             socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC | socket.SOCK_NONBLOCK, NETLINK_ROUTE
         )
-        self._socket.bind((0, _RTMGRP_IPV4_IFADDR))
+        self._socket.bind((0, _RTMGRP_IPV4_IFADDR | (_RTMGRP_IPV6_IFADDR if ipv6 else 0)))
 
     def fileno(self) -> int:
         return self._socket.fileno()
@@ -315,7 +336,7 @@ def _encode_route(route: Route) -> bytes:
     network = route.destination
     payload = struct.pack(
         "=BBBBBBBBI",
-        socket.AF_INET,
+        _FAMILIES[network.version],
         network.prefixlen,
         0,
         0,
@@ -338,7 +359,7 @@ def _encode_route(route: Route) -> bytes:
 
 
 def _route(body: bytes) -> Route | None:
-    _, prefix, _, _, table, protocol, _, kind, flags = struct.unpack_from("=BBBBBBBBI", body)
+    family, prefix, _, _, table, protocol, _, kind, flags = struct.unpack_from("=BBBBBBBBI", body)
     names = {number: name for name, number in _ROUTE_TYPES.items()}
     values = dict(attributes(body[12:]))
     table = struct.unpack("=I", values[_RTA_TABLE])[0] if _RTA_TABLE in values else table
@@ -346,12 +367,16 @@ def _route(body: bytes) -> Route | None:
         return None
     gateway, source = values.get(_RTA_GATEWAY), values.get(_RTA_PREFSRC)
     return Route(
-        destination=IPv4Network((values.get(_RTA_DST, bytes(4)), prefix)),
+        destination=_network(values.get(_RTA_DST, bytes(4 if family == socket.AF_INET else 16)), prefix),
         kind=names[kind],
         device=struct.unpack("=I", values.get(_RTA_OIF, bytes(4)))[0],
-        gateway=IPv4Address(gateway) if gateway else None,
-        source=IPv4Address(source) if source else None,
+        gateway=ip_address(gateway) if gateway else None,
+        source=ip_address(source) if source else None,
         metric=struct.unpack("=I", values.get(_RTA_PRIORITY, bytes(4)))[0],
         protocol=protocol,
         on_link=bool(flags & _RTNH_F_ONLINK),
     )
+
+
+def _network(packed: bytes, prefix: int) -> Network:
+    return IPv4Network((packed, prefix)) if len(packed) == 4 else IPv6Network((packed, prefix))

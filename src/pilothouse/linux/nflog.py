@@ -5,7 +5,7 @@ from __future__ import annotations
 import socket
 import struct
 from collections.abc import Iterator
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 from typing import NamedTuple
 
 from pilothouse.linux.netlink import NETLINK_NETFILTER, NetlinkSocket, attribute, attributes
@@ -79,13 +79,17 @@ def _packets(data: bytes) -> Iterator[Packet]:
 
 
 def parse(prefix: str, data: bytes) -> Packet | None:
-    """An IPv4 packet's addresses and ports; None for what is none."""
-    if len(data) < 20 or data[0] >> 4 != 4:
+    """A packet's addresses and ports; None for what is none. IPv6 with extension headers has no ports."""
+    if len(data) >= 20 and data[0] >> 4 == 4:
+        size, number = (data[0] & 15) * 4, data[9]
+        source, destination = str(IPv4Address(data[12:16])), str(IPv4Address(data[16:20]))
+    elif len(data) >= 40 and data[0] >> 4 == 6:
+        size, number = 40, data[6]
+        source, destination = str(IPv6Address(data[8:24])), str(IPv6Address(data[24:40]))
+    else:
         return None
-    size = (data[0] & 15) * 4
-    protocol = _PROTOCOLS.get(data[9], str(data[9]))
+    protocol = _PROTOCOLS.get(number, str(number))
     source_port, port = 0, 0
     if not protocol.isdigit() and len(data) >= size + 4:
         source_port, port = struct.unpack_from("!HH", data, size)
-    source, destination = str(IPv4Address(data[12:16])), str(IPv4Address(data[16:20]))
     return Packet(prefix, source, destination, protocol, source_port, port)

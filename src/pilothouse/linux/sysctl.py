@@ -11,7 +11,10 @@ _ROOT = Path("/proc/sys")
 
 
 def read(name: str) -> str | None:
-    """The value of a parameter such as `net.ipv4.ip_forward`; None if the kernel has no such parameter."""
+    """The value of a parameter such as `net.ipv4.ip_forward`; None if the kernel has no such parameter.
+
+    As with sysctl(8), a name with slashes may have dots in its parts: `net/ipv6/conf/eth0.7/accept_ra`.
+    """
     try:
         return _path(name).read_text().strip()
     except FileNotFoundError:
@@ -43,7 +46,7 @@ def restore(saved: Path) -> list[str]:
 
 
 def _path(name: str) -> Path:
-    return _ROOT.joinpath(*name.split("."))
+    return _ROOT.joinpath(*name.split("/" if "/" in name else "."))
 
 
 def _load(path: Path) -> dict[str, str]:

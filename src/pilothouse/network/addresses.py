@@ -11,10 +11,10 @@ import fcntl
 import logging
 import time
 from collections.abc import Awaitable, Callable, Collection
-from ipaddress import AddressValueError, IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
-from pilothouse.linux.netlink import RouteSocket
+from pilothouse.linux.netlink import RouteSocket, Version
 
 log = logging.getLogger(__name__)
 
@@ -24,6 +24,8 @@ _LOOK_SECONDS = 300.0
 _FIRST_SECONDS = 30.0
 _YOUNG_SECONDS = 600.0
 """A sandbox that is being made is not listed yet; the runtime gives up after 240 s."""
+
+_VERSIONS: tuple[Version, Version] = (4, 6)
 
 Sandboxes = Callable[[], Awaitable[Collection[str]]]
 
@@ -52,7 +54,8 @@ def reclaim(directory: Path, sandboxes: Collection[str], before: float) -> list[
     if not (directory / "lock").exists():
         return []
     with RouteSocket() as routes:
-        routed = {str(r.destination.network_address) for r in routes.routes() if r.destination.prefixlen == 32}
+        known = [route.destination for version in _VERSIONS for route in routes.routes(version)]
+    routed = {str(network.network_address) for network in known if network.prefixlen == network.max_prefixlen}
     freed = []
     with open(directory / "lock") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
@@ -68,7 +71,7 @@ def reclaim(directory: Path, sandboxes: Collection[str], before: float) -> list[
 
 def _is_address(text: str) -> bool:
     try:
-        IPv4Address(text)
-    except AddressValueError:
+        ip_address(text)
+    except ValueError:
         return False
     return True

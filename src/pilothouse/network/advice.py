@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from pilothouse.kinds.networking.network_policy import NetworkPolicy
 from pilothouse.kinds.workload_labels import workload_labels
 from pilothouse.machinery.objects import Obj
-from pilothouse.network.facts import is_ipv4
+from pilothouse.network.facts import version_of
 from pilothouse.network.pods import PodFacts, pod_facts
 from pilothouse.network.policy import DIRECTIONS, Direction, Policy, Rule, plan, understand
 from pilothouse.network.record import End, FlowKey
@@ -194,7 +194,7 @@ def _rules(
 
 def _peer(end: End, namespace: str, ends: Sequence[End]) -> Obj:
     if not end.namespace:
-        return {"ipBlock": {"cidr": f"{end.address}/32"}}
+        return {"ipBlock": {"cidr": f"{end.address}/{128 if ':' in end.address else 32}"}}
     peer: Obj = {"podSelector": selector(end, ends)}
     if end.namespace != namespace:
         peer = {"namespaceSelector": {"matchLabels": {NAMESPACE_NAME: end.namespace}}, **peer}
@@ -220,12 +220,12 @@ def _name(workload: End, taken: set[str]) -> str:
 
 
 def flow_of(item: Mapping[str, Any]) -> FlowKey | None:
-    """The flow that an item of the API tells of; None for one of which an end is no IPv4 address."""
+    """The flow that an item of the API tells of; None for one of which an end is no address."""
     ends = []
     for tree in (item["from"], item["to"]):
         labels = tuple(sorted((tree.get("labels") or {}).items()))
         address = tree.get("address", "")
-        if not tree.get("namespace") and not is_ipv4(address):
+        if not tree.get("namespace") and not version_of(address):
             return None
         ends.append(End(tree.get("namespace", ""), labels, "" if tree.get("namespace") else address))
     return ends[0], ends[1], str(item["protocol"]), int(item["port"])

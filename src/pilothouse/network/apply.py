@@ -11,6 +11,7 @@ import logging
 from pilothouse.linux.nftables import Nftables, NftablesError
 from pilothouse.network import base
 from pilothouse.network.facts import Key, NodeFacts
+from pilothouse.network.family import batch_for
 from pilothouse.network.flows import Consequences, consequences
 from pilothouse.network.table import Change, Desired, elements_of
 
@@ -21,12 +22,14 @@ _INLINE = 32_768
 
 
 class Table:
-    """One nftables table. `desired` is changed at will; `commit` puts the changes in force."""
+    """One nftables table, of `ip` or `ip6` by the facts. `desired` is changed at will; `commit` puts the changes in
+    force."""
 
     def __init__(self, name: str, facts: NodeFacts) -> None:
         self.name = name
         self.desired = Desired()
         self._facts = facts
+        self._family = "ip" if facts.version == 4 else "ip6"
         self._nftables = Nftables()
         self._lock = asyncio.Lock()
 
@@ -44,23 +47,23 @@ class Table:
         )
         for batch, failure in ways:
             try:
-                self._nftables.run(batch)
+                self._apply(batch)
                 break
             except NftablesError as error:
                 log.warning("nftables table %s %s: %s", self.name, failure, error)
         else:
-            self._nftables.run(anew + silent)
+            self._apply(anew + silent)
         self._read()
 
     def exists(self) -> bool:
         """Whether the kernel has the table."""
-        tables = self._nftables.read("list tables ip") or []
+        tables = self._nftables.read(f"list tables {self._family}") or []
         return any(item.get("table", {}).get("name") == self.name for item in tables)
 
     async def forget_seen(self) -> None:
         """Flows that were told of within the minute are told of again. Raises NftablesError."""
         async with self._lock:
-            self._nftables.run(f"flush set ip {self.name} seen")
+            self._apply(f"flush set ip {self.name} seen")
 
     async def commit(self) -> Consequences:
         """Applies what changed since the last commit, and says which tracked flows must follow.
@@ -88,16 +91,19 @@ class Table:
     async def _run(self, change: Change) -> None:
         for batch in filter(None, (change.before, change.commands)):
             if len(batch) <= _INLINE:
-                self._nftables.run(batch)
+                self._apply(batch)
             else:
-                await asyncio.to_thread(self._nftables.run, batch)
+                await asyncio.to_thread(self._apply, batch)
+
+    def _apply(self, batch: str) -> None:
+        self._nftables.run(batch_for(self._facts.version, batch, self.name))
 
     def _read(self) -> None:
         elements: dict[Key, str] = {}
         chains: list[str] = []
         sets: dict[str, str] = {}
         fixed = base.chains(self._facts)
-        for item in self._nftables.read(f"list table ip {self.name}") or []:
+        for item in self._nftables.read(f"list table {self._family} {self.name}") or []:
             listed = item.get("set") or item.get("map")
             if listed and listed["name"] not in base.KERNEL_FILLED:
                 elements.update(elements_of(listed))

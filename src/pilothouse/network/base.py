@@ -60,12 +60,13 @@ _NOT_SYN = "ct state new tcp flags & (fin | syn | rst | ack) != syn"
 
 
 def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
-    """Every base chain: its hook first, then its rules."""
+    """Every base chain: its hook first, then its rules. IPv6 has no way from ::1 to a node port: no route_localnet."""
     pods, services, dns = facts.pod_range, facts.service_range, facts.dns_address
+    local = facts.version == 4
     translate = (f"{FRONTEND} vmap @inside", f"{FRONTEND} vmap @services")
     settle = (
         "meta mark & 0xfff90000 == 0x50480000 meta mark set 0",
-        f"ip daddr {services} ip daddr != {dns} goto refuse",
+        f"ip daddr {services} ip daddr != {dns} goto refuse" if dns else f"ip daddr {services} goto refuse",
         f"{FRONTEND} @refused goto refuse",
     )
     return {
@@ -88,8 +89,7 @@ def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
         # route_localnet lets 127.0.0.1:NODEPORT work; packets from outside must not profit from it.
         "guard": (
             "type filter hook prerouting priority -300; policy accept;",
-            'iifname != "lo" ip daddr 127.0.0.0/8 drop',
-            'iifname != "lo" ip saddr 127.0.0.0/8 drop',
+            *(f'iifname != "lo" ip {side} 127.0.0.0/8 drop' for side in ("daddr", "saddr") if local),
             # Who can send into a tunnel sends to pods past every policy's view of its source.
             f"udp dport {VXLAN_PORT} ip saddr != @nodes drop",
             f"{FRONTEND} @limited ip saddr . {FRONTEND} != @permitted drop",
@@ -107,7 +107,7 @@ def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
             "type nat hook postrouting priority 100; policy accept;",
             "meta mark & 0xfff90000 == 0x50490000 meta mark set 0 masquerade fully-random",
             f"ip saddr {pods} ip saddr . ip daddr @hairpin masquerade fully-random",
-            'ip saddr 127.0.0.0/8 oifname != "lo" masquerade fully-random',
+            *(('ip saddr 127.0.0.0/8 oifname != "lo" masquerade fully-random',) if local else ()),
             f"ip saddr {pods} ip daddr != {{ {pods}, {services} }} masquerade fully-random",
         ),
         "pace": (
@@ -131,10 +131,16 @@ def chains(facts: NodeFacts) -> dict[str, tuple[str, ...]]:
         # A pod may always reach its own node, except that cluster DNS counts as a pod.
         "input": (
             "type filter hook input priority 0; policy accept;",
-            f"ip daddr != {dns} accept",
-            "ct state established,related accept",
-            "ip saddr vmap @egress",
-            f"ip saddr {pods} goto note",
+            *(
+                (
+                    f"ip daddr != {dns} accept",
+                    "ct state established,related accept",
+                    "ip saddr vmap @egress",
+                    f"ip saddr {pods} goto note",
+                )
+                if dns
+                else ()
+            ),
         ),
     }
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
+from typing import Literal
 
 from pilothouse.network.facts import NodeFacts
 
@@ -13,11 +14,24 @@ BRIDGE = "pilothouse0"
 
 
 @dataclass(frozen=True, slots=True)
+class Ranges:
+    """What a node knows of one version of IP. Without `node_address` nothing outside reaches the node by it; without
+    `dns_address` cluster DNS does not answer by it."""
+
+    version: Literal[4, 6]
+    node_address: IPv4Address | IPv6Address | None
+    pod_range: IPv4Network | IPv6Network
+    service_range: IPv4Network | IPv6Network
+    dns_address: IPv4Address | IPv6Address | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class NetworkConfig:
     """What `launch` decides. Ranges are the whole cluster's; a node's own pod range comes from its Node object.
 
     `state_dir` keeps the old values of changed kernel parameters. `table`, `bridge` and `tunnel` name the nftables
-    table, the host device, and the device of tunnels to nodes on other segments.
+    table, the host device, and the device of tunnels to nodes on other segments. `ipv6` is None in a cluster without
+    it, and on a host that lacks it.
     """
 
     node_name: str
@@ -31,15 +45,31 @@ class NetworkConfig:
     bridge: str = BRIDGE
     table: str = "pilothouse"
     tunnel: str = "pilothouse1"
+    ipv6: Ranges | None = None
+
+    @property
+    def ipv4(self) -> Ranges:
+        return Ranges(4, self.node_address, self.pod_range, self.service_range, self.dns_address)
+
+    @property
+    def versions(self) -> tuple[Ranges, ...]:
+        """IPv4, and IPv6 where there is any."""
+        return (self.ipv4, self.ipv6) if self.ipv6 is not None else (self.ipv4,)
 
     @property
     def facts(self) -> NodeFacts:
+        return self.facts_of(self.ipv4)
+
+    def facts_of(self, ranges: Ranges) -> NodeFacts:
+        """What rules need to know of the node, for one version of IP."""
+        own = (str(ranges.node_address),) if ranges.node_address is not None else ()
         return NodeFacts(
             node_name=self.node_name,
-            addresses=(str(self.node_address), "127.0.0.1"),
-            pod_range=str(self.pod_range),
-            service_range=str(self.service_range),
-            dns_address=str(self.dns_address),
+            addresses=(*own, "127.0.0.1") if ranges.version == 4 else own,
+            pod_range=str(ranges.pod_range),
+            service_range=str(ranges.service_range),
+            dns_address=str(ranges.dns_address) if ranges.dns_address is not None else "",
+            version=ranges.version,
         )
 
     @property

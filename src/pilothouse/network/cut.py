@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from pilothouse.linux.conntrack import Flow
+from pilothouse.linux.netlink import Version
 from pilothouse.network import flows
 from pilothouse.network.flows import Consequences, StaleUdp
 
@@ -23,8 +24,9 @@ Unwanted = Callable[[Flow], bool]
 class Cutter:
     """`forbidden` returns the test for flows that policies deny, as they are when it is called."""
 
-    def __init__(self, forbidden: Callable[[], Unwanted]) -> None:
+    def __init__(self, forbidden: Callable[[], Unwanted], versions: Sequence[Version] = (4,)) -> None:
         self._forbidden = forbidden
+        self._versions = versions
         self._stale: set[StaleUdp] = set()
         self._judge = False
         self._wake = asyncio.Event()
@@ -46,7 +48,7 @@ class Cutter:
             judge, self._judge = self._judge, False
             forbidden = self._forbidden() if judge else None
             try:
-                ended = await asyncio.to_thread(flows.forget, _unwanted(stale, forbidden))
+                ended = await asyncio.to_thread(flows.forget, _unwanted(stale, forbidden), self._versions)
             except OSError as error:
                 log.error("flows that must end could not be ended, trying again: %s", error)
                 self.note(Consequences(stale, judge))

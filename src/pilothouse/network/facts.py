@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from functools import lru_cache
-from ipaddress import AddressValueError, IPv4Address
-from typing import NamedTuple
+from ipaddress import ip_address
+from typing import Literal, NamedTuple
 
 Key = tuple[str, str]
 """The name of a set or map, and the key of an element of it, in nftables' notation."""
@@ -15,7 +15,8 @@ Key = tuple[str, str]
 class NodeFacts:
     """Addresses and ranges in the usual notation. `addresses` are those on which node ports and host ports answer.
 
-    `zone` is the node's, "" while it has none.
+    `zone` is the node's, "" while it has none. All is of one version of IP; `dns_address` is "" where cluster DNS does
+    not answer by it.
     """
 
     node_name: str
@@ -24,6 +25,17 @@ class NodeFacts:
     service_range: str
     dns_address: str
     zone: str = ""
+    version: Literal[4, 6] = 4
+
+    @property
+    def family(self) -> str:
+        """The version's name in the API."""
+        return "IPv4" if self.version == 4 else "IPv6"
+
+    def holds(self, text: str) -> bool:
+        """Whether a text is an address of this version. nftables would look up anything else as a host name, and wait
+        for it."""
+        return version_of(text) == self.version
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +70,10 @@ class Check(NamedTuple):
 
 
 @lru_cache(4096)
-def is_ipv4(text: str) -> bool:
-    """Whether a text is an IPv4 address. nftables would look up anything else as a host name, and wait for it."""
+def version_of(text: str) -> int:
+    """4 or 6 for an address of that version of IP, 0 for what is no address (or has a zone)."""
     try:
-        IPv4Address(text)
-    except AddressValueError:
-        return False
-    return True
+        found = ip_address(text)
+    except ValueError:
+        return 0
+    return 0 if getattr(found, "scope_id", None) else found.version

@@ -6,11 +6,12 @@ established flow passes although a new policy denies it, until conntrack forgets
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from pilothouse.linux.conntrack import Conntrack, Flow
+from pilothouse.linux.netlink import Version
 from pilothouse.network.facts import Key
 from pilothouse.network.verdict import Attempt
 
@@ -72,7 +73,8 @@ def attempt_of(flow: Flow) -> Attempt:
     return Attempt(flow.original.source, flow.reply.source, flow.original.protocol, flow.reply.source_port)
 
 
-def forget(unwanted: Callable[[Flow], bool]) -> int:
+def forget(unwanted: Callable[[Flow], bool], versions: Iterable[Version] = (4,)) -> int:
     """Makes conntrack forget the flows for which `unwanted` is true; returns how many. Reads all: use a thread."""
     with Conntrack() as conntrack:
-        return sum(conntrack.delete(flow) for flow in conntrack.flows() if unwanted(flow))
+        found = (flow for version in versions for flow in conntrack.flows(version))
+        return sum(conntrack.delete(flow) for flow in found if unwanted(flow))

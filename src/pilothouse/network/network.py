@@ -12,8 +12,7 @@ import json
 import logging
 from collections import ChainMap
 from collections.abc import Callable, Mapping
-from dataclasses import replace
-from ipaddress import AddressValueError, IPv4Address, IPv4Network, NetmaskValueError
+from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
 from typing import Any
 
 from pilothouse.client.client import Client
@@ -23,20 +22,22 @@ from pilothouse.kinds.core.node import ZONE
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
+from pilothouse.kinds.families import Network as Network_
+from pilothouse.kinds.families import canonical
 from pilothouse.kinds.networking.network_policy import NetworkPolicy
 from pilothouse.linux.conntrack import Flow
 from pilothouse.linux.netlink import AddressWatch
 from pilothouse.linux.nftables import TableWatch
 from pilothouse.machinery.errors import ApiError
 from pilothouse.network import flows, host
-from pilothouse.network.apply import Table
 from pilothouse.network.cni import write_cni_config
-from pilothouse.network.config import NetworkConfig
+from pilothouse.network.config import NetworkConfig, Ranges
 from pilothouse.network.cut import Cutter
-from pilothouse.network.facts import NOTHING, Check, Contribution
+from pilothouse.network.facts import NOTHING, Check, Contribution, NodeFacts, version_of
 from pilothouse.network.health import HealthChecks
 from pilothouse.network.isolation import Isolation, Start
-from pilothouse.network.pods import PodFacts, Pods, pod_facts
+from pilothouse.network.plane import Plane
+from pilothouse.network.pods import PodFacts, pod_facts
 from pilothouse.network.policy import Plan
 from pilothouse.network.ports import PORTS_IN_USE, PortGuard
 from pilothouse.network.recorder import FlowRecorder
@@ -63,7 +64,7 @@ class Network:
         self._config = config
         self._client = client
         self._events = events
-        self._facts = config.facts
+        self._planes = [Plane(config.facts_of(ranges), ranges) for ranges in config.versions]
         self._ports = PortGuard()
         self._reported: dict[str, str] | None = None
         self._checks: dict[str, tuple[int, Check]] = {}
@@ -78,10 +79,8 @@ class Network:
         )
         self._shared_pods = False
         self._isolation = Isolation(client)
-        self._pods = Pods()
-        self._cutter = Cutter(self._forbidden)
-        self._starting: dict[str, tuple[str, str]] = {}
-        self._made: Table | None = None
+        self._cutter = Cutter(self._forbidden, [ranges.version for ranges in config.versions])
+        self._starting: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._dirty_services: set[str] = set()
         self._dirty_pods: set[str] = set()
         self._dirty_policies = True
@@ -107,8 +106,8 @@ class Network:
         """
         host.keep_ranges_in(self._config)
         host.make_service_device(self._config)
-        self._made = Table(self._config.table, self._facts)
-        self._made.make()
+        for plane in self._planes:
+            plane.make(self._config.table)
         host.set_parameters(self._config)
 
     async def ready(self) -> None:
@@ -116,18 +115,20 @@ class Network:
         await self._in_force.wait()
         await self._configured.wait()
 
-    async def pod_starting(self, pod: Pod, address: str) -> None:
-        """Puts policies and host ports in force for a pod whose sandbox got that address, before its containers start.
+    async def pod_starting(self, pod: Pod, *addresses: str) -> None:
+        """Puts policies and host ports in force for a pod whose sandbox got those addresses, before its containers
+        start.
 
         Waits until this node knows the policies. An earlier pod's rules for the same address go at once.
         Raises OSError when the kernel refuses; the pod must not start then.
         """
         await self._in_force.wait()
-        self._starting[pod.key] = (pod.metadata.uid, address)
-        facts = pod_facts(pod, address, self._config.node_name)
+        self._starting[pod.key] = (pod.metadata.uid, addresses)
         async with self._changing:
             await self._follow_policies()
-            self._put_pods(self._pods.put(pod.key, facts, starting=True))
+            for plane in self._planes:
+                facts = pod_facts(pod, plane.first(addresses), self._config.node_name)
+                self._put_pods(plane, plane.pods.put(pod.key, facts, starting=True))
             await self._commit()
             self.recorder.names_changed()
 
@@ -140,7 +141,7 @@ class Network:
         self._isolation.subscribe(lambda key: self._mark(self._dirty_pods, key), self._mark_policies)
         self._nodes.subscribe(self._on_node)
         loop = asyncio.get_running_loop()
-        watch, addresses = TableWatch(self._config.table), AddressWatch()
+        watch, addresses = TableWatch(self._config.table), AddressWatch(self._config.ipv6 is not None)
         loop.add_reader(watch.fileno(), self._on_table_news, watch)
         loop.add_reader(addresses.fileno(), self._on_address_news, addresses)
         try:
@@ -184,21 +185,24 @@ class Network:
 
     async def _converge(self) -> None:
         if self._lost:
-            self._table.make()
+            for plane in self._planes:
+                plane.table.make()
             self._lost = False
         self._follow_addresses()
         await self._follow_policies()
-        changed: set[str] = set()
-        for key in _take(self._dirty_pods):
-            changed |= self._pods.put(key, self._facts_of(key))
-        if changed:
-            self.recorder.names_changed()
-        self._put_pods(changed)
+        keys = _take(self._dirty_pods)
+        for plane in self._planes:
+            changed: set[str] = set()
+            for key in keys:
+                changed |= plane.pods.put(key, self._facts_of(plane, key))
+            if changed:
+                self.recorder.names_changed()
+            self._put_pods(plane, changed)
         if self._dirty_nodes:
             self._follow_zone()
-            places = [place for node in self._nodes if (place := node_place(node)) is not None]
-            elements = {("nodes", str(address)): "" for _, address in places}
-            self._table.desired.put("nodes", Contribution(elements=elements))
+            for plane in self._planes:
+                elements = {("nodes", address): "" for node in self._nodes if (address := plane.first(_internal(node)))}
+                plane.table.desired.put("nodes", Contribution(elements=elements))
         self._put_services()
         await self._commit()
         await self._health.put(dict(self._checks.values()))
@@ -217,8 +221,11 @@ class Network:
             services |= {key: self.services.get(key) for key in others}
         for key, service in services.items():
             slices = self.slices.by_index("service", key)
-            rules = service_rules(service, slices, self._facts, self._ports.taken) if service is not None else NOTHING
-            self._table.desired.put(f"service/{key}", rules)
+            for plane in self._planes:
+                rules = (
+                    service_rules(service, slices, plane.facts, self._ports.taken) if service is not None else NOTHING
+                )
+                plane.table.desired.put(f"service/{key}", rules)
             check = health_check(service, slices, self._facts.node_name) if service is not None else None
             if check is not None:
                 self._checks[key] = check
@@ -230,9 +237,10 @@ class Network:
 
         def served(port: tuple[str, int]) -> bool:
             key = ("services", f"{self._config.node_address} . {port[0]} . {port[1]}")
-            return self._table.desired.in_force(key)
+            return self._planes[0].table.desired.in_force(key)
 
-        changed = self._ports.check(self._facts.addresses, self._pods, served)
+        addresses = tuple(address for plane in self._planes for address in plane.facts.addresses)
+        changed = self._ports.check(addresses, self._planes[0].pods, served)
         for port in sorted(changed & self._ports.taken.keys()):
             who = self._ports.taken[port]
             where = f"port {port[0]}/{port[1]} of node {self._facts.node_name}"
@@ -267,18 +275,17 @@ class Network:
         if not self._dirty_addresses:
             return
         self._dirty_addresses = False
-        addresses = host.node_addresses(self._config)
-        if addresses != self._facts.addresses:
-            self._facts = replace(self._facts, addresses=addresses)
-            self._dirty_services |= {service.key for service in self.services}
-            self._put_pods({pod.key for pod in self._pods if pod.host_ports})
+        for plane in self._planes:
+            if plane.change(addresses=host.node_addresses(self._config, plane.ranges)):
+                self._dirty_services |= {service.key for service in self.services}
+                self._put_pods(plane, {pod.key for pod in plane.pods if pod.host_ports})
 
     def _follow_zone(self) -> None:
         """The endpoints that this node prefers follow its zone."""
         node = self._nodes.get(self._config.node_name)
         zone = node.metadata.labels.get(ZONE, "") if node is not None else ""
-        if zone != self._facts.zone:
-            self._facts = replace(self._facts, zone=zone)
+        changed = [plane for plane in self._planes if plane.change(zone=zone)]
+        if changed:
             self._dirty_services |= {service.key for service in self.services}
 
     async def _follow_policies(self) -> None:
@@ -286,32 +293,36 @@ class Network:
             self._dirty_policies = False
             await self._isolation.follow(self._policies, self._start)
             self.recorder.record.keep_policies(policy.key for policy in self._policies)
-            self._table.desired.put("policies", self._isolation.shared_rules())
-            self._put_pods({pod.key for pod in self._pods} | {_DNS_POD})
+            for plane in self._planes:
+                plane.table.desired.put("policies", self._isolation.shared_rules())
+                self._put_pods(plane, {pod.key for pod in plane.pods} | {_DNS_POD})
 
     async def _forget_seen(self) -> None:
-        await self._table.forget_seen()
+        for plane in self._planes:
+            await plane.table.forget_seen()
 
-    def _put_pods(self, keys: set[str]) -> None:
+    def _put_pods(self, plane: Plane, keys: set[str]) -> None:
         namespaces = self._isolation.namespaces() if keys and self._isolation.plan else {}
         for key in keys:
-            pod = self._dns_pod() if key == _DNS_POD else self._pods.get(key)
+            pod = _dns_pod(plane) if key == _DNS_POD else plane.pods.get(key)
             rules = NOTHING
             if pod is not None and self._isolation.plan:
                 rules = self._isolation.pod_rules(pod, namespaces)
             if pod is not None and pod.local:
-                rules |= host_port_rules(pod, self._facts) | pace_rules(pod)
-            self._table.desired.put(f"pod/{key}", rules)
+                rules |= host_port_rules(pod, plane.facts) | pace_rules(pod)
+            plane.table.desired.put(f"pod/{key}", rules)
 
     async def _commit(self) -> None:
-        self._cutter.note(await self._table.commit())
+        for plane in self._planes:
+            self._cutter.note(await plane.table.commit())
 
     def _forbidden(self) -> Callable[[Flow], bool]:
         """Tells the established flows of this node's pods that policies no longer allow."""
         namespaces = self._isolation.namespaces()
         known, plan = self._known()
         pods = dict(known)  # a thread reads it
-        own = host.own_addresses() - {self._facts.dns_address}
+        own = {address for plane in self._planes for address in host.own_addresses(plane.ranges)}
+        own -= {plane.facts.dns_address for plane in self._planes}
 
         def forbidden(flow: Flow) -> bool:
             attempt = flows.attempt_of(flow)
@@ -323,40 +334,44 @@ class Network:
 
     def _known(self) -> tuple[Mapping[str, PodFacts], Plan]:
         """The pods by address, cluster DNS among them, and the policies."""
-        return ChainMap(self._pods.by_address, {self._facts.dns_address: self._dns_pod()}), self._isolation.plan
+        dns = {pod.address: pod for plane in self._planes if (pod := _dns_pod(plane)) is not None}
+        return ChainMap(*(plane.pods.by_address for plane in self._planes), dns), self._isolation.plan
 
-    def _facts_of(self, key: str) -> PodFacts | None:
+    def _facts_of(self, plane: Plane, key: str) -> PodFacts | None:
         pod = self._local_pods.get(key) or self._isolation.pods.get(key)
         if pod is None:
             return None
-        uid, address = self._starting.get(key, ("", ""))
+        uid, addresses = self._starting.get(key, ("", ()))
         if uid != pod.metadata.uid:
-            address = pod.status.pod_ip
-        return pod_facts(pod, address, self._config.node_name)
-
-    def _dns_pod(self) -> PodFacts:
-        """Cluster DNS as policies know it: a pod with the labels that policies allowing DNS select."""
-        ports = {("dns", "udp"): 53, ("dns-tcp", "tcp"): 53}
-        return PodFacts(_DNS_POD, "kube-system", self._facts.dns_address, {"k8s-app": "kube-dns"}, ports)
+            addresses = (pod.status.pod_ip, *(entry.ip for entry in pod.status.pod_ips))
+        return pod_facts(pod, plane.first(addresses), self._config.node_name)
 
     def _route_nodes(self) -> None:
         """Routes to the other nodes' pods; this node's own range goes into the CNI configuration."""
         wanted: dict[IPv4Network, IPv4Address] = {}
-        own: IPv4Network | None = None
+        beside: dict[IPv4Network, host.Place] = {}
+        own: list[Network_] = []
+        problems: set[str] = set()
         for node in self._nodes:
             place = node_place(node)
             if place is None:
                 continue
+            six = ipv6_place(node, self._config.ipv6)
             if node.name != self._config.node_name:
                 wanted[place[0]] = place[1]
+                if six is not None:
+                    beside[place[0]] = six
             else:
-                own = place[0]
-        found = host.put_node_routes(self._config, wanted, own)
-        if own is not None:
+                own = [place[0], *([six.pods] if six is not None else ())]
+                if self._config.ipv6 is not None and six is None:
+                    problems.add(f"node {node.name} has no IPv6 range, so its pods have no IPv6 address")
+        first = next((network for network in own if isinstance(network, IPv4Network)), None)
+        found = host.put_node_routes(self._config, wanted, first, beside)
+        if own:
             mtu = host.default_mtu() - (host.VXLAN_OVERHEAD if found.tunnelled else 0)
             write_cni_config(self._config.cni_conf_dir, self._config.ipam_dir, own, mtu)
             self._configured.set()
-        problems = set(found.problems)
+        problems |= set(found.problems)
         for problem in problems - self._problems:
             log.error("%s", problem)
         self._problems = problems
@@ -368,7 +383,7 @@ class Network:
                     self._mark(self._dirty_services, service)
 
     def _on_table_news(self, watch: TableWatch) -> None:
-        if watch.deleted() and not self._table.exists():
+        if watch.deleted() and not all(plane.table.exists() for plane in self._planes):
             log.warning("nftables table %s was deleted by somebody else, making it anew", self._config.table)
             self._lost = True
             self._wake.set()
@@ -397,27 +412,52 @@ class Network:
         self._wake.set()
 
     @property
-    def _table(self) -> Table:
-        if self._made is None:
-            raise RuntimeError("Network.setup was not called")
-        return self._made
+    def _facts(self) -> NodeFacts:
+        """Those of IPv4."""
+        return self._planes[0].facts
 
 
 _DNS_POD = "kube-system/(cluster DNS)"
 
 
 def node_place(node: NodeView) -> tuple[IPv4Network, IPv4Address] | None:
-    """A node's pod range and address; None while either is missing."""
-    address = next((entry.address for entry in node.status.addresses if entry.type == "InternalIP"), "")
+    """A node's IPv4 pod range and address; None while either is missing."""
+    address = next((text for text in _internal(node) if version_of(text) == 4), "")
     try:
         return IPv4Network(node.spec.pod_cidr), IPv4Address(address)
-    except (AddressValueError, NetmaskValueError, ValueError):
+    except ValueError:
         return None
+
+
+def ipv6_place(node: NodeView, ranges: Ranges | None) -> host.Place | None:
+    """A node's IPv6 pod range and address; None without a range, or where this node has no IPv6."""
+    text = next((text for text in node.spec.pod_cidrs if ":" in text), "")
+    if ranges is None or not text:
+        return None
+    try:
+        pods = IPv6Network(text)
+    except ValueError:
+        return None
+    address = next((text for text in _internal(node) if version_of(text) == 6), "")
+    return host.Place(pods, ip_address(address) if address else None)
+
+
+def _internal(node: NodeView) -> list[str]:
+    """The node's addresses inside the cluster, in its own order."""
+    return [canonical(entry.address) for entry in node.status.addresses if entry.type == "InternalIP"]
+
+
+def _dns_pod(plane: Plane) -> PodFacts | None:
+    """Cluster DNS as policies know it: a pod with the labels that policies allowing DNS select."""
+    if not plane.facts.dns_address:
+        return None
+    ports = {("dns", "udp"): 53, ("dns-tcp", "tcp"): 53}
+    return PodFacts(_DNS_POD, "kube-system", plane.facts.dns_address, {"k8s-app": "kube-dns"}, ports)
 
 
 def _seen_of(node: NodeView) -> tuple[object, ...]:
     """What of a node the rules and routes depend on."""
-    return node_place(node), node.metadata.labels.get(ZONE)
+    return node_place(node), node.spec.pod_cidrs, _internal(node), node.metadata.labels.get(ZONE)
 
 
 def service_keys(slice_: EndpointSlice) -> tuple[str, ...]:

@@ -8,7 +8,8 @@ from typing import NamedTuple
 
 from pilothouse.kinds.core.bandwidth import UNBOUNDED, Bandwidth, bandwidth
 from pilothouse.kinds.core.pod import Pod
-from pilothouse.network.facts import is_ipv4
+from pilothouse.kinds.families import canonical
+from pilothouse.network.facts import version_of
 from pilothouse.network.views import PodView
 
 
@@ -38,7 +39,8 @@ class PodFacts:
 
 def pod_facts(pod: Pod | PodView, address: str, node_name: str) -> PodFacts | None:
     """The facts of a pod; None for one that has ended, has no address, or lives in its host's network."""
-    if not is_ipv4(address) or pod.spec.host_network or pod.status.phase in ("Succeeded", "Failed"):
+    version = version_of(address)
+    if not version or pod.spec.host_network or pod.status.phase in ("Succeeded", "Failed"):
         return None
     containers = [*pod.spec.init_containers, *pod.spec.containers]
     ports = [port for container in containers for port in container.ports]
@@ -51,13 +53,13 @@ def pod_facts(pod: Pod | PodView, address: str, node_name: str) -> PodFacts | No
         local=pod.spec.node_name == node_name,
         host_ports=tuple(
             HostPort(
-                "" if port.host_ip == "0.0.0.0" else port.host_ip,
+                "" if port.host_ip in ("0.0.0.0", "::") else canonical(port.host_ip),
                 port.host_port,
                 port.protocol.lower(),
                 port.container_port,
             )
             for port in ports
-            if port.host_port and (port.host_ip == "" or is_ipv4(port.host_ip))
+            if port.host_port and (port.host_ip == "" or version_of(port.host_ip) == version)
         ),
         created=pod.metadata.creation_timestamp or "",
         bandwidth=_bandwidth(pod.metadata.annotations),

@@ -11,15 +11,17 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from ipaddress import IPv4Network
+from ipaddress import ip_network
 from typing import Literal, NamedTuple
 
+from pilothouse.kinds.families import IPV4, family_of
 from pilothouse.kinds.networking.network_policy import NetworkPolicy, NetworkPolicyPeer, NetworkPolicyPort
-from pilothouse.machinery.selectors import EVERYTHING, NOTHING, Selector, from_label_selector
+from pilothouse.machinery.selectors import EVERYTHING, Selector, from_label_selector
 from pilothouse.network.facts import Contribution
 from pilothouse.network.pods import PodFacts
 
 Direction = Literal["ingress", "egress"]
+_EVERYWHERE = ("0.0.0.0/0", "::/0")
 DIRECTIONS: tuple[Direction, Direction] = ("ingress", "egress")
 
 
@@ -147,7 +149,7 @@ def pod_rules(plan: Plan, pod: PodFacts, namespaces: Mapping[str, Mapping[str, s
         for direction in DIRECTIONS:
             policies = plan.selecting(pod, direction)
             if policies:
-                rules = chain(policies, direction, pod.ports)
+                rules = chain(policies, direction, pod.ports, family_of(pod.address))
                 name = f"{direction}_{_digest(*rules)}"
                 result.chains[name] = rules
                 result.elements[direction, pod.address] = f"jump {name}"
@@ -155,12 +157,19 @@ def pod_rules(plan: Plan, pod: PodFacts, namespaces: Mapping[str, Mapping[str, s
     return result
 
 
-def chain(policies: Sequence[Policy], direction: Direction, ports: Mapping[tuple[str, str], int]) -> tuple[str, ...]:
-    """The rules of the chain for a pod that these policies isolate and whose named ports these are."""
+def chain(
+    policies: Sequence[Policy], direction: Direction, ports: Mapping[tuple[str, str], int], family: str = IPV4
+) -> tuple[str, ...]:
+    """The rules of the chain for a pod that these policies isolate and whose named ports these are.
+
+    A range of the other family matches no packet of the pod's address.
+    """
     lines: dict[str, None] = {}
     for policy in policies:
         for rule in policy.rules[direction]:
             for peer in rule.peers if rule.peers is not None else (None,):
+                if isinstance(peer, BlockPeer) and family_of(peer.cidr) != family:
+                    continue
                 for port in rule.ports if rule.ports is not None else (None,):
                     line = _line(direction, peer, port, ports)
                     if line is not None:
@@ -184,7 +193,7 @@ def _line(
     side = "saddr" if direction == "ingress" else "daddr"
     parts = []
     if isinstance(peer, BlockPeer):
-        parts.append(f"ip {side} {peer.cidr}" if peer.cidr != "0.0.0.0/0" else "")
+        parts.append(f"ip {side} {peer.cidr}" if peer.cidr not in _EVERYWHERE else "")
         parts += [f"ip {side} != {{ {', '.join(peer.without)} }}"] if peer.without else []
     if port is not None and port.name and direction == "egress":
         target = peer if isinstance(peer, PodPeer) else None
@@ -212,10 +221,8 @@ def _rule(namespace: str, peers: Sequence[NetworkPolicyPeer], ports: Sequence[Ne
 
 def _peer(namespace: str, peer: NetworkPolicyPeer) -> Peer:
     if peer.ip_block is not None:
-        if ":" in peer.ip_block.cidr:
-            return PodPeer(namespace, None, NOTHING)  # the pod network has no IPv6: such a range matches no packet
-        block = IPv4Network(peer.ip_block.cidr, strict=False)
-        without = tuple(str(IPv4Network(cidr, strict=False)) for cidr in peer.ip_block.except_)
+        block = ip_network(peer.ip_block.cidr, strict=False)
+        without = tuple(str(ip_network(cidr, strict=False)) for cidr in peer.ip_block.except_)
         return BlockPeer(str(block), without)
     pods = EVERYTHING if peer.pod_selector is None else from_label_selector(peer.pod_selector)
     if peer.namespace_selector is None:

@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Iterable, Sequence
-from ipaddress import IPv4Network, collapse_addresses
+from ipaddress import IPv4Network, IPv6Network, collapse_addresses
 from typing import NamedTuple
 
 from pilothouse.kinds.core.service import Service, ServicePort
 from pilothouse.kinds.discovery.endpoint_slice import Endpoint, EndpointSlice
+from pilothouse.kinds.families import Network, canonical
 from pilothouse.network.base import FRONTEND
-from pilothouse.network.facts import Check, Contribution, NodeFacts, is_ipv4
+from pilothouse.network.facts import Check, Contribution, NodeFacts
 from pilothouse.network.pods import PodFacts
 from pilothouse.network.topology import hinted
 
@@ -28,6 +29,7 @@ _INSIDE = 0x00040000
 _IDENTITY = 0x00020000
 """The bit of a mark whose lower half names an endpoint for good, where a slot's number changes with its neighbours."""
 _DEFAULT_AFFINITY_SECONDS = 10_800
+_UNDERLINED = str.maketrans(".:", "__")
 _BURSTS_A_SECOND = 10
 _LEAST_BURST = 1 << 18
 """Bytes; TCP hands the kernel up to 64 KiB as one packet, and must be able to send a few of those."""
@@ -72,24 +74,31 @@ def service_rules(
     facts: NodeFacts,
     taken: Collection[tuple[str, int]] = (),
 ) -> Contribution:
-    """What the table must hold for one service (IPv4). Headless and ExternalName services need nothing.
+    """What the table of one version of IP must hold for one service. Headless and ExternalName services need nothing.
 
     `taken` are ports (protocol, number) of this node's addresses that belong to others: they stay theirs.
     """
     spec = service.spec
     result = Contribution()
-    if spec.type == "ExternalName" or spec.cluster_ip == facts.dns_address or not is_ipv4(spec.cluster_ip):
+    own = cluster_address(service, facts)
+    if spec.type == "ExternalName" or not own or own == facts.dns_address:
         return result
     affinity = _affinity_seconds(service)
     for port in spec.ports:
-        for frontend, local in _frontends(service, port, facts, taken):
+        for frontend, local in _frontends(service, own, port, facts, taken):
             backends = _backends(slices, port, facts, local)
             if backends:
                 balance(result, frontend, backends, affinity)
-            elif frontend.address not in facts.addresses and frontend.address != spec.cluster_ip:
+            elif frontend.address not in facts.addresses and frontend.address != own:
                 result.elements["refused", frontend.text] = ""
-        _limit_sources(result, service, port)
+        _limit_sources(result, service, port, facts)
     return result
+
+
+def cluster_address(service: Service, facts: NodeFacts) -> str:
+    """The service's cluster address of the facts' version of IP, "" for none."""
+    addresses = service.spec.cluster_ips or (service.spec.cluster_ip,)
+    return next((canonical(address) for address in addresses if facts.holds(address)), "")
 
 
 def outside_ports(service: Service, facts: NodeFacts) -> set[tuple[str, int]]:
@@ -104,9 +113,11 @@ def health_check(service: Service, slices: Sequence[EndpointSlice], node_name: s
     spec = service.spec
     if spec.type != "LoadBalancer" or spec.external_traffic_policy != "Local" or not spec.health_check_node_port:
         return None
+    family = next(iter(spec.ip_families), "IPv4")
     ready = {
         address
         for slice_ in slices
+        if slice_.address_type == family
         for endpoint in slice_.endpoints
         if endpoint.node_name == node_name and _readiness(endpoint) == "ready"
         for address in endpoint.addresses
@@ -168,6 +179,8 @@ def host_port_rules(pod: PodFacts, facts: NodeFacts) -> Contribution:
     result = Contribution()
     for port in pod.host_ports:
         for address in (port.address,) if port.address else facts.addresses:
+            if not facts.holds(address):
+                continue
             balance(result, Frontend(address, port.protocol, port.port), [Backend(pod.address, port.container_port)])
     return result
 
@@ -179,7 +192,7 @@ def pace_rules(pod: PodFacts) -> Contribution:
         if not rate:
             continue
         bytes_, burst = max(rate // 8, 1), max(rate // 8 // _BURSTS_A_SECOND, _LEAST_BURST)
-        name = f"pace_{direction}_{pod.address.replace('.', '_')}_{bytes_}"
+        name = f"pace_{direction}_{pod.address.translate(_UNDERLINED)}_{bytes_}"
         result.sets[name] = f"limit {name} {{ rate over {bytes_} bytes/second burst {burst} bytes; }}"
         result.elements[f"paced_{direction}", pod.address] = name
     return result
@@ -194,34 +207,41 @@ def _outside(service: Service, facts: NodeFacts) -> list[str]:
     balanced = [entry.ip for entry in service.status.load_balancer.ingress if entry.ip]
     if service.spec.type != "LoadBalancer":
         balanced = []
-    return [address for address in dict.fromkeys([*external, *balanced]) if is_ipv4(address)]
+    return [canonical(address) for address in dict.fromkeys([*external, *balanced]) if facts.holds(address)]
 
 
-def _limit_sources(result: Contribution, service: Service, port: ServicePort) -> None:
+def _limit_sources(result: Contribution, service: Service, port: ServicePort, facts: NodeFacts) -> None:
     """Lets only the ranges of `loadBalancerSourceRanges` reach the load balancer's addresses."""
-    ranges = [
-        IPv4Network(text.strip(), strict=False) for text in service.spec.load_balancer_source_ranges if "." in text
-    ]
-    if service.spec.type != "LoadBalancer" or not ranges or any(not network.prefixlen for network in ranges):
+    limited = service.spec.type == "LoadBalancer" and service.spec.load_balancer_source_ranges
+    ranges = _networks(service.spec.load_balancer_source_ranges, facts.version)
+    # Ranges of the other version alone let nobody in by IPv6; by IPv4 they do, as ever.
+    if not limited or (not ranges and facts.version == 4) or any(not network.prefixlen for network in ranges):
         return
     for entry in service.status.load_balancer.ingress:
-        if not is_ipv4(entry.ip):
+        if not facts.holds(entry.ip):
             continue
-        frontend = Frontend(entry.ip, port.protocol.lower(), port.port)
+        frontend = Frontend(canonical(entry.ip), port.protocol.lower(), port.port)
         result.elements["limited", frontend.text] = ""
-        for network in collapse_addresses(ranges):
-            whole = network.prefixlen == 32
+        for network in ranges:
+            whole = network.prefixlen == network.max_prefixlen
             source = str(network.network_address) if whole else str(network)
             result.elements["permitted", f"{source} . {frontend.text}"] = ""
 
 
+def _networks(texts: Iterable[str], version: int) -> list[Network]:
+    """The ranges of one version of IP among those; overlapping ones are joined."""
+    if version == 4:
+        return list(collapse_addresses(IPv4Network(text.strip(), strict=False) for text in texts if "." in text))
+    return list(collapse_addresses(IPv6Network(text.strip(), strict=False) for text in texts if ":" in text))
+
+
 def _frontends(
-    service: Service, port: ServicePort, facts: NodeFacts, taken: Collection[tuple[str, int]]
+    service: Service, own: str, port: ServicePort, facts: NodeFacts, taken: Collection[tuple[str, int]]
 ) -> Iterable[tuple[Frontend, bool]]:
     """The frontends of a service port, each with whether only this node's endpoints may serve it."""
     spec = service.spec
     protocol = port.protocol.lower()
-    yield Frontend(spec.cluster_ip, protocol, port.port), spec.internal_traffic_policy == "Local"
+    yield Frontend(own, protocol, port.port), spec.internal_traffic_policy == "Local"
     local = spec.external_traffic_policy == "Local"
     held = facts.addresses if (protocol, port.port) in taken else ()
     places = [(address, port.port) for address in _outside(service, facts) if address not in held]
@@ -240,7 +260,7 @@ def _backends(slices: Sequence[EndpointSlice], port: ServicePort, facts: NodeFac
     draining: list[Endpoint] = []
     numbers: dict[int, int] = {}
     for slice_ in slices:
-        if slice_.address_type != "IPv4":
+        if slice_.address_type != facts.family:
             continue
         number = next(
             (p.port for p in slice_.ports if (p.name or "") == port.name and (p.protocol or "TCP") == port.protocol),
@@ -252,11 +272,11 @@ def _backends(slices: Sequence[EndpointSlice], port: ServicePort, facts: NodeFac
             if local and endpoint.node_name != facts.node_name:
                 continue
             kind = _readiness(endpoint)
-            if kind and endpoint.addresses and is_ipv4(endpoint.addresses[0]):
+            if kind and endpoint.addresses and facts.holds(endpoint.addresses[0]):
                 (ready if kind == "ready" else draining).append(endpoint)
                 numbers[id(endpoint)] = number
     near = None if local or not ready else hinted(ready, facts.node_name, facts.zone)
-    return sorted({Backend(e.addresses[0], numbers[id(e)]) for e in near or ready or draining})
+    return sorted({Backend(canonical(e.addresses[0]), numbers[id(e)]) for e in near or ready or draining})
 
 
 def _readiness(endpoint: Endpoint) -> str:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from pilothouse.linux import sysctl
 from pilothouse.linux.netlink import ROUTE_PROTOCOL, Route, RouteSocket
 from pilothouse.linux.nftables import Nftables
-from pilothouse.network.config import NetworkConfig
+from pilothouse.network.config import NetworkConfig, Ranges
+from pilothouse.network.host import within
 
 
 def tear_down(config: NetworkConfig) -> list[str]:
@@ -15,23 +16,25 @@ def tear_down(config: NetworkConfig) -> list[str]:
     """
     removed = [f"kernel parameter {name} restored" for name in sysctl.restore(config.saved_sysctls)]
     nftables = Nftables()
-    if _has_table(nftables, config.table):
-        nftables.run(f"delete table ip {config.table}")
-        removed.append(f"nftables table {config.table}")
+    for family in ("ip", "ip6"):
+        if _has_table(nftables, family, config.table):
+            nftables.run(f"delete table {family} {config.table}")
+            removed.append(f"nftables table {config.table}" + (" (IPv6)" if family == "ip6" else ""))
     with RouteSocket() as routes:
         removed += _pod_devices(routes, config)
         for device in (config.tunnel, config.bridge):
             if routes.delete_link(device):
                 removed.append(f"device {device}")
-        for route in sorted(routes.routes(), key=lambda route: route.metric):
-            if route.protocol == ROUTE_PROTOCOL and _in_ranges(config, route):
-                routes.delete_route(route)
-                removed.append(f"route {route.destination}")
+        for ranges in config.versions:
+            for route in sorted(routes.routes(ranges.version), key=lambda route: route.metric):
+                if route.protocol == ROUTE_PROTOCOL and _in_ranges(ranges, route):
+                    routes.delete_route(route)
+                    removed.append(f"route {route.destination}")
     return removed
 
 
-def _has_table(nftables: Nftables, name: str) -> bool:
-    tables = nftables.read("list tables ip") or []
+def _has_table(nftables: Nftables, family: str, name: str) -> bool:
+    tables = nftables.read(f"list tables {family}") or []
     return any(item.get("table", {}).get("name") == name for item in tables)
 
 
@@ -40,11 +43,12 @@ def _pod_devices(routes: RouteSocket, config: NetworkConfig) -> list[str]:
     links = {link.index: link for link in routes.links()}
     left = {
         links[index].name
-        for index, address in routes.addresses()
-        if index in links and links[index].kind == "veth" and address.ip in config.pod_range
+        for ranges in config.versions
+        for index, address in routes.addresses(ranges.version)
+        if index in links and links[index].kind == "veth" and address.ip in ranges.pod_range
     }
     return [f"device {name}" for name in sorted(left) if routes.delete_link(name)]
 
 
-def _in_ranges(config: NetworkConfig, route: Route) -> bool:
-    return route.destination.subnet_of(config.pod_range) or route.destination.subnet_of(config.service_range)
+def _in_ranges(ranges: Ranges, route: Route) -> bool:
+    return any(within(route.destination, network) for network in (ranges.pod_range, ranges.service_range))

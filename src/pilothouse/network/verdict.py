@@ -6,7 +6,7 @@ Used to find tracked flows that a new policy forbids, and by tests as the plain 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from typing import NamedTuple
 
 from pilothouse.network.pods import PodFacts
@@ -61,8 +61,8 @@ def _peer_matches(
         return True
     for peer in peers:
         if isinstance(peer, BlockPeer):
-            ip = IPv4Address(address)
-            if ip in IPv4Network(peer.cidr) and not any(ip in IPv4Network(cidr) for cidr in peer.without):
+            ip = ip_address(address)
+            if ip in ip_network(peer.cidr) and not any(ip in ip_network(cidr) for cidr in peer.without):
                 return True
         elif pod is not None and peer.matches(pod, namespaces):
             return True

@@ -8,6 +8,7 @@ import msgspec
 
 from pilothouse.kinds.core.container import ContainerPort
 from pilothouse.kinds.core.node import NodeAddress, NodeSpec
+from pilothouse.kinds.core.pod_status import PodIP
 from pilothouse.kinds.view import Object, View
 from pilothouse.machinery.objects import Resource
 
@@ -26,6 +27,7 @@ class PodSpecView(View):
 class PodStatusView(View):
     phase: str = ""
     pod_ip: str = ""
+    pod_ips: list[PodIP] = []
 
 
 class PodView(Object):

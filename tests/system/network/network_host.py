@@ -63,8 +63,10 @@ class Server:
         style = socket.SOCK_STREAM if kind == "tcp" else socket.SOCK_DGRAM
 
         def bind() -> socket.socket:
-            sock = socket.socket(socket.AF_INET, style)
+            sock = socket.socket(socket.AF_INET6 if ":" in address else socket.AF_INET, style)
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            if ":" in address:
+                sock.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
             sock.bind((address, port))
             if kind == "tcp":
                 sock.listen(64)
