@@ -30,12 +30,12 @@ class NodeAddress:
 
 
 def node_address(node: Obj) -> NodeAddress:
-    """The address in a Node's status. Raises ServiceUnavailable when the node has told none."""
+    """The first address in a Node's status. Raises ServiceUnavailable when the node has told none."""
     name = node["metadata"]["name"]
     status = node.get("status") or {}
-    addresses = {entry.get("type"): entry.get("address") for entry in status.get("addresses") or ()}
+    told = status.get("addresses") or ()
     port = ((status.get("daemonEndpoints") or {}).get("kubeletEndpoint") or {}).get("Port")
-    host = addresses.get("InternalIP")
+    host = next((entry.get("address") for entry in told if entry.get("type") == "InternalIP"), None)
     if not host or not port:
         raise ServiceUnavailable(f'node "{name}" has not told where it can be reached; is its engine running?')
     return NodeAddress(name, host, int(port))

@@ -39,11 +39,21 @@ def up(
     listen: Annotated[str | None, typer.Option(help="Where the API listens, beside the node's address.")] = None,
     node_name: Annotated[str | None, typer.Option(help="This machine's node name (default: host name).")] = None,
     node_address: Annotated[
-        str | None, typer.Option(help="This machine's address (default: of the default route).")
+        str | None, typer.Option(help="This machine's address (default: of the default route), or IPV4,IPV6.")
     ] = None,
     node_port: Annotated[int | None, typer.Option(help="Port of the node's own API.")] = None,
-    pod_range: Annotated[str | None, typer.Option(help="Addresses for pods, a /24 of it each node.")] = None,
-    service_range: Annotated[str | None, typer.Option(help="Addresses for services.")] = None,
+    pod_range: Annotated[
+        str | None,
+        typer.Option(
+            "--pod-range",
+            "--pod-cidr",
+            help="Addresses for pods, a /24 of it each node; IPV4,IPV6 for both families, of IPv6 a /64 each node.",
+        ),
+    ] = None,
+    service_range: Annotated[
+        str | None,
+        typer.Option("--service-range", "--service-cidr", help="Addresses for services; IPV4,IPV6 for both families."),
+    ] = None,
     domain: Annotated[str | None, typer.Option(help="The cluster's DNS domain.")] = None,
     without: Annotated[
         list[str] | None,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import hashlib
-import ipaddress
 import os
 import socket
+from collections.abc import Sequence
 from pathlib import Path
 
 import msgspec
 
+from pilothouse.kinds.families import Network, families_of, networks_of
 from pilothouse.node.settings import InvalidSettings, Settings
 
 LAYOUT = 1
@@ -33,8 +34,11 @@ class Config(msgspec.Struct, kw_only=True, omit_defaults=False):
     api_port: int = API_PORT
     listen: list[str] = []
     """Addresses the API listens on; empty on a machine that only joined as a node."""
+    node_ipv6: str = ""
+    """This machine's IPv6 address in a cluster with both families; empty where it has none."""
     node_port: int = NODE_PORT
     pod_range: str = "10.244.0.0/16"
+    """One range, or one of each family: `10.244.0.0/16,fd00:10:244::/56`; so is `service_range`."""
     service_range: str = "10.96.0.0/16"
     domain: str = "cluster.local"
     containerd: str = "/usr/bin/containerd"
@@ -59,12 +63,16 @@ class Config(msgspec.Struct, kw_only=True, omit_defaults=False):
     @property
     def kubernetes_service(self) -> str:
         """The `kubernetes` Service's address: the first of the service range."""
-        return str(ipaddress.ip_network(self.service_range)[1])
+        return str(networks_of(self.service_range)[0][1])
 
     @property
     def dns_address(self) -> str:
         """The cluster DNS address: the tenth of the service range."""
-        return str(ipaddress.ip_network(self.service_range)[10])
+        return str(networks_of(self.service_range)[0][10])
+
+    @property
+    def has_two_families(self) -> bool:
+        return "," in self.pod_range
 
     @property
     def cgroup_root(self) -> str:
@@ -115,24 +123,58 @@ def default_node_name() -> str:
     return name or "node"
 
 
-def check_ranges(config: Config, routes: list[tuple[ipaddress.IPv4Network, str]]) -> None:
-    """Refuses ranges that do not parse, overlap one another, or overlap a route the host already has."""
+def check_ranges(config: Config, routes: Sequence[tuple[Network, str]]) -> None:
+    """Refuses ranges that do not parse, are no pair, overlap one another, or overlap a route the host already has."""
+    pods, services = _ranges("--pod-range", config.pod_range), _ranges("--service-range", config.service_range)
+    if families_of(pods) != families_of(services):
+        raise ConfigError(
+            f"--pod-range {config.pod_range} and --service-range {config.service_range} are not of the same families: "
+            "give both one of IPv4, or both one of IPv4 and then one of IPv6"
+        )
+    for pod_range, service_range in zip(pods, services, strict=True):
+        _check_pair(pod_range, service_range)
+        for route, interface in routes:
+            for option, wanted in (("--pod-range", pod_range), ("--service-range", service_range)):
+                if wanted.overlaps(route):
+                    if wanted.version == 4:
+                        other = f"10.{(int(wanted.network_address) >> 16 & 255) ^ 5}.0.0/16"
+                    else:
+                        other = f"fd00:10:{int(wanted.network_address) >> 80 & 0xFF ^ 5:x}::/{wanted.prefixlen}"
+                    raise ConfigError(
+                        f"{option} {wanted} overlaps {route}, which this host reaches through {interface}: "
+                        f"choose another {option}, for example {other}"
+                    )
+
+
+def _ranges(option: str, text: str) -> tuple[Network, ...]:
+    """The ranges of an option. Raises ConfigError unless they are one of IPv4, or that and one of IPv6."""
     try:
-        pods, services = ipaddress.IPv4Network(config.pod_range), ipaddress.IPv4Network(config.service_range)
+        found = networks_of(text)
     except ValueError as error:
         raise ConfigError(
-            f"--pod-range and --service-range must be IPv4 ranges such as 10.244.0.0/16: {error}"
+            f"{option} must be an IPv4 range such as 10.244.0.0/16, or a pair such as "
+            f"10.244.0.0/16,fd00:10:244::/56: {error}"
         ) from error
-    if pods.prefixlen > 22:
+    versions = [network.version for network in found]
+    if versions not in ([4], [4, 6]):
+        raise ConfigError(
+            f"{option} {text}: write one IPv4 range, or one of IPv4 and then one of IPv6, with a comma between them "
+            "(a cluster of IPv6 alone, or with IPv6 first, is not served)"
+        )
+    for network in found:
+        if network.is_link_local or network.is_multicast or network.is_loopback or network.is_unspecified:
+            raise ConfigError(f"{option} {network} is not for hosts: choose one such as fd00:10:244::/56")
+    return found
+
+
+def _check_pair(pods: Network, services: Network) -> None:
+    if pods.version == 4 and pods.prefixlen > 22:
         raise ConfigError(f"--pod-range {pods} is too small: every node takes a /24 of it; use /22 or larger")
-    if services.prefixlen > 24:
+    if pods.version == 6 and not 48 <= pods.prefixlen <= 62:
+        raise ConfigError(f"--pod-range {pods}: every node takes a /64 of it; use /48 to /62, for example a /56")
+    if services.version == 4 and services.prefixlen > 24:
         raise ConfigError(f"--service-range {services} is too small: use /24 or larger")
+    if services.version == 6 and not 64 <= services.prefixlen <= 120:
+        raise ConfigError(f"--service-range {services}: use /64 to /120, for example a /112")
     if pods.overlaps(services):
         raise ConfigError(f"--pod-range {pods} and --service-range {services} overlap: choose two that do not")
-    for route, interface in routes:
-        for option, wanted in (("--pod-range", pods), ("--service-range", services)):
-            if wanted.overlaps(route):
-                raise ConfigError(
-                    f"{option} {wanted} overlaps {route}, which this host reaches through {interface}: "
-                    f"choose another {option}, for example 10.{(int(wanted.network_address) >> 16 & 255) ^ 5}.0.0/16"
-                )

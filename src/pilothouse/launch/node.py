@@ -8,7 +8,6 @@ import functools
 import logging
 import signal
 import sys
-from ipaddress import IPv4Network
 from pathlib import Path
 
 from pilothouse.client.client import Client
@@ -17,6 +16,7 @@ from pilothouse.client.https import HttpsTransport
 from pilothouse.dns.feed import ZoneFeed
 from pilothouse.guard.images.live.contents import NodeContents
 from pilothouse.guard.images.live.kept import Listed
+from pilothouse.kinds.families import networks_of
 from pilothouse.launch import process
 from pilothouse.launch.config import Config, load
 from pilothouse.launch.containerd import import_pause_image, runtime_binaries
@@ -24,7 +24,7 @@ from pilothouse.launch.network import network_config
 from pilothouse.launch.notify import notify
 from pilothouse.launch.pause import IMAGE
 from pilothouse.launch.shutdown import DONE
-from pilothouse.linux.host import Host, detect
+from pilothouse.linux.host import Host, detect, has_ipv6
 from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.quantity import to_bytes
 from pilothouse.network import addresses
@@ -58,7 +58,10 @@ async def node(config: Config) -> None:
     transport = HttpsTransport(config.api_url, identity.client_context())
     client = Client(transport, user_agent="pilothouse-node")
     net_recorder = EventRecorder(client, "pilothouse-network", config.node_name)
-    network = Network(network_config(config), client, net_recorder)
+    settings = network_config(config)
+    if config.has_two_families and settings.ipv6 is None:
+        log.warning("this host has no IPv6 (net.ipv6.conf.all.disable_ipv6): its pods get IPv4 addresses only")
+    network = Network(settings, client, net_recorder)
     await network.setup()
     labels = await prepare_runtime(config, host)
     recorder = EventRecorder(client, "kubelet", config.node_name)
@@ -73,7 +76,7 @@ async def node(config: Config) -> None:
     feed = ZoneFeed(
         config.path("run", "dns.sock"),
         config.domain,
-        [IPv4Network(config.pod_range), IPv4Network(config.service_range)],
+        [*networks_of(config.pod_range), *networks_of(config.service_range)],
         network.services,
         network.slices,
         service_keys,
@@ -211,6 +214,7 @@ def node_config(config: Config, host: Host, labels: dict[str, str]) -> NodeConfi
     return NodeConfig(
         name=config.node_name,
         address=config.node_address,
+        more_addresses=(config.node_ipv6,) if config.node_ipv6 and has_ipv6() else (),
         data_dir=Path(config.data_dir),
         containerd_socket=Path(config.containerd_socket),
         cgroup_root=config.cgroup_root,

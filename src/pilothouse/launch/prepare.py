@@ -9,10 +9,19 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from pilothouse.kinds.families import networks_of
 from pilothouse.launch import listeners, pause, runfile
 from pilothouse.launch.config import API_PORT, Config, ConfigError, check_ranges, default_node_name, load
 from pilothouse.launch.containerd import ContainerdError, write_configuration
-from pilothouse.linux.host import REQUIRED_CAPABILITIES, Host, detect, routed_ranges
+from pilothouse.linux.host import (
+    REQUIRED_CAPABILITIES,
+    Host,
+    detect,
+    has_ipv6,
+    ipv6_addresses,
+    routed_ipv6_ranges,
+    routed_ranges,
+)
 from pilothouse.machinery.durations import InvalidDuration, parse_duration
 from pilothouse.network.config import BRIDGE
 
@@ -68,7 +77,7 @@ def prepare(options: Options) -> Config:
     if kept is None:
         # What an engine left that was not purged is in nobody's way.
         foreign = [route for route in routed_ranges() if route[1] not in (BRIDGE, "*")]
-        check_ranges(config, foreign)
+        check_ranges(config, [*foreign, *(route for route in routed_ipv6_ranges() if route[1] != BRIDGE)])
     check_ports(config, data_dir / "run")
     try:
         write_configuration(config, host)
@@ -84,7 +93,8 @@ def decide(options: Options, kept: Config | None, host: Host, data_dir: str) -> 
         raise ConfigError(
             f"{data_dir} was set up as {kept.data_dir}, and volumes know it by that path: mount or move it there"
         )
-    address = options.node_address or (kept.node_address if kept else None)
+    asked, _, asked_ipv6 = (options.node_address or "").partition(",")
+    address = asked or (kept.node_address if kept else None)
     if address is None:
         if host.uplink is None:
             raise ConfigError("this host has no default route to tell its address: name one with --node-address")
@@ -97,12 +107,15 @@ def decide(options: Options, kept: Config | None, host: Host, data_dir: str) -> 
         wanted = getattr(options, name)
         if wanted is None:
             continue
+        if name.endswith("_range"):
+            wanted = _canonical_ranges(wanted)
         if kept is not None and wanted != getattr(kept, name):
             raise ConfigError(
                 f"--{name.replace('_', '-')} {wanted}: {data_dir} was set up with {getattr(kept, name)!r}; that stays "
                 "for the life of the data (`pilothouse down --purge` removes it)"
             )
         setattr(config, name, wanted)
+    config.node_ipv6 = _ipv6_address(config, asked_ipv6.strip(), host)
     if options.node_port is not None:
         config.node_port = options.node_port
     if options.autoscaling_period is not None:
@@ -114,6 +127,48 @@ def decide(options: Options, kept: Config | None, host: Host, data_dir: str) -> 
     if config.is_server:
         listen_on(config, options.listen, former)
     return config
+
+
+def _canonical_ranges(text: str) -> str:
+    """Ranges as the API writes them; what are none stay as they are, for check_ranges to name."""
+    try:
+        return ",".join(map(str, networks_of(text)))
+    except ValueError:
+        return text
+
+
+def _ipv6_address(config: Config, asked: str, host: Host) -> str:
+    """The node's IPv6 address: the one asked for, the one before while the host has it, or a lasting one of the
+    default route's interface, then of any other. Raises ConfigError for one that makes no sense here."""
+    if not config.has_two_families:
+        if asked:
+            raise ConfigError(f"--node-address with {asked}: this cluster has no IPv6 range (--pod-range)")
+        return ""
+    if not has_ipv6():
+        if config.is_server or asked:
+            raise ConfigError(
+                f"--pod-range {config.pod_range} asks for IPv6, which this host does not have: load or enable it "
+                "(sysctl net.ipv6.conf.all.disable_ipv6=0 and net.ipv6.conf.default.disable_ipv6=0), or give IPv4 alone"
+            )
+        return ""
+    if asked:
+        try:
+            return str(ipaddress.IPv6Address(asked))
+        except ValueError as error:
+            raise ConfigError(f"--node-address: {asked!r} is not an IPv6 address: write IPV4,IPV6") from error
+    try:
+        ranges = (*networks_of(config.pod_range), *networks_of(config.service_range))
+    except ValueError:
+        return ""  # check_ranges says what is wrong with them
+    known = [
+        (address, interface)
+        for address, interface in ipv6_addresses()
+        if not any(ipaddress.ip_address(address) in network for network in ranges)
+    ]
+    if config.node_ipv6 in [address for address, _ in known]:
+        return config.node_ipv6
+    uplink = host.uplink.interface if host.uplink is not None else ""
+    return next((address for address, _ in sorted(known, key=lambda entry: entry[1] != uplink)), "")
 
 
 def _period(text: str) -> float:

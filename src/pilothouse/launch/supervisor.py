@@ -322,7 +322,7 @@ def children_of(config: dict[str, object]) -> list[Child]:
 
 
 def dns_address_of(service_range: str) -> str:
-    """The tenth address of the range; as `Config.dns_address`, without importing what that needs."""
+    """The tenth address of the first range; as `Config.dns_address`, without importing what that needs."""
     packed = socket.inet_aton(service_range.partition("/")[0])
     return socket.inet_ntoa((int.from_bytes(packed, "big") + 10).to_bytes(4, "big"))
 

@@ -17,6 +17,7 @@ from pilothouse.node import exits, labels
 from pilothouse.node.context import Context
 from pilothouse.node.cri import RuntimeFailure
 from pilothouse.node.plan import find_container
+from pilothouse.node.sandbox import take_addresses
 from pilothouse.node.starting import begin
 from pilothouse.node.state import ContainerState, Phase, PodState, SandboxState
 from pilothouse.node.status import rfc3339
@@ -205,7 +206,7 @@ async def _details(context: Context, state: PodState, slots: asyncio.Semaphore) 
         async with slots:
             try:
                 status, sandbox.netns = await context.runtime.sandbox_status(sandbox.id)
-                sandbox.ip = status.network.ip
+                take_addresses(sandbox, status)
             except RuntimeFailure as error:
                 log.warning("sandbox of %s: %s", state.key, error)
 

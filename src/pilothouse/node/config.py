@@ -41,6 +41,13 @@ class NodeConfig:
     version: str = "v1.35.0"
     """The kubelet API level reported in `nodeInfo.kubeletVersion`."""
 
+    more_addresses: tuple[str, ...] = ()
+    """The node's addresses of other families than `address`."""
+
+    @property
+    def addresses(self) -> tuple[str, ...]:
+        return (self.address, *self.more_addresses)
+
     @property
     def layout(self) -> Layout:
         return Layout(self.data_dir)

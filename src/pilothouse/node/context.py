@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, Protocol
 
 from pilothouse.client.client import Client
 from pilothouse.client.events import EventRecorder
@@ -29,8 +29,11 @@ from pilothouse.node.volumes.mounter import Volumes
 
 log = logging.getLogger(__name__)
 
-PodStarting = Callable[[Pod, str], Awaitable[None]]
-"""Given a pod and its address; raises OSError when the pod must not start."""
+
+class PodStarting(Protocol):
+    """Given a pod and its addresses; raises OSError when the pod must not start."""
+
+    async def __call__(self, pod: Pod, *addresses: str) -> None: ...
 
 
 class Tasks:

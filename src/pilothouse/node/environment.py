@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pilothouse.kinds.core.config_map import ConfigMap
@@ -33,8 +33,8 @@ class Sources:
     secrets: Mapping[str, Secret] = field(default_factory=dict)
     services: Iterable[Service] = ()
     """Those of the pod's namespace, and `default/kubernetes`."""
-    pod_ip: str = ""
-    host_ip: str = ""
+    pod_ips: Sequence[str] = ()
+    host_ips: Sequence[str] = ()
     node_name: str = ""
     allocatable: Mapping[str, str] = field(default_factory=dict)
 
@@ -129,17 +129,17 @@ def field_value(pod: Pod, path: str, sources: Sources) -> str:
     subscript = _SUBSCRIPT.match(path)
     if subscript:
         return (meta.labels if subscript[1] == "labels" else meta.annotations).get(subscript[2], "")
-    ip = sources.host_ip if spec.host_network else sources.pod_ip
+    ips = sources.host_ips if spec.host_network else sources.pod_ips
     values = {
         "metadata.name": meta.name,
         "metadata.namespace": meta.namespace,
         "metadata.uid": meta.uid,
         "spec.nodeName": spec.node_name or sources.node_name,
         "spec.serviceAccountName": spec.service_account_name,
-        "status.hostIP": sources.host_ip,
-        "status.hostIPs": sources.host_ip,
-        "status.podIP": ip,
-        "status.podIPs": ip,
+        "status.hostIP": next(iter(sources.host_ips), ""),
+        "status.hostIPs": ",".join(sources.host_ips),
+        "status.podIP": next(iter(ips), ""),
+        "status.podIPs": ",".join(ips),
     }
     if path in ("metadata.labels", "metadata.annotations"):
         pairs = meta.labels if path.endswith("labels") else meta.annotations

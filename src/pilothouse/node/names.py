@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from pilothouse.kinds.core.pod import Pod
@@ -34,7 +35,7 @@ def fqdn(pod: Pod, domain: str) -> str:
     return f"{name}.{pod.spec.subdomain}.{pod.namespace}.svc.{domain}" if pod.spec.subdomain else ""
 
 
-def hosts_file(pod: Pod, address: str, domain: str, host_file: str = "") -> str:
+def hosts_file(pod: Pod, addresses: Sequence[str], domain: str, host_file: str = "") -> str:
     """The text of /etc/hosts; `host_file` is the host's own, used by pods in the host's network."""
     if pod.spec.host_network:
         lines = ["# Kubernetes-managed hosts file (host network).", *host_file.splitlines()]
@@ -48,7 +49,7 @@ def hosts_file(pod: Pod, address: str, domain: str, host_file: str = "") -> str:
             "fe00::1\tip6-allnodes",
             "fe00::2\tip6-allrouters",
         ]
-        if address:
+        for address in addresses:
             full = fqdn(pod, domain)
             short = pod.spec.hostname or pod.name[:_HOSTNAME_LIMIT].rstrip("-.")
             lines.append("\t".join([address, full, short] if full else [address, short]))

@@ -80,7 +80,7 @@ class Node:
             if directory
             else None
         )
-        self._reporter = Reporter(client, self.pods, config.address)
+        self._reporter = Reporter(client, self.pods, config.addresses)
         self._context = Context(
             config=config,
             client=client,

@@ -250,7 +250,9 @@ class Registration:
         devices = self._devices.amounts() if self._devices is not None else ({}, {})
         facts: Obj = {
             "addresses": [
-                {"type": "InternalIP", "address": config.address},
+                # The list's merge key is `type`: two of one type can only be sent as a whole.
+                *([{"$patch": "replace"}] if config.more_addresses else ()),
+                *({"type": "InternalIP", "address": address} for address in config.addresses),
                 {"type": "Hostname", "address": config.name},
             ],
             "capacity": {**capacity.capacity(config.data_dir, config.settings), **devices[0]},

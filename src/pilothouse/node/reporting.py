@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 
 from pilothouse.client.client import Client
 from pilothouse.kinds.core.pod import Pod
@@ -30,10 +31,10 @@ def _left_by_another(pod: Pod) -> Obj:
 class Reporter:
     """A queue of its own, so that pods are kept alive while the API server is away."""
 
-    def __init__(self, client: Client, pods: PodTable, host_ip: str) -> None:
+    def __init__(self, client: Client, pods: PodTable, host_ips: Sequence[str]) -> None:
         self._client = client
         self._pods = pods
-        self._host_ip = host_ip
+        self._host_ips = host_ips
         self._sent: dict[str, Obj] = {}
         self._queue = KeyedQueue()
 
@@ -71,7 +72,7 @@ class Reporter:
         now = time.time()
         waiting, _ = waiting_for(state, now)
         sent = self._sent.get(uid) or _left_by_another(pod)
-        status = pod_status(state, waiting, self._host_ip, now, sent.get("conditions", ()))
+        status = pod_status(state, waiting, self._host_ips, now, sent.get("conditions", ()))
         patch = difference(sent, status)
         if not patch:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Sequence
 from pathlib import Path
 
 from pilothouse.kinds.core.pod import Pod
@@ -56,10 +57,10 @@ async def _make_sandbox(context: Context, state: PodState) -> None:
         context.pods.own(sandbox_id, state.uid)
         state.sandbox = SandboxState(sandbox_id, attempt, created_at=time.time(), runtime_handler=handler)
         status, state.sandbox.netns = await context.runtime.sandbox_status(sandbox_id)
-        state.sandbox.ip = status.network.ip
-        if context.pod_starting is not None and state.sandbox.ip:
-            await context.pod_starting(pod, state.sandbox.ip)
-        await asyncio.to_thread(write_hosts, context, pod, state.sandbox.ip)
+        take_addresses(state.sandbox, status)
+        if context.pod_starting is not None and state.ips:
+            await context.pod_starting(pod, *state.ips)
+        await asyncio.to_thread(write_hosts, context, pod, state.ips)
     except (RuntimeFailure, ApiError, OSError, NoSuchRuntimeClass) as error:
         state.sandbox_failures += 1
         state.sandbox_retry_at = time.time() + _delay(state.sandbox_failures)
@@ -101,12 +102,18 @@ def _make_cgroup(context: Context, pod: Pod) -> None:
     )
 
 
-def write_hosts(context: Context, pod: Pod, address: str) -> None:
+def take_addresses(sandbox: SandboxState, status: cri.PodSandboxStatus) -> None:
+    """Notes the addresses that the runtime tells of."""
+    sandbox.ip = status.network.ip
+    sandbox.more_ips = tuple(entry.ip for entry in status.network.additional_ips)
+
+
+def write_hosts(context: Context, pod: Pod, addresses: Sequence[str]) -> None:
     """Writes the pod's /etc/hosts. Raises OSError."""
     path = context.config.layout.hosts(pod.metadata.uid)
     path.parent.mkdir(parents=True, exist_ok=True)
     host_file = Path("/etc/hosts").read_text(errors="replace") if pod.spec.host_network else ""
-    path.write_text(hosts_file(pod, address, context.config.domain, host_file))
+    path.write_text(hosts_file(pod, addresses, context.config.domain, host_file))
 
 
 async def _make_volumes(context: Context, state: PodState) -> None:
@@ -128,8 +135,8 @@ async def _make_volumes(context: Context, state: PodState) -> None:
 def volume_sources(context: Context, state: PodState) -> Sources:
     """What downwardAPI volumes may tell."""
     return Sources(
-        pod_ip=state.ip,
-        host_ip=context.config.address,
+        pod_ips=state.ips,
+        host_ips=context.config.addresses,
         node_name=context.config.name,
         allocatable=context.allocatable,
     )

@@ -221,8 +221,8 @@ async def _sources(context: Context, state: PodState, pod: Pod, container: Conta
         config_maps=config_maps,
         secrets=secrets,
         services=services,
-        pod_ip=state.ip,
-        host_ip=context.config.address,
+        pod_ips=state.ips,
+        host_ips=context.config.addresses,
         node_name=context.config.name,
         allocatable=context.allocatable,
     )

@@ -93,6 +93,8 @@ class SandboxState:
     ready: bool = True
     ip: str = ""
     """Empty for pods in the host's network."""
+    more_ips: tuple[str, ...] = ()
+    """Addresses of other families."""
     netns: str = ""
     """Path of the network namespace, empty for the host's."""
     created_at: float = 0.0
@@ -224,6 +226,11 @@ class PodState:
     def ip(self) -> str:
         """The pod's own address; empty for none yet and in the host's network."""
         return self.sandbox.ip if self.sandbox is not None and self.sandbox.ready else ""
+
+    @property
+    def ips(self) -> tuple[str, ...]:
+        """All of the pod's own addresses, the first of which is `ip`."""
+        return (self.ip, *self.sandbox.more_ips) if self.sandbox is not None and self.ip else ()
 
     @property
     def netns(self) -> str:

@@ -6,7 +6,7 @@ Pure; the rules are upstream's (`kubelet_pods.go`, `status/generate.go`).
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from pilothouse.kinds.core.pod import Container, Pod
@@ -17,22 +17,24 @@ from pilothouse.node.state import ContainerState, PodState, Waiting
 
 
 def pod_status(
-    state: PodState, waiting: Mapping[str, Waiting], host_ip: str, now: float, sent: Iterable[Obj] = ()
+    state: PodState, waiting: Mapping[str, Waiting], host_ips: Sequence[str], now: float, sent: Iterable[Obj] = ()
 ) -> Obj:
-    """The status tree. `waiting` is the plan's answer to why containers do not run; `sent` the conditions last sent."""
+    """The status tree. `host_ips` are the node's addresses, its first one first. `waiting` is the plan's answer to why
+    containers do not run; `sent` the conditions last sent."""
     pod = state.pod
     assert pod is not None
     init = [_container_status(state, pod, c, waiting) for c in pod.spec.init_containers]
     main = [_container_status(state, pod, c, waiting) for c in pod.spec.containers]
     phase = _phase(state, pod, init, main)
-    status: Obj = {"phase": phase, "qosClass": qos_class(pod), "hostIP": host_ip, "hostIPs": [{"ip": host_ip}]}
+    status: Obj = {"phase": phase, "qosClass": qos_class(pod)}
+    status["hostIP"], status["hostIPs"] = host_ips[0], [{"ip": ip} for ip in host_ips]
     if state.started_at:
         status["startTime"] = rfc3339(state.started_at)
     if pod.metadata.generation:
         status["observedGeneration"] = pod.metadata.generation
-    ip = _pod_ip(state, pod, host_ip)
-    if ip:
-        status["podIP"], status["podIPs"] = ip, [{"ip": ip}]
+    ips = _pod_ips(state, pod, host_ips)
+    if ips:
+        status["podIP"], status["podIPs"] = ips[0], [{"ip": ip} for ip in ips]
     if state.refusal is not None:
         status["reason"], status["message"] = state.refusal.reason, state.refusal.message
     if init:
@@ -50,10 +52,11 @@ def rfc3339(moment: float) -> str:
     return timestamp(dt.datetime.fromtimestamp(moment, dt.UTC))
 
 
-def _pod_ip(state: PodState, pod: Pod, host_ip: str) -> str:
-    if state.sandbox is None or not (state.sandbox.ready or state.torn_down):
-        return ""
-    return host_ip if pod.spec.host_network else state.sandbox.ip
+def _pod_ips(state: PodState, pod: Pod, host_ips: Sequence[str]) -> Sequence[str]:
+    sandbox = state.sandbox
+    if sandbox is None or not (sandbox.ready or state.torn_down):
+        return ()
+    return host_ips if pod.spec.host_network else [ip for ip in (sandbox.ip, *sandbox.more_ips) if ip]
 
 
 def _container_status(state: PodState, pod: Pod, container: Container, waiting: Mapping[str, Waiting]) -> Obj:

@@ -1,4 +1,7 @@
-"""Scenarios: `NAME.yaml` holds objects, `NAME.nft` what they add to the table (`.nft6`: to IPv6's). `GOLDEN=write pytest …` writes those."""
+"""Scenarios: `NAME.yaml` holds objects, `NAME.nft` what they add to the table (`.nft6`: to that of IPv6).
+
+`GOLDEN=write pytest …` writes those.
+"""
 
 from __future__ import annotations
 

@@ -249,6 +249,8 @@ class Machine:
         left += [f"nftables {line}" for line in self.run("nft", "list", "tables").splitlines()]
         routes = self.run("ip", "-o", "route", "show", "table", "main").splitlines()
         left += [f"route {line}" for line in routes if not line.startswith("192.0.2.0/24")]
+        routes = self.run("ip", "-o", "-6", "route", "show", "table", "main").splitlines()
+        left += [f"route {line}" for line in routes if not line.startswith(("fe80::", "fd00:192::"))]
         links = [line.split(": ")[1] for line in self.run("ip", "-o", "link").splitlines()]
         left += [f"device {name}" for name in links if name not in ("lo", "lan0", "pair0@if2", "pair0")]
         if self.data_dir.exists():

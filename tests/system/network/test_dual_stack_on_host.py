@@ -198,5 +198,5 @@ async def test_parameters_are_set_and_given_back(config: NetworkConfig, cluster:
         assert [sysctl.read(name) for name in names] == ["1", "2"]
     tear_down(config)
     assert [sysctl.read(name) for name in names] == ["0", "1"]
-    left = subprocess.run(["nft", "list", "tables", "ip6"], capture_output=True, text=True, check=True).stdout
+    left = sh("nft list tables ip6")
     assert "pilothouse_test" not in left

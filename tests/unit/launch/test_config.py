@@ -8,10 +8,13 @@ from pathlib import Path
 
 import pytest
 
+from pilothouse.launch import prepare
 from pilothouse.launch.config import Config, ConfigError, check_ranges, load
 from pilothouse.launch.prepare import Options, check_host, decide, listen_on
 from pilothouse.launch.supervisor import dns_address_of
 from pilothouse.linux.host import REQUIRED_CAPABILITIES, Host, Uplink
+
+DUAL = "10.96.0.0/16,fd00:10:96::/112"
 
 
 def config(**fields: object) -> Config:
@@ -68,14 +71,67 @@ def test_the_supervisor_knows_the_same_dns_address(service_range: str) -> None:
         ("10.96.0.0/12", "10.96.0.0/16", "", "overlap"),
         ("10.1.0.0/23", "10.96.0.0/16", "", "too small"),
         ("10.1.0.0/16", "10.96.0.0/28", "", "too small"),
-        ("ten", "10.96.0.0/16", "", "must be IPv4 ranges"),
-        ("fd00::/64", "10.96.0.0/16", "", "must be IPv4 ranges"),
+        ("ten", "10.96.0.0/16", "", "--pod-range must be an IPv4 range .* or a pair"),
+        ("fd00::/56", "fd01::/112", "", "a cluster of IPv6 alone, or with IPv6 first, is not served"),
+        ("fd00::/56,10.1.0.0/16", "fd01::/112,10.96.0.0/16", "", "with IPv6 first, is not served"),
+        ("10.1.0.0/16,10.2.0.0/16", "10.96.0.0/16", "", "one of IPv4 and then one of IPv6"),
+        ("10.1.0.0/16,fd00::/56", "10.96.0.0/16", "", "are not of the same families"),
+        ("10.1.0.0/16,fd00::/64", DUAL, "", "--pod-range fd00::/64: every node takes a /64 of it"),
+        ("10.1.0.0/16,fd00::/40", DUAL, "", "use /48 to /62"),
+        ("10.1.0.0/16,fd00::/56", "10.96.0.0/16,fd01::/48", "", "--service-range fd01::/48: use /64 to /120"),
+        ("10.1.0.0/16,fd00:10:96::/56", DUAL, "", "overlap: choose two that do not"),
+        ("10.1.0.0/16,fe80::/56", DUAL, "", "is not for hosts"),
+        ("10.1.0.0/16,fd00::1/56", DUAL, "", "has host bits set"),
+        ("10.1.0.0/16,fd00::/56", DUAL, "fd00::/64", "fd00::/56 overlaps fd00::/64, .*for example fd00:10:5::/56"),
     ],
 )
 def test_ranges_that_cannot_be_used(pods: str, services: str, route: str, words: str) -> None:
-    routes = [(ipaddress.IPv4Network(route), "eth0")] if route else []
+    routes = [(ipaddress.ip_network(route), "eth0")] if route else []
     with pytest.raises(ConfigError, match=words):
         check_ranges(config(pod_range=pods, service_range=services), routes)
+
+
+PAIR = {"pod_range": "10.1.0.0/16,fd00:10:1::/56", "service_range": "10.96.0.0/16,fd00:10:96::/112"}
+
+
+def test_ranges_of_both_families() -> None:
+    made = config(**PAIR)
+    check_ranges(made, [(ipaddress.ip_network("fd00:99::/64"), "eth0"), (ipaddress.ip_network("192.0.2.0/24"), "eth0")])
+    assert (made.kubernetes_service, made.dns_address) == ("10.96.0.1", "10.96.0.10")
+    assert dns_address_of(made.service_range) == made.dns_address
+
+
+@pytest.fixture
+def ipv6(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A host with IPv6 on two interfaces, and a pod's gateway."""
+    found = [("fd00:10:1::1", "veth1"), ("2001:db8::5", "eth1"), ("2001:db8::7", "eth0")]
+    monkeypatch.setattr(prepare, "has_ipv6", lambda: True)
+    monkeypatch.setattr(prepare, "ipv6_addresses", lambda: found)
+
+
+UPLINK = Uplink("eth0", "192.0.2.7", 1500)
+
+
+def test_the_ipv6_address_is_the_uplink_s_unless_named(ipv6: None) -> None:
+    assert decide(Options("/d", **PAIR), None, host(UPLINK), "/d").node_ipv6 == "2001:db8::7"
+    named = Options("/d", node_address="192.0.2.7,2001:DB8::5", **PAIR)
+    made = decide(named, None, host(UPLINK), "/d")
+    assert (made.node_address, made.node_ipv6) == ("192.0.2.7", "2001:db8::5")
+    assert decide(Options("/d"), made, host(UPLINK), "/d").node_ipv6 == "2001:db8::5"
+    assert decide(Options("/d"), None, host(UPLINK), "/d").node_ipv6 == ""
+    with pytest.raises(ConfigError, match="this cluster has no IPv6 range"):
+        decide(Options("/d", node_address="192.0.2.7,2001:db8::5"), None, host(UPLINK), "/d")
+    with pytest.raises(ConfigError, match="'nonsense' is not an IPv6 address"):
+        decide(Options("/d", node_address="192.0.2.7,nonsense", **PAIR), None, host(UPLINK), "/d")
+
+
+def test_a_host_without_ipv6_says_so_when_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(prepare, "has_ipv6", lambda: False)
+    assert decide(Options("/d"), None, host(UPLINK), "/d").node_ipv6 == ""
+    with pytest.raises(ConfigError, match="asks for IPv6, which this host does not have"):
+        decide(Options("/d", **PAIR), None, host(UPLINK), "/d")
+    joining = Options("/d", server="https://192.0.2.1:6443", **PAIR)
+    assert decide(joining, None, host(UPLINK), "/d").node_ipv6 == ""
 
 
 def test_the_node_address_is_the_uplink_s_unless_named() -> None:

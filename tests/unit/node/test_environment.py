@@ -63,13 +63,16 @@ def test_later_values_win_and_see_earlier_ones() -> None:
 
 def test_references() -> None:
     secret = Secret(data={"k": base64.b64encode(b"hidden").decode()})
-    sources = Sources(secrets={"s": secret}, pod_ip="10.0.0.2", host_ip="192.0.2.1", allocatable={"cpu": "2"})
+    sources = Sources(
+        secrets={"s": secret}, pod_ips=("10.0.0.2", "fd00::2"), host_ips=("192.0.2.1",), allocatable={"cpu": "2"}
+    )
     container = {
         "resources": {"limits": {"memory": "64Mi"}},
         "env": [
             {"name": "S", "valueFrom": {"secretKeyRef": {"name": "s", "key": "k"}}},
             {"name": "NO", "valueFrom": {"secretKeyRef": {"name": "gone", "key": "k", "optional": True}}},
             {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+            {"name": "IPS", "valueFrom": {"fieldRef": {"fieldPath": "status.podIPs"}}},
             {"name": "APP", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}},
             {"name": "MEM", "valueFrom": {"resourceFieldRef": {"resource": "limits.memory", "divisor": "1Mi"}}},
             {"name": "CPU", "valueFrom": {"resourceFieldRef": {"resource": "limits.cpu"}}},
@@ -78,6 +81,7 @@ def test_references() -> None:
     assert variables(container, sources) == {
         "S": "hidden",
         "IP": "10.0.0.2",
+        "IPS": "10.0.0.2,fd00::2",
         "APP": "x",
         "MEM": "64",
         "CPU": "2",

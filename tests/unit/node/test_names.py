@@ -37,10 +37,12 @@ def test_long_names_are_cut() -> None:
 
 
 def test_hosts_files() -> None:
-    text = hosts_file(pod(hostAliases=[{"ip": "10.0.0.9", "hostnames": ["a", "b"]}]), "10.0.0.2", "cluster.local")
-    assert "10.0.0.2\tp\n" in text
+    text = hosts_file(
+        pod(hostAliases=[{"ip": "10.0.0.9", "hostnames": ["a", "b"]}]), ["10.0.0.2", "fd00::2"], "cluster.local"
+    )
+    assert "10.0.0.2\tp\nfd00::2\tp\n" in text
     assert text.endswith("10.0.0.9\ta\tb\n")
-    assert "127.0.1.1 host" in hosts_file(pod(hostNetwork=True), "", "cluster.local", "127.0.1.1 host\n")
+    assert "127.0.1.1 host" in hosts_file(pod(hostNetwork=True), [], "cluster.local", "127.0.1.1 host\n")
 
 
 def test_resolvers() -> None:

@@ -36,7 +36,7 @@ def put(made: PodState, phase: Phase, code: int = 0, name: str = "a", **more: An
 
 def shown(made: PodState) -> dict[str, Any]:
     waiting, _ = waiting_for(made, NOW)
-    return pod_status(made, waiting, "192.0.2.1", NOW)
+    return pod_status(made, waiting, ["192.0.2.1"], NOW)
 
 
 def conditions(status: dict[str, Any]) -> dict[str, str]:
@@ -119,7 +119,7 @@ def test_times_of_conditions_stay_while_they_do_not_change() -> None:
     made = state()
     first = shown(made)
     put(made, Phase.RUNNING, started=True, ready=True)
-    later = pod_status(made, {}, "192.0.2.1", NOW + 50, first["conditions"])
+    later = pod_status(made, {}, ["192.0.2.1"], NOW + 50, first["conditions"])
     times = {c["type"]: c["lastTransitionTime"] for c in later["conditions"]}
     assert times["Initialized"] != times["Ready"]
 
@@ -130,7 +130,7 @@ def test_only_what_changed_is_sent() -> None:
     assert set(difference({}, first)) == set(first)
     assert difference(first, first) == {}
     put(made, Phase.RUNNING, started=True, ready=True)
-    second = pod_status(made, {}, "192.0.2.1", NOW, first["conditions"])
+    second = pod_status(made, {}, ["192.0.2.1"], NOW, first["conditions"])
     patch = difference(first, second)
     assert set(patch) == {"phase", "containerStatuses", "conditions"}
     assert {c["type"] for c in patch["conditions"]} == {"Ready", "ContainersReady"}

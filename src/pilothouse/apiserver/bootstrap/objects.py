@@ -63,7 +63,7 @@ def ingress_class() -> Obj:
 
 def service_cidr(cluster: Cluster) -> Obj:
     """The range Services get their addresses from. Source: KEP-1880."""
-    return {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": [cluster.service_range]}}
+    return {"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cluster.service_range.split(",")}}
 
 
 def kubernetes_service(cluster: Cluster) -> Obj:

@@ -14,6 +14,7 @@ from pilothouse.controllers.conditions import find
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
+from pilothouse.kinds.families import IPV4, family_of
 
 CLASS = "pilothouse.io/node"
 """The `loadBalancerClass` that asks for this controller by name; a Service without a class gets it too."""
@@ -58,19 +59,28 @@ def decide(service: Service, world: World) -> Plan:
         return Plan([], rival)
     chosen, problems = [], []
     wanted = service.spec.load_balancer_ip
+    families = service.spec.ip_families or (IPV4,)
     holding = _nodes_with_endpoints(world.slices) if service.spec.external_traffic_policy == "Local" else None
     for node in sorted(world.nodes, key=lambda node: node.name):
-        address = next((a.address for a in node.status.addresses if a.type == "InternalIP"), "")
-        if not address or not _takes_part(node) or wanted not in ("", address):
+        internal = [a.address for a in node.status.addresses if a.type == "InternalIP"]
+        found = [address for family in families if (address := _of_family(internal, family))]
+        if wanted:
+            found = [address for address in found if address == wanted]
+        if not found or not _takes_part(node):
             continue
+        address = found[0]
         held = [f"{protocol}/{number} by {who}" for (protocol, number), who in _held(node, service)]
         if held:
             problems.append(f"port already in use on node {node.name} ({address}): {', '.join(held)}")
         elif holding is None or node.name in holding:
-            chosen.append(address)
+            chosen += found
     if wanted and not chosen and not problems and holding is None:
         problems.append(f"no ready node has the address {wanted} that spec.loadBalancerIP asks for")
     return Plan(chosen, "; ".join(problems))
+
+
+def _of_family(addresses: Iterable[str], family: str) -> str:
+    return next((address for address in addresses if family_of(address) == family), "")
 
 
 def claimed(service: Service) -> set[Port]:
