@@ -19,7 +19,7 @@ from pilothouse.cli import output as out
 from pilothouse.launch import listeners, runfile
 from pilothouse.launch.config import API_PORT, NODE_PORT, Config, ConfigError, load
 from pilothouse.launch.examine import Surroundings, findings
-from pilothouse.linux.host import detect
+from pilothouse.linux.host import detect, has_ipv6
 
 _COLOURS = {"ok": "green", "note": "yellow", "bad": "red"}
 
@@ -54,6 +54,7 @@ def _look_around(data_dir: str) -> Surroundings:
     runs = any(runfile.read(path / "run", name) for name in ("supervisor", "control", "node"))
     return Surroundings(
         is_root=os.geteuid() == 0,
+        ipv6=has_ipv6(),
         data_dir=data_dir,
         free_bytes=shutil.disk_usage(existing).free,
         cni_plugins=frozenset(os.listdir("/usr/lib/cni")) if Path("/usr/lib/cni").is_dir() else frozenset(),

@@ -35,6 +35,8 @@ class Surroundings:
     year: int
     clock_synchronised: bool | None
     engine_runs: bool
+    ipv6: bool
+    """Whether the host has IPv6, for clusters that are asked to have it."""
     sandbox_runs: dict[str, str]
     """Runtime name to "" when a test pod ran on it, else why it did not; empty while that was never tried."""
 
@@ -53,6 +55,7 @@ def findings(host: Host, around: Surroundings) -> list[Finding]:
         _disk(around),
         _memory(host),
         _uplink(host),
+        _ipv6(around),
         _ports(around),
         _clock(around),
         _boot(host),
@@ -190,6 +193,12 @@ def _uplink(host: Host) -> Finding:
     if host.uplink is None:
         return Finding("network", "note", "no default route", "name this machine's address: up --node-address")
     return Finding("network", "ok", f"{host.uplink.interface}, {host.uplink.address}, MTU {host.uplink.mtu}")
+
+
+def _ipv6(around: Surroundings) -> Finding:
+    if around.ipv6:
+        return Finding("IPv6", "ok", "there, for a cluster of both families")
+    return Finding("IPv6", "ok", "not there (or disable_ipv6 is set): the cluster can have IPv4 only")
 
 
 def _ports(around: Surroundings) -> Finding:

@@ -133,3 +133,24 @@ def test_the_families_of_a_service_change_as_its_policy_says(dual: Machine) -> N
     dual.kubectl("patch", "service", "web", "-p", patch % "PreferDualStack")
     six = dual.get("service", "web")["spec"]["clusterIPs"][1]
     until(lambda: ask(dual, six, 81) == "hello", "the second address answers again")
+
+
+@pytest.mark.slow
+def test_two_machines_reach_each_other_by_ipv6(two_machines: tuple[Machine, Machine], images: Images) -> None:
+    first, second = two_machines
+    for made, address in ((first, ADDRESS), (second, "fd00:192::51")):
+        made.run("ip", "address", "add", f"{address}/64", "dev", "pair0", "nodad")
+    first.up("--pod-cidr", PODS, "--service-cidr", SERVICES)
+    join = first.pilothouse("node", "token").split()
+    second.pilothouse(*join[1:], "--background", "--node-name", second.name, "--node-address", second.address)
+    for name, machine in (("web", first), ("client", second)):
+        where = f'{{"spec": {{"nodeName": "{machine.name}"}}}}'
+        documents = [text for text in WORLD.format(image=images.tools).split("---\n") if f"name: {name}," in text]
+        tree = first.run("sh", "-c", "cat", stdin=documents[-1])
+        patched = first.kubectl("patch", "--local", "-f", "-", "-p", where, "-o", "yaml", stdin=tree)
+        first.apply(patched)
+    first.kubectl("wait", "--for=condition=Ready", "pod", "--all", "--timeout=60s", seconds=70)
+    four, six = addresses(first, "web")
+    assert addresses(first, "client")[1].startswith("fd00:10:244:1:")
+    for address in (four, six):
+        until(lambda address=address: ask(first, address, 8080) == "hello", f"{address} answers")  # type: ignore[misc]

@@ -38,6 +38,18 @@ def test_the_addresses_of_all_ready_nodes() -> None:
     assert decide(web, World([web], [excluded])).addresses == []
 
 
+def test_a_service_of_both_families_is_served_on_both_of_a_nodes_addresses() -> None:
+    both = node("n1", "192.0.2.1")
+    both.status.addresses += node("n1", "2001:db8::1").status.addresses
+    for families, expected in (
+        (["IPv4", "IPv6"], ["192.0.2.1", "2001:db8::1"]),
+        (["IPv6"], ["2001:db8::1"]),
+        ([], ["192.0.2.1"]),
+    ):
+        web = service(ipFamilies=families)
+        assert decide(web, World([web], [both])).addresses == expected
+
+
 def test_a_port_belongs_to_the_older_service() -> None:
     old, young = service("a"), service("b", "2026-01-02T00:00:00Z")
     world = World([young, old], NODES)

@@ -42,6 +42,7 @@ AROUND = Surroundings(
     year=2026,
     clock_synchronised=True,
     engine_runs=False,
+    ipv6=True,
     sandbox_runs={"runc": "", "crun": ""},
 )
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from ipaddress import IPv4Address
+from ipaddress import IPv4Address, IPv6Address
 
 import orjson
 from hypothesis import given
@@ -60,6 +60,12 @@ def test_packets_are_read() -> None:
     assert parse("seen", head + struct.pack("!HH", 1234, 80)) == Packet("seen", "10.0.0.1", "10.0.0.2", "tcp", 1234, 80)
     assert parse("seen", head[:10]) is None
     assert parse("seen", head) == Packet("seen", "10.0.0.1", "10.0.0.2", "tcp", 0, 0)
+
+
+def test_packets_of_ipv6_are_read() -> None:
+    head = struct.pack("!IHBB", 6 << 28, 20, 6, 64) + IPv6Address("fd00::1").packed + IPv6Address("fd00::2").packed
+    assert parse("seen", head + struct.pack("!HH", 1234, 80)) == Packet("seen", "fd00::1", "fd00::2", "tcp", 1234, 80)
+    assert parse("seen", head[:39]) is None
 
 
 @given(st.binary(max_size=80))

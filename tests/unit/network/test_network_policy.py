@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Network
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 import pytest
@@ -18,19 +18,21 @@ from pilothouse.network.verdict import Attempt, allowed
 
 NAMESPACES = {"x": {"team": "one"}, "y": {"team": "two"}}
 LABELS = [{"app": "a"}, {"app": "b"}, {"app": "b", "tier": "c"}, {}]
-OUTSIDE = ["192.168.7.9", "192.168.8.9", "8.8.8.8"]
+OUTSIDE = {4: ["192.168.7.9", "192.168.8.9", "8.8.8.8"], 6: ["fd01:7::9", "fd01:8::9", "2001:db8::8"]}
 
 
-def make_pods() -> dict[str, PodFacts]:
+def make_pods(network: str) -> dict[str, PodFacts]:
     found = {}
     for number, (namespace, labels) in enumerate((n, labels) for n in NAMESPACES for labels in LABELS):
-        address = f"10.232.0.{number + 10}"
+        address = f"{network}{number + 10}"
         ports = {("web", "tcp"): 8080 + number % 2} if number % 3 else {}
         found[address] = PodFacts(f"{namespace}/p{number}", namespace, address, labels, ports, local=number % 4 != 3)
     return found
 
 
-PODS = make_pods()
+PODS = make_pods("10.232.0.")
+WORLDS = {4: PODS, 6: make_pods("fd00:10:232::")}
+"""The same pods by their addresses of each version of IP."""
 
 selectors = st.sampled_from(
     [
@@ -51,6 +53,9 @@ peers = st.one_of(
             {"ipBlock": {"cidr": "0.0.0.0/0"}},
             {"ipBlock": {"cidr": "192.168.0.0/16", "except": ["192.168.7.0/24"]}},
             {"ipBlock": {"cidr": "10.232.0.8/29", "except": ["10.232.0.12/32"]}},
+            {"ipBlock": {"cidr": "::/0"}},
+            {"ipBlock": {"cidr": "fd01::/16", "except": ["fd01:7::/48"]}},
+            {"ipBlock": {"cidr": "fd00:10:232::/124", "except": ["fd00:10:232::12/128"]}},
         ]
     ),
 )
@@ -84,13 +89,16 @@ policies = st.builds(
         optional={"policyTypes": st.sampled_from([["Ingress"], ["Egress"], ["Ingress", "Egress"]])},
     ),
 )
-attempts = st.builds(
-    Attempt,
-    st.sampled_from([*PODS, *OUTSIDE]),
-    st.sampled_from([*PODS, *OUTSIDE]),
-    st.sampled_from(["tcp", "udp", "1"]),
-    st.sampled_from([53, 80, 8000, 8080, 8081]),
-).filter(lambda attempt: attempt.source != attempt.destination)
+
+
+def attempts(version: int) -> st.SearchStrategy[Attempt]:
+    return st.builds(
+        Attempt,
+        st.sampled_from([*WORLDS[version], *OUTSIDE[version]]),
+        st.sampled_from([*WORLDS[version], *OUTSIDE[version]]),
+        st.sampled_from(["tcp", "udp", "1"]),
+        st.sampled_from([53, 80, 8000, 8080, 8081]),
+    ).filter(lambda attempt: attempt.source != attempt.destination)
 
 
 def chain_passes(rules: tuple[str, ...], everything: Contribution, attempt: Attempt) -> bool:
@@ -128,16 +136,16 @@ def value_matches(value: str, word: str, everything: Contribution) -> bool:
         assert word[1:] in everything.sets
         return (word[1:], value) in everything.elements
     if "/" in word:
-        return IPv4Address(value) in IPv4Network(word)
+        return ip_address(value) in ip_network(word)
     if "-" in word:
         first, last = word.split("-")
         return int(first) <= int(value) <= int(last)
     return value == word
 
 
-def table_passes(policies_plan: Plan, attempt: Attempt) -> bool:
+def table_passes(policies_plan: Plan, pods: dict[str, PodFacts], attempt: Attempt) -> bool:
     everything = plan_rules(policies_plan)
-    for pod in PODS.values():
+    for pod in pods.values():
         everything = everything | pod_rules(policies_plan, pod, NAMESPACES)
     for direction, address in (("egress", attempt.source), ("ingress", attempt.destination)):
         jump = everything.elements.get((direction, address))
@@ -146,12 +154,14 @@ def table_passes(policies_plan: Plan, attempt: Attempt) -> bool:
     return True
 
 
-@settings(max_examples=300, deadline=None)
-@given(st.lists(policies, max_size=3, unique_by=lambda policy: policy.key), st.lists(attempts, min_size=5, max_size=20))
-def test_table_and_reading_agree(found: list[NetworkPolicy], tried: list[Attempt]) -> None:
-    policies_plan = plan(understand(policy) for policy in found)
-    for attempt in tried:
-        assert table_passes(policies_plan, attempt) == allowed(policies_plan, PODS, NAMESPACES, attempt), attempt
+@pytest.mark.parametrize("version", [4, 6])
+@settings(max_examples=200, deadline=None)
+@given(data=st.data(), found=st.lists(policies, max_size=3, unique_by=lambda policy: policy.key))
+def test_table_and_reading_agree(version: int, data: st.DataObject, found: list[NetworkPolicy]) -> None:
+    policies_plan, pods = plan(understand(policy) for policy in found), WORLDS[version]
+    for attempt in data.draw(st.lists(attempts(version), min_size=5, max_size=20)):
+        expected = allowed(policies_plan, pods, NAMESPACES, attempt)
+        assert table_passes(policies_plan, pods, attempt) == expected, attempt
 
 
 def policy(**spec: Any) -> NetworkPolicy:
