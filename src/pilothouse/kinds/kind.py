@@ -6,10 +6,10 @@ have been checked against the kind's schema, so every field present has its type
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from pilothouse.kinds.columns import AGE, NAME, Column
 from pilothouse.kinds.equality import same
@@ -54,6 +54,20 @@ class ScalePaths(NamedTuple):
 
 
 _WORKLOAD = ScalePaths()
+
+
+_ZEROS: Mapping[str, Any] = {"integer": 0, "number": 0, "boolean": False, "string": ""}
+
+
+@lru_cache(maxsize=256)
+def _empty_status(resource: Resource) -> tuple[tuple[str, Any], ...]:
+    """A status that says nothing, as upstream's structs are written: typed clients miss fields that are required."""
+    schema = published_schema(resource)
+    status = schema.root.properties.get("status") if schema is not None else None
+    if status is None:
+        return ()
+    required = ((name, _ZEROS.get(status.properties[name].type)) for name in sorted(status.required))
+    return tuple((name, zero) for name, zero in required if zero is not None)
 
 
 @dataclass(frozen=True)
@@ -146,10 +160,10 @@ class Kind:
         return problems
 
     def prepare_create(self, obj: Obj) -> None:
-        """Clears what a client may not set at creation: the status, which upstream's structs never lack, and the
+        """Clears what a client may not set at creation: the status, of which what is required stays, and the
         generation."""
         if self.has_status and not self.status_at_creation:
-            obj["status"] = {}
+            obj["status"] = dict(_empty_status(self.resource))
         meta = obj.setdefault("metadata", {})
         if self.generation_fields:
             meta["generation"] = 1

@@ -37,7 +37,7 @@ async def test_a_container_is_added_with_defaults(api: ControlPlane) -> None:
     assert "labels" not in pod["metadata"]
     assert pod["metadata"]["generation"] == 2
     pod = await add(api, {"name": "second", "image": "tools"})
-    assert [c["name"] for c in pod["spec"]["ephemeralContainers"]] == ["debugger", "second"]
+    assert [c["name"] for c in pod["spec"]["ephemeralContainers"]] == ["second", "debugger"]
 
 
 @pytest.mark.parametrize(
