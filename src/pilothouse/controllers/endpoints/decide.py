@@ -13,6 +13,7 @@ from pilothouse.controllers.slices import HEADLESS
 from pilothouse.kinds.core.endpoints import EndpointAddress, EndpointPort, Endpoints, EndpointSubset
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import Endpoint, EndpointSlice
+from pilothouse.kinds.families import IPV4
 
 MOST = 1000
 OVER_CAPACITY = "endpoints.kubernetes.io/over-capacity"
@@ -34,11 +35,14 @@ class Wanted(msgspec.Struct, frozen=True):
 
 
 def decide(service: Service, slices: Sequence[EndpointSlice]) -> Wanted:
-    """The Endpoints of a Service with a selector."""
+    """The Endpoints of a Service with a selector: the addresses of its first family."""
+    family = next(iter(service.spec.ip_families), IPV4)
     ready: dict[str, list[EndpointAddress]] = {}
     waiting: dict[str, list[EndpointAddress]] = {}
     ports: dict[str, list[EndpointPort]] = {}
     for current in slices:
+        if current.address_type != family:
+            continue
         found = [
             EndpointPort(name=p.name or "", port=p.port or 0, protocol=p.protocol or "TCP", app_protocol=p.app_protocol)
             for p in current.ports
