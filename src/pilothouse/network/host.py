@@ -84,8 +84,8 @@ def keep_ranges_in(config: NetworkConfig) -> None:
 
 
 def _ours(config: NetworkConfig, route: Route, link: Link | None) -> bool:
-    """Routes that bear the mark, the service device's, and those of single pods, which the CNI plugin makes."""
-    if route.protocol == ROUTE_PROTOCOL or (link is not None and link.name == config.bridge):
+    """Routes that bear the mark, those of our devices, and those of single pods, which the CNI plugin makes."""
+    if route.protocol == ROUTE_PROTOCOL or (link is not None and link.name in (config.bridge, config.tunnel)):
         return True
     single = route.destination.prefixlen == route.destination.max_prefixlen
     return link is not None and link.kind == "veth" and single
@@ -145,11 +145,13 @@ def put_node_routes(
     wanted: dict[IPv4Network, IPv4Address],
     own: IPv4Network | None = None,
     beside: dict[IPv4Network, Place] | None = None,
+    own_ipv6: Network | None = None,
 ) -> NodeRoutes:
     """Routes other nodes' pod ranges through their addresses, and removes such routes of nodes that are gone.
 
     A node that shares no segment with this one is reached by a VXLAN tunnel, whose end here is named after this node's
-    `own` pod range. `beside` are the nodes' IPv6 places by their IPv4 range: the same tunnel carries both.
+    `own` pod range. `beside` are the nodes' IPv6 places by their IPv4 range: the same tunnel carries both, with an
+    end of `own_ipv6` too.
     """
     with RouteSocket() as routes:
         present = _present(routes, config.ipv4)
@@ -167,7 +169,7 @@ def put_node_routes(
                 far[destination] = gateway
         problems = _put_tunnels(routes, config, far, own)
         if config.ipv6 is not None:
-            problems += _put_ipv6(routes, config, config.ipv6, beside or {}, far)
+            problems += _put_ipv6(routes, config, config.ipv6, beside or {}, far, own_ipv6)
         return NodeRoutes(problems, bool(far))
 
 
@@ -181,6 +183,7 @@ def _put_ipv6(
     ranges: Ranges,
     places: dict[IPv4Network, Place],
     far: dict[IPv4Network, IPv4Address],
+    own: Network | None,
 ) -> list[str]:
     """Routes to other nodes' IPv6 ranges: through their IPv6 address, or by the tunnel where IPv4 takes it."""
     present = _present(routes, ranges)
@@ -192,8 +195,11 @@ def _put_ipv6(
         try:
             if tunnel is not None and beside in far:
                 end = pods.network_address
+                source = own.network_address if own is not None else None
+                if source is not None:
+                    routes.add_address(tunnel, ip_interface(source))
                 routes.put_neighbour(tunnel, end, hardware_address(far[beside]), far[beside])
-                routes.put_route(Route(pods, device=tunnel.index, gateway=end, on_link=True))
+                routes.put_route(Route(pods, device=tunnel.index, gateway=end, source=source, on_link=True))
             elif address is None:
                 problems.append(f"pods in {pods} cannot be reached: their node has no IPv6 address (--node-address)")
             elif (there := present.get(pods)) is None or there.gateway != address or there.on_link:

@@ -366,7 +366,7 @@ class Network:
                 if self._config.ipv6 is not None and six is None:
                     problems.add(f"node {node.name} has no IPv6 range, so its pods have no IPv6 address")
         first = next((network for network in own if isinstance(network, IPv4Network)), None)
-        found = host.put_node_routes(self._config, wanted, first, beside)
+        found = host.put_node_routes(self._config, wanted, first, beside, next(iter(own[1:]), None))
         if own:
             mtu = host.default_mtu() - (host.VXLAN_OVERHEAD if found.tunnelled else 0)
             write_cni_config(self._config.cni_conf_dir, self._config.ipam_dir, own, mtu)

@@ -6,7 +6,7 @@ import asyncio
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
-from ipaddress import IPv4Network, IPv6Address, IPv6Network
+from ipaddress import IPv4Address, IPv4Network, IPv6Address, IPv6Network
 from pathlib import Path
 from typing import Any
 
@@ -24,10 +24,12 @@ from network_host import (
     Server,
     ask,
     eventually,
+    in_thread,
     running,
     sh,
 )
 from test_cni_on_host import PLUGINS, plugin
+from test_tunnels_on_host import BEYOND, BEYOND_ADDRESS, beyond
 
 from pilothouse.linux import sysctl
 from pilothouse.linux.host import has_ipv6
@@ -39,6 +41,8 @@ pytestmark = [
     pytest.mark.system,
     pytest.mark.skipif(not Path("/proc/sys/net/ipv6").exists(), reason="this kernel has no IPv6"),
 ]
+
+__all__ = ["beyond"]
 
 A, B, C = (PREFIX + name for name in PODS)
 NODE6, LAN6, FAR6 = "fd00:77::1", "fd00:77::2", "fd00:77::3"
@@ -162,6 +166,44 @@ async def test_routes_to_another_nodes_pods(config: NetworkConfig, cluster: Clus
         assert "unreachable fd00:10:97::/112" in sh(routes)
         cluster.delete("nodes", "/n2")
         await eventually(lambda: "fd00:10:232:1::/64" in sh(routes), False)
+
+
+async def test_the_tunnel_carries_ipv6_too(
+    config: NetworkConfig, cluster: Cluster, beyond: None, tmp_path: Path
+) -> None:
+    """To a node on another segment, which has no IPv6 address of its own."""
+    far, pod = Cluster(), "fd00:10:232:9::5"
+    assert config.ipv6 is not None
+    far_config = replace(
+        config,
+        node_name="n9",
+        node_address=IPv4Address(BEYOND_ADDRESS),
+        ipv6=replace(config.ipv6, node_address=None),
+        state_dir=tmp_path / "far",
+        cni_conf_dir=tmp_path / "far-cni",
+    )
+    for seen in (cluster, far):
+        node(seen, "n1", "10.232.0.0/24", "fd00:10:232::/64", NODE_ADDRESS, NODE6)
+        node(seen, "n9", "10.232.9.0/24", "fd00:10:232:9::/64", BEYOND_ADDRESS)
+
+    async def second(stop: asyncio.Event) -> None:
+        async with running(far_config, far):
+            await stop.wait()
+
+    server = Server(BEYOND, "far", 8080, address="::")
+    try:
+        with in_thread(BEYOND, second):
+            # Before it, the address would be somebody else's use of the range.
+            await eventually(lambda: "unreachable fd00:10:232::/56" in sh(f"ip -n {BEYOND} -6 route show"), True)
+            sh(f"ip -n {BEYOND} addr add {pod}/128 dev lo nodad")
+            async with running(config, cluster):
+                await eventually(lambda: ask(A, pod, 8080), ("far", PODS6["a"]))
+                assert (await asyncio.to_thread(ask, NODE, pod, 8080))[0] == "far"
+                assert (await asyncio.to_thread(ask, BEYOND, PODS6["b"], 8080))[0] == "b"
+                cluster.delete("nodes", "/n9")
+                await eventually(lambda: "fd00:10:232:9::/64" in sh(f"ip -n {NODE} -6 route show"), False)
+    finally:
+        server.close()
 
 
 @pytest.mark.skipif(not (PLUGINS / "ptp").exists(), reason="needs the CNI plugins")

@@ -45,6 +45,8 @@ def beyond(host: None) -> Iterator[None]:
         sh(f"ip -n {BEYOND} route add default via 203.0.113.1 && ip -n {BEYOND} addr add {POD}/32 dev lo")
         yield
     finally:
+        # A namespace takes its devices along some time later.
+        subprocess.run(["ip", "-n", LAN, "link", "del", "segment2"], check=False)
         subprocess.run(["ip", "netns", "del", BEYOND], check=False)
 
 
