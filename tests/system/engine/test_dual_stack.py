@@ -135,6 +135,19 @@ def test_the_families_of_a_service_change_as_its_policy_says(dual: Machine) -> N
     until(lambda: ask(dual, six, 81) == "hello", "the second address answers again")
 
 
+def test_a_new_engine_takes_over_what_is_there(dual: Machine) -> None:
+    six = dual.get("service", "web")["spec"]["clusterIPs"][1]
+    before, starts = dual.run("ip", "-6", "route"), dual.starts()
+    dual.pilothouse("stop")
+    dual.up("--pod-cidr", PODS)
+    assert dual.run("ip", "-6", "route") == before
+    assert dual.starts() == starts
+    until(lambda: ask(dual, six, 81) == "hello", "the service answers")
+    other = dual.pilothouse("stop") + dual.up("--pod-cidr", "10.244.0.0/16", code=1)
+    assert "that stays for the life of the data" in other
+    dual.up()
+
+
 @pytest.mark.slow
 def test_two_machines_reach_each_other_by_ipv6(two_machines: tuple[Machine, Machine], images: Images) -> None:
     first, second = two_machines
