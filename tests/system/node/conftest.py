@@ -35,7 +35,7 @@ def runtime(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runtime]:
     subprocess.run(["ip", "route", "replace", "unreachable", str(POD_RANGE), "metric", "9999"], check=True)
     host = detect()
     write_configuration(config, host)
-    write_cni_config(config.path("cni", "net.d"), config.path("cni", "ipam"), POD_RANGE, 1400)
+    write_cni_config(config.path("cni", "net.d"), config.path("cni", "ipam"), (POD_RANGE,), 1400)
     made = Runtime(root, config)
     made.start()
     try:

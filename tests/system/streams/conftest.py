@@ -38,7 +38,7 @@ def containerd() -> Iterator[Containerd]:
     subprocess.run(["ip", "route", "replace", "unreachable", str(POD_RANGE), "metric", "9999"], check=True)
     host = detect()
     path = write_configuration(config, host)
-    write_cni_config(config.path("cni", "net.d"), config.path("cni", "ipam"), POD_RANGE, 1400)
+    write_cni_config(config.path("cni", "net.d"), config.path("cni", "ipam"), (POD_RANGE,), 1400)
     with (root / "containerd.log").open("wb") as log:
         process = subprocess.Popen(
             ["containerd", "--config", str(path)], stdout=log, stderr=log, start_new_session=True
