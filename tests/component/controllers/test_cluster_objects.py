@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from cluster_world import Cluster, deployment
 
 from pilothouse.kinds.apps.deployment import Deployment
 from pilothouse.kinds.core.config_map import ConfigMap
+from pilothouse.kinds.core.event import Event
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
@@ -19,6 +22,8 @@ from pilothouse.kinds.rbac.role import ClusterRole
 from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.machinery.errors import Invalid
 from pilothouse.machinery.objects import Obj
+from pilothouse.machinery.quantity import to_bytes
+from pilothouse.reconcile.volumes import VOLUMES_CAPACITY
 
 SERVICE: Obj = {
     "metadata": {"name": "web"},
@@ -194,6 +199,19 @@ async def test_a_claim_grows_and_never_shrinks(cluster: Cluster) -> None:
     await cluster.until(lambda: cluster.get(PersistentVolume, volume.name).spec.capacity == {"storage": "900Gi"})
     with pytest.raises(Invalid, match=r"field can not be less than status.capacity"):
         await ask("1Mi")
+
+    def refused(told: str) -> bool:
+        return any(event.reason == "VolumeResizeFailed" and told in event.message for event in cluster.all(Event))
+
+    whole = {"metadata": {"annotations": {VOLUMES_CAPACITY: str(to_bytes("1Ti"))}}}
+    await cluster.client.patch(Node, "n1", None, whole)
+    await cluster.until(lambda: VOLUMES_CAPACITY in cluster.get(Node, "n1").metadata.annotations)
+    phases: list[str] = []
+    cluster.informers.of(PersistentVolumeClaim).subscribe(lambda key, old, new: phases.append(new.status.phase))
+    for amount in ("900Pi", "901Pi"):
+        await ask(amount)
+        await cluster.until(partial(refused, f"{to_bytes(amount) - to_bytes('900Gi')} bytes more"))
+    assert set(phases) == {"Bound"}, "it stays bound while it waits for room"
 
 
 async def test_a_static_volume_is_bound_to_the_claim_it_fits(cluster: Cluster) -> None:

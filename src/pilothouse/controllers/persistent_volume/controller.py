@@ -36,6 +36,8 @@ from pilothouse.reconcile.volumes import PROVISIONED_BY, SELECTED_NODE, claims
 
 NAME = "persistent-volume-binder"
 _HOSTNAME = "kubernetes.io/hostname"
+_GROW_AGAIN = 60.0
+"""Seconds until a claim that found no room to grow tries again: nothing else tells that there is room."""
 
 
 async def run(context: Context) -> None:
@@ -116,7 +118,7 @@ class Controller:
         nodes = {node.name: node for node in self._nodes}
         step = next_step(claim, World(list(self._volumes), list(self._classes), nodes))
         await self._take(claim, step)
-        return None
+        return _GROW_AGAIN if isinstance(step, Wait) and step.reason == "VolumeResizeFailed" else None
 
     async def _protect(self, claim: PersistentVolumeClaim) -> None:
         used = False
@@ -160,7 +162,8 @@ class Controller:
             case Wait(reason=reason, message=message, warning=warning):
                 if reason:
                     events.event(claim, "Warning" if warning else "Normal", reason, message)
-                    if claim.status.phase != "Pending":
+                    # One that is bound stays so while it waits to grow.
+                    if claim.status.phase != "Pending" and claim.metadata.annotations.get(BIND_COMPLETED) != "yes":
                         await self._write_status(claim, {"phase": "Pending"})
 
     async def _provision(self, name: str, tree: Obj) -> PersistentVolume:
