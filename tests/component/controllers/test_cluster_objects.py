@@ -98,7 +98,8 @@ async def test_nothing_goes_before_the_last_pod(cluster: Cluster) -> None:
     await cluster.until(lambda: cluster.get(Namespace, "shop") is None)
 
 
-async def test_a_namespace_that_cannot_go_says_why(cluster: Cluster) -> None:
+async def test_a_namespace_that_cannot_go_says_why(cluster: Cluster, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pilothouse.controllers.namespace.controller._RETRY_SECONDS", 0.1)
     held = {"metadata": {"name": "held", "finalizers": ["example.com/hold"]}}
     await cluster.client.create_tree(ConfigMap.resource, held, "shop")
     await cluster.client.delete(Namespace, "shop")
@@ -108,7 +109,14 @@ async def test_a_namespace_that_cannot_go_says_why(cluster: Cluster) -> None:
         conditions = namespace.status.conditions if namespace is not None else []
         return next((c.message for c in conditions if c.type == "NamespaceFinalizersRemaining"), "")
 
-    assert "example.com/hold in 1 resource instances" in await cluster.until(why)
+    said = await cluster.until(why)
+    assert "example.com/hold in 1 resource instances (configmaps/held)" in said
+
+    def told() -> list[str]:
+        events: list[Event] = cluster.all(Event)
+        return [event.message for event in events if event.reason == "NamespaceDeletionBlocked"]
+
+    assert await cluster.until(told) == [said]
     await cluster.client.patch(ConfigMap, "held", "shop", {"metadata": {"finalizers": None}})
     await cluster.until(lambda: cluster.get(Namespace, "shop") is None)
 

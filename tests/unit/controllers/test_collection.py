@@ -20,7 +20,7 @@ from pilothouse.controllers.garbage_collector.decide import (
     decide,
 )
 from pilothouse.controllers.garbage_collector.graph import FOREGROUND, ORPHAN, Graph, Node
-from pilothouse.controllers.namespace.decide import Content, conditions
+from pilothouse.controllers.namespace.decide import Content, blocked, conditions
 from pilothouse.controllers.pod_gc.decide import (
     NODE_GONE,
     OUT_OF_SERVICE,
@@ -169,3 +169,9 @@ def test_a_namespace_tells_what_remains() -> None:
     after = {c.type: c.status for c in conditions(namespace, Content(), NOW)}
     assert set(after.values()) == {"False"}
     assert conditions(Namespace(), Content(), NOW) == []
+
+
+def test_what_blocks_a_namespace_is_what_waiting_does_not_end() -> None:
+    assert blocked(Content({ReplicaSet.resource: 2})) == ""
+    held = blocked(Content({ReplicaSet.resource: 1}, Counter({"example.com/hold": 1}), ["pods: no"], ["replicasets/web"]))
+    assert held.startswith("pods: no; Some content in the namespace has finalizers remaining: example.com/hold")

@@ -8,7 +8,7 @@ from pilothouse.client.informer import Subscriber
 from pilothouse.controllers.conditions import conditions_tree
 from pilothouse.controllers.context import Context
 from pilothouse.controllers.metadata import NOT_COLLECTED, MetadataInformers, metadata_view
-from pilothouse.controllers.namespace.decide import FINALIZER, Content, conditions
+from pilothouse.controllers.namespace.decide import FINALIZER, Content, blocked, conditions
 from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
 from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.pod import Pod
@@ -57,6 +57,8 @@ class Controller:
         self._namespaces = context.informers.of(Namespace)
         self._resources = sorted(resource for resource in resources if resource != Pod.resource)
         self._custom: set[Resource] = set()
+        self._seen: dict[str, str] = {}
+        """What was last told to block a namespace."""
         self.queue = KeyedQueue()
 
     def know(self, resource: Resource) -> None:
@@ -66,7 +68,9 @@ class Controller:
         self._custom.discard(resource)
 
     def changed(self, key: str, old: Namespace | None, new: Namespace | None) -> None:
-        if new is not None and new.metadata.deletion_timestamp is not None:
+        if new is None:
+            self._seen.pop(key, None)
+        elif new.metadata.deletion_timestamp is not None:
             self.queue.add(key)
 
     def content_subscriber(self) -> Subscriber[Object]:
@@ -91,10 +95,19 @@ class Controller:
         if wanted != namespace.status.conditions:
             patch = {"metadata": {"uid": namespace.metadata.uid}, "status": {"conditions": conditions_tree(wanted)}}
             await self._client.patch(Namespace, key, None, patch, subresource="status")
+        self._tell(namespace, blocked(content), again=wanted == namespace.status.conditions)
         if not content.empty:
             return _RETRY_SECONDS
         await self._finalize(namespace)
         return None
+
+    def _tell(self, namespace: Namespace, message: str, again: bool) -> None:
+        """An event for people who look at events only. What finalizers do at once (a Job's, a claim's) is not worth one."""
+        if not message:
+            self._seen.pop(namespace.name, None)
+        elif again and self._seen.get(namespace.name) != message:
+            self._seen[namespace.name] = message
+            self._context.events.event(namespace, "Warning", "NamespaceDeletionBlocked", message)
 
     async def _empty(self, namespace: str) -> Content:
         """Deletes everything in the namespace that is not being deleted already, and counts what is left.

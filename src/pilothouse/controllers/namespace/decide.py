@@ -49,6 +49,13 @@ def conditions(namespace: Namespace, content: Content, now: dt.datetime) -> list
     return result
 
 
+def blocked(content: Content) -> str:
+    """What keeps the namespace and does not go by waiting: errors and finalizers; empty when there is neither."""
+    told = {condition.type: condition.message for condition in _wanted(content) if condition.status == "True"}
+    names = ("NamespaceDeletionContentFailure", "NamespaceFinalizersRemaining")
+    return "; ".join(told[name] for name in names if name in told)
+
+
 def _wanted(content: Content) -> list[Condition]:
     remains = [
         f"{_name(resource)} has {count} resource instances"
