@@ -173,5 +173,6 @@ def test_a_namespace_tells_what_remains() -> None:
 
 def test_what_blocks_a_namespace_is_what_waiting_does_not_end() -> None:
     assert blocked(Content({ReplicaSet.resource: 2})) == ""
-    held = blocked(Content({ReplicaSet.resource: 1}, Counter({"example.com/hold": 1}), ["pods: no"], ["replicasets/web"]))
-    assert held.startswith("pods: no; Some content in the namespace has finalizers remaining: example.com/hold")
+    held = Content({ReplicaSet.resource: 1}, Counter({"example.com/hold": 1}), ["pods: no"], ["replicasets/web"])
+    said = blocked(held)
+    assert said.startswith("pods: no; Some content in the namespace has finalizers remaining: example.com/hold")

@@ -102,7 +102,7 @@ class Controller:
         return None
 
     def _tell(self, namespace: Namespace, message: str, again: bool) -> None:
-        """An event for people who look at events only. What finalizers do at once (a Job's, a claim's) is not worth one."""
+        """An event, once two looks found the same: what finalizers do at once (a Job's, a claim's) is not worth one."""
         if not message:
             self._seen.pop(namespace.name, None)
         elif again and self._seen.get(namespace.name) != message:
