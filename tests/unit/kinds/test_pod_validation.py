@@ -312,8 +312,8 @@ VOLUME_CASES: list[tuple[dict[str, object], list[str]]] = [
     (
         {"nfs": {"server": "s", "path": "/"}},
         [
-            ".nfs: Forbidden: volumes of this type cannot be mounted by Pilothouse; it mounts configMap, downwardAPI, "
-            "emptyDir, ephemeral, hostPath, image, persistentVolumeClaim, projected, secret"
+            ".nfs: Forbidden: volumes of this type cannot be mounted by Pilothouse; it mounts configMap, csi, "
+            "downwardAPI, emptyDir, ephemeral, hostPath, image, persistentVolumeClaim, projected, secret"
         ],
     ),
 ]

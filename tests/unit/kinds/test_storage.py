@@ -89,7 +89,7 @@ def test_volumes(path: str, value: object, expected: str) -> None:
 def test_volumes_that_cannot_be_mounted_are_refused() -> None:
     tree = changed(changed(VOLUME, "spec.local", REMOVED), "spec.nfs", {"server": "s", "path": "/"})
     assert faults(persistent_volume.KIND, tree) == [
-        "spec.nfs: Forbidden: volumes of this type cannot be mounted by Pilothouse; use local or hostPath"
+        "spec.nfs: Forbidden: volumes of this type cannot be mounted by Pilothouse; use local, hostPath or csi"
     ]
 
 

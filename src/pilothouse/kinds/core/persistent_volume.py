@@ -8,6 +8,7 @@ import msgspec
 
 from pilothouse.kinds.columns import AGE, NAME, UNSET, Column, field
 from pilothouse.kinds.core.claim_validation import check_access_modes, check_storage, check_volume_mode
+from pilothouse.kinds.core.csi_volume import CSIPersistentVolumeSource, check_persistent_source
 from pilothouse.kinds.core.object_reference import ObjectReference
 from pilothouse.kinds.core.placement_validation import check_node_selector
 from pilothouse.kinds.core.pod_spec import NodeSelector
@@ -42,6 +43,7 @@ class PersistentVolumeSpec(View):
     node_affinity: VolumeNodeAffinity | None = None
     local: LocalVolumeSource | None = None
     host_path: HostPathVolumeSource | None = None
+    csi: CSIPersistentVolumeSource | None = None
 
 
 class PersistentVolumeStatus(View):
@@ -57,7 +59,7 @@ class PersistentVolume(Object):
     status: PersistentVolumeStatus = msgspec.field(default_factory=PersistentVolumeStatus)
 
 
-_SOURCES = ("hostPath", "local")
+_SOURCES = ("hostPath", "local", "csi")
 _RECLAIM_POLICIES = ("Delete", "Retain")
 _NOT_SOURCES = frozenset(
     {
@@ -118,14 +120,18 @@ def _check_spec(spec: Obj, problems: Problems) -> None:
         problems.invalid_each("spec.storageClassName", storage_class, names.dns1123_subdomain(storage_class))
     unknown = sorted(spec.keys() - _NOT_SOURCES - set(_SOURCES))
     for key in unknown:
-        problems.forbidden(f"spec.{key}", "volumes of this type cannot be mounted by Pilothouse; use local or hostPath")
+        problems.forbidden(
+            f"spec.{key}", "volumes of this type cannot be mounted by Pilothouse; use local, hostPath or csi"
+        )
     source = None if unknown else problems.exactly_one("spec", spec, _SOURCES, "volume type")
     required = section(spec, "nodeAffinity").get("required")
     if required is not None:
         check_node_selector(required, "spec.nodeAffinity.required", problems)
     elif source == "local":
         problems.required("spec.nodeAffinity", "Local volume requires node affinity")
-    if source is not None:
+    if source == "csi":
+        check_persistent_source(spec["csi"], "spec.csi", problems)
+    elif source is not None:
         _check_path(spec[source].get("path") or "", f"spec.{source}.path", problems)
 
 

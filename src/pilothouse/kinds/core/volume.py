@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pilothouse.kinds.core.csi_volume import CSIVolumeSource
 from pilothouse.kinds.view import View
 from pilothouse.machinery.objects import Obj
 
@@ -124,3 +125,4 @@ class Volume(View):
     persistent_volume_claim: PersistentVolumeClaimVolumeSource | None = None
     ephemeral: EphemeralVolumeSource | None = None
     image: ImageVolumeSource | None = None
+    csi: CSIVolumeSource | None = None

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from pilothouse.kinds.core.claim_validation import check_claim_spec
+from pilothouse.kinds.core.csi_volume import check_inline_source
 from pilothouse.kinds.core.field_references import VOLUME_FIELDS, check_field_ref, check_resource_ref
 from pilothouse.kinds.core.quantities import check_quantity
 from pilothouse.kinds.metadata import check_template_metadata
@@ -217,6 +218,7 @@ _SOURCES: dict[str, _Check] = {
     "persistentVolumeClaim": _claim,
     "ephemeral": _ephemeral,
     "image": _image,
+    "csi": check_inline_source,
 }
 # The order in which upstream looks for them; the first one found counts.
 _RANK = {
