@@ -76,6 +76,11 @@ def is_mount(path: str | Path) -> bool:
     return os.path.ismount(path)
 
 
+def is_mount_point(path: str | Path) -> bool:
+    """Whether anything is mounted at the path, bind mounts of the same file system among it."""
+    return os.path.realpath(path) in _mount_points()
+
+
 def _mount_points() -> list[str]:
     lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
     return [line.split()[4].encode().decode("unicode_escape") for line in lines]

@@ -16,6 +16,7 @@ from pilothouse.kinds.core.service import Service
 from pilothouse.linux.cgroups import Cgroups
 from pilothouse.node.config import NodeConfig
 from pilothouse.node.cri import Runtime
+from pilothouse.node.csi.csi import Csi
 from pilothouse.node.devices.plugins import Devices
 from pilothouse.node.images.keyring import Keyring
 from pilothouse.node.images.store import ImageStore
@@ -89,6 +90,8 @@ class Context:
     pods: PodTable
     devices: Devices | None
     """The device plugins, where the node is configured to take any."""
+    csi: Csi | None
+    """CSI drivers, where the node is configured to take any."""
     services: Informer[Service]
     pod_starting: PodStarting | None
     """Called when a sandbox has its address, before containers start in it: the network's rules for the pod."""

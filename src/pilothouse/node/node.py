@@ -17,6 +17,7 @@ from pilothouse.node import adopt, capacity, shutdown
 from pilothouse.node.config import NodeConfig
 from pilothouse.node.context import Context, PodStarting, Tasks
 from pilothouse.node.cri import Runtime
+from pilothouse.node.csi.csi import Csi
 from pilothouse.node.devices.ledger import Ledger
 from pilothouse.node.devices.plugins import Devices
 from pilothouse.node.eviction.evictor import Evictor
@@ -80,6 +81,8 @@ class Node:
             if directory
             else None
         )
+        root = config.settings.csi_root_dir
+        self._csi = Csi(Path(root), client, references, config.name) if root else None
         self._reporter = Reporter(client, self.pods, config.addresses)
         self._context = Context(
             config=config,
@@ -88,13 +91,18 @@ class Node:
             images=images,
             keyring=keyring,
             volumes=Volumes(
-                client, references, config.layout, ImageVolumes(self.runtime, images, keyring, config.layout)
+                client,
+                references,
+                config.layout,
+                ImageVolumes(self.runtime, images, keyring, config.layout),
+                self._csi.volumes if self._csi is not None else None,
             ),
             references=references,
             cgroups=Cgroups(config.cgroup_filesystem),
             recorder=recorder,
             pods=self.pods,
             devices=self._devices,
+            csi=self._csi,
             services=self._services,
             pod_starting=pod_starting,
             probes=Prober(
@@ -116,6 +124,8 @@ class Node:
         self.registration = Registration(
             config, client, self.runtime, self._context.pressure, self._context.shutting_down, self._devices
         )
+        if self._csi is not None:
+            self.registration.on_registered.append(self._csi.node_made)
         pods_limits = capacity.pods_limits(config.settings)
         observer = Observer(config.layout, config.cgroup_root, config.images_dir, pods_limits.memory_bytes)
         self._evictor = Evictor(self._context, observer, self._sweeper.win_back, self.registration.look_again)
@@ -163,6 +173,8 @@ class Node:
                 group.create_task(self._static.run())
                 if self._devices is not None:
                     group.create_task(self._devices.run())
+                if self._csi is not None:
+                    group.create_task(self._csi.run())
                 if self._own_services:
                     group.create_task(self._services.run())
         finally:

@@ -18,6 +18,8 @@ log = logging.getLogger(__name__)
 async def remove_orphans(context: Context) -> None:
     """Removes directories and cgroups of pods that this node does not know; only once it knows all its pods."""
     known = {state.uid for state in context.pods}
+    if context.csi is not None:
+        await context.csi.forsake(known)
     await asyncio.to_thread(_remove, context, known)
 
 

@@ -38,6 +38,7 @@ _VOLUME_SOURCES = (
     "persistent_volume_claim",
     "ephemeral",
     "image",
+    "csi",
 )
 
 

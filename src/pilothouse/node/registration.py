@@ -86,6 +86,8 @@ class Registration:
         self._runtime = runtime
         self._pressure = pressure
         self._on_pod_cidr: list[Callable[[str], None]] = []
+        self.on_registered: list[Callable[[], None]] = []
+        """Called when the Node was made or found."""
         self._pod_cidr = ""
         self._conditions: dict[str, Obj] = {}
         self._sent_at = 0.0
@@ -140,6 +142,8 @@ class Registration:
         while True:
             try:
                 await self._create_or_update()
+                for hook in self.on_registered:
+                    hook()
                 return
             except (ApiError, OSError) as error:
                 failures += 1

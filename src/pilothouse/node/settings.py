@@ -47,6 +47,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     """The folder with the manifests of static pods; D/static-pods when it is not set."""
     device_plugins_dir: str = ""
     """Where device plugins register (most expect /var/lib/kubelet/device-plugins); none can when it is not set."""
+    csi_root_dir: str = ""
+    """The kubelet's root as CSI drivers know it (most expect /var/lib/kubelet): they register and mount below it. None
+    can when it is not set."""
     image_credential_provider_config: str = ""
     """A file of kind CredentialProviderConfig; the programs that it names are in the directory below."""
     image_credential_provider_bin_dir: str = ""
@@ -98,6 +101,9 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
             raise InvalidSettings(
                 "image_gc_low_threshold_percent must be at most image_gc_high_threshold_percent, both 0 to 100"
             )
+        for name in ("csi_root_dir", "device_plugins_dir"):
+            if getattr(self, name) and not getattr(self, name).startswith("/"):
+                raise InvalidSettings(f"{name} must be an absolute path")
         for name in ("max_pods", "container_log_max_files", "max_parallel_image_pulls"):
             if getattr(self, name) < 1:
                 raise InvalidSettings(f"{name} must be at least 1")

@@ -44,6 +44,12 @@ async def until(check: Callable[[], Awaitable[bool]]) -> None:
             await asyncio.sleep(0.01)
 
 
+async def _together(node: Node, recorder: EventRecorder) -> None:
+    async with asyncio.TaskGroup() as group:
+        group.create_task(node.run())
+        group.create_task(recorder.run())
+
+
 class World:
     """The API server and the runtime outlive the node."""
 
@@ -71,8 +77,9 @@ class World:
             settings=self.settings(),
         )
         client = Client(self.switch)
-        self.node = Node(config, client, EventRecorder(client, "node"), runtime=self.runtime)
-        self._task = asyncio.create_task(self.node.run())
+        recorder = EventRecorder(client, "node")
+        self.node = Node(config, client, recorder, runtime=self.runtime)
+        self._task = asyncio.create_task(_together(self.node, recorder))
 
     async def stop(self) -> None:
         assert self._task is not None

@@ -79,7 +79,7 @@ def test_non_root_is_verified(context: dict[str, Any], image: ImageUser, message
     ("made", "sign"),
     [
         (pod(hostUsers=False), "user namespaces"),
-        (pod(volumes=[{"name": "v", "csi": {"driver": "x"}}]), "type of volume 'v'"),
+        (pod(volumes=[{"name": "v", "nfs": {"server": "x", "path": "/"}}]), "type of volume 'v'"),
         (pod({"appArmorProfile": {"type": "RuntimeDefault"}}), "no AppArmor"),
         (pod(context={"seLinuxOptions": {"type": "container_t"}}), "SELinux"),
         (pod(context={"sysctls": [{"name": "kernel.msgmax", "value": "1"}]}), "forbidden sysctl"),

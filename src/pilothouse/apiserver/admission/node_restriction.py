@@ -11,6 +11,7 @@ from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.core.static_pod import MIRROR, api_references
+from pilothouse.kinds.storage.csi_node import CSINode
 from pilothouse.machinery.objects import Obj
 
 _OWN_LABELS = frozenset(
@@ -49,6 +50,8 @@ class NodeRestriction:
             self._check_token(request, node)
         elif resource == Lease.resource and (request.namespace, request.name) != (LEASE_NAMESPACE, node):
             raise forbidden(request, f"node '{node}' can only access the lease {LEASE_NAMESPACE}/{node}")
+        elif resource == CSINode.resource and request.name != node:
+            raise forbidden(request, f"node '{node}' can only access the CSINode with its own name")
         elif resource == PersistentVolume.resource:
             _check_volume(request, node)
 

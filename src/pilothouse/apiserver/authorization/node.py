@@ -11,6 +11,7 @@ from pilothouse.apiserver.authorization.node_graph import NodeGraph, Reference
 from pilothouse.apiserver.chain import Attributes, Decision, ObjectReader
 from pilothouse.client.wire import User
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
+from pilothouse.kinds.storage.volume_attachment import VolumeAttachment
 from pilothouse.machinery.objects import Obj
 
 NODES = "system:nodes"
@@ -29,6 +30,7 @@ _ALWAYS: dict[tuple[str, str, str], frozenset[str]] = {
     ("", "nodes", ""): _READ,
     ("", "pods", ""): _READ | {"create"},
     ("", "persistentvolumes", ""): frozenset({"list", "watch"}),
+    ("storage.k8s.io", "csidrivers", ""): _READ,
     ("", "events", ""): frozenset({"create", "patch", "update"}),
     ("events.k8s.io", "events", ""): frozenset({"create", "patch", "update"}),
     ("certificates.k8s.io", "certificatesigningrequests", ""): _READ | {"create"},
@@ -66,12 +68,18 @@ class NodeAuthorizer:
             return self._core(node, attributes)
         if asked == ("coordination.k8s.io", "leases", ""):
             return self._lease(node, attributes)
+        if asked == ("storage.k8s.io", "csinodes", ""):
+            return self._csi_node(node, attributes)
+        if asked == ("storage.k8s.io", "volumeattachments", ""):
+            return self._attachment(node, attributes)
         return _DENIED
 
     def _core(self, node: str, asked: Attributes) -> Decision:
         place = f"{asked.resource}/{asked.subresource}".rstrip("/")
         reference = Reference(asked.resource, asked.namespace, asked.name)
         match place:
+            case "secrets" if asked.name and asked.verb in _READ and self._graph.mounts_with(node, reference):
+                return _ALLOWED
             case "secrets" | "configmaps":
                 return self._named(node, asked, reference, _READ)
             case "persistentvolumeclaims":
@@ -109,6 +117,18 @@ class NodeAuthorizer:
                 return _ALLOWED
         lives_here = node in _hostnames(spec)
         return _when(lives_here and asked.verb in _CHANGE | {"get"}, "the volume does not live on this node")
+
+    def _csi_node(self, node: str, asked: Attributes) -> Decision:
+        # As with leases, admission looks at the name of what is created.
+        mine = asked.verb == "create" or asked.name == node
+        return _when(
+            mine and asked.verb in _CHANGE | {"create", "get", "delete"}, "a node may use only its own CSINode"
+        )
+
+    def _attachment(self, node: str, asked: Attributes) -> Decision:
+        found = self._objects.get(VolumeAttachment.resource, "", asked.name) if asked.name else None
+        mine = found is not None and (found.get("spec") or {}).get("nodeName") == node
+        return _when(mine and asked.verb == "get", "a node may only get attachments to itself")
 
     def _lease(self, node: str, asked: Attributes) -> Decision:
         if asked.namespace != LEASE_NAMESPACE:

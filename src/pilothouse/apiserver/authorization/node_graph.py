@@ -1,4 +1,4 @@
-"""Which node needs which objects: those that the pods bound to it name."""
+"""Which node needs which objects: those that the pods bound to it name, and the Secrets that their volumes name."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from pilothouse.apiserver.authorization.follow import Follower
+from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.store.store import Store
 
@@ -45,6 +46,10 @@ class _Projected(_Struct):
     sources: list[_Source] | None = None
 
 
+class _Inline(_Struct):
+    node_publish_secret_ref: _Named | None = None
+
+
 class _Volume(_Struct):
     name: str = ""
     secret: _SecretVolume | None = None
@@ -52,6 +57,7 @@ class _Volume(_Struct):
     persistent_volume_claim: _Claim | None = None
     ephemeral: _Struct | None = None
     projected: _Projected | None = None
+    csi: _Inline | None = None
 
 
 class _ValueFrom(_Struct):
@@ -92,6 +98,26 @@ class _Pod(_Struct):
     spec: _Spec = msgspec.field(default_factory=_Spec)
 
 
+class _Placed(_Struct):
+    namespace: str = ""
+    name: str = ""
+
+
+class _Driver(_Struct):
+    node_stage_secret_ref: _Placed | None = None
+    node_publish_secret_ref: _Placed | None = None
+    node_expand_secret_ref: _Placed | None = None
+
+
+class _VolumeSpec(_Struct):
+    claim_ref: _Placed | None = None
+    csi: _Driver | None = None
+
+
+class _PersistentVolume(_Struct):
+    spec: _VolumeSpec = msgspec.field(default_factory=_VolumeSpec)
+
+
 class NodeGraph:
     """The references of bound pods, by object and node. Call `catch_up` before reading."""
 
@@ -100,13 +126,22 @@ class NodeGraph:
         self._pods: dict[str, tuple[str, frozenset[Reference]]] = {}
         self._counts: dict[Reference, dict[str, int]] = {}
         self._follower = Follower(store, Pod.resource, self._pod, self._drop)
+        self._volume_decoder = msgspec.json.Decoder(_PersistentVolume)
+        self._secrets: dict[str, tuple[Reference, frozenset[Reference]]] = {}
+        """By PersistentVolume of a driver: its claim, and the Secrets a node needs to mount it."""
+        self._volumes = Follower(store, PersistentVolume.resource, self._volume, self._secrets.clear)
 
     async def catch_up(self) -> None:
         await self._follower.catch_up()
+        await self._volumes.catch_up()
 
     def needs(self, node: str, reference: Reference) -> bool:
         """Whether a pod bound to the node names the object."""
         return node in self._counts.get(reference, ())
+
+    def mounts_with(self, node: str, secret: Reference) -> bool:
+        """Whether a volume that a pod bound to the node claims is mounted with the Secret."""
+        return any(secret in secrets and self.needs(node, claim) for claim, secrets in self._secrets.values())
 
     def node_of(self, pod_key: str) -> str:
         """The node a pod is bound to, "" for none."""
@@ -129,6 +164,21 @@ class NodeGraph:
         if node:
             self._pods[key] = (node, references)
             self._count(node, references, 1)
+
+    def _volume(self, key: str, value: bytes | None) -> None:
+        self._secrets.pop(key, None)
+        spec = self._volume_decoder.decode(value).spec if value is not None else _VolumeSpec()
+        if spec.csi is None or spec.claim_ref is None:
+            return
+        named = (
+            spec.csi.node_stage_secret_ref,
+            spec.csi.node_publish_secret_ref,
+            spec.csi.node_expand_secret_ref,
+        )
+        secrets = frozenset(Reference("secrets", ref.namespace, ref.name) for ref in named if ref is not None)
+        if secrets:
+            claim = Reference("persistentvolumeclaims", spec.claim_ref.namespace, spec.claim_ref.name)
+            self._secrets[key] = claim, secrets
 
     def _count(self, node: str, references: frozenset[Reference], step: int) -> None:
         for reference in references:
@@ -164,6 +214,8 @@ def _of_volume(namespace: str, pod: str, volume: _Volume) -> Iterator[Reference]
         yield Reference("persistentvolumeclaims", namespace, volume.persistent_volume_claim.claim_name)
     if volume.ephemeral is not None:
         yield Reference("persistentvolumeclaims", namespace, f"{pod}-{volume.name}")
+    if volume.csi is not None and volume.csi.node_publish_secret_ref is not None:
+        yield Reference("secrets", namespace, volume.csi.node_publish_secret_ref.name)
     for source in (volume.projected.sources or ()) if volume.projected is not None else ():
         if source.secret is not None:
             yield Reference("secrets", namespace, source.secret.name)

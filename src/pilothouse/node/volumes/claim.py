@@ -50,7 +50,7 @@ def set_up(volume: PersistentVolume) -> Path:
         path = Path(volume.spec.host_path.path)
     else:
         raise VolumeError(
-            f'persistentvolume "{volume.name}" is of a type this node cannot mount (known: local, hostPath)'
+            f'persistentvolume "{volume.name}" is of a type this node cannot mount (known: local, hostPath, csi)'
         )
     if is_block(volume):
         if not path.is_block_device():

@@ -38,8 +38,11 @@ class Layout:
     def volume(self, uid: str, name: str) -> Path:
         return self.pod(uid) / "volumes" / name
 
+    def subpaths(self, uid: str) -> Path:
+        return self.pod(uid) / "subpaths"
+
     def subpath(self, uid: str, container: str, index: int) -> Path:
-        return self.pod(uid) / "subpaths" / container / str(index)
+        return self.subpaths(uid) / container / str(index)
 
     def image_view(self, uid: str, name: str) -> Path:
         """Marks that the runtime may hold a view for the pod's image volume of that name."""

@@ -11,7 +11,9 @@ from pathlib import Path
 from pilothouse.client.client import Client
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.pod import Container, Pod, Volume, VolumeProjection
-from pilothouse.linux.mounts import EscapeError, bind_beneath, is_mount, mount_tmpfs, unmount, unmount_below
+from pilothouse.linux.mounts import is_mount, mount_tmpfs, unmount_below
+from pilothouse.node.csi.plan import Wanted, of_inline, of_persistent
+from pilothouse.node.csi.volumes import CsiVolumes
 from pilothouse.node.devices.given import DeviceNode
 from pilothouse.node.environment import Sources, expand
 from pilothouse.node.plan import all_containers
@@ -30,7 +32,11 @@ from pilothouse.node.volumes.payload import (
     downward_files,
     secret_files,
 )
+from pilothouse.node.volumes.subpath import bind_subpath
 from pilothouse.node.volumes.tokens import Tokens
+
+REPUBLISH_SECONDS = 60.0
+"""Between calls to a driver that wants to be asked again and again (its CSIDriver's requiresRepublish)."""
 
 
 @dataclass(slots=True)
@@ -43,18 +49,32 @@ class Mounted:
     """Mounts that are read-only themselves, with more flags than the runtime's mounting them read-only would leave."""
     devices: dict[str, Path] = field(default_factory=dict)
     """Where the block device of each volume that is one is."""
+    grouped: set[str] = field(default_factory=set)
+    """Volumes whose files are given to the pod's group."""
     refresh_at: float = 0.0
-    """When a token in them is to be renewed; 0 for never."""
+    """When a token in them is to be renewed, or a driver wants to be asked again; 0 for never."""
+
+    def look_again(self, moment: float) -> None:
+        """Has the volumes looked at by then."""
+        self.refresh_at = min(self.refresh_at or moment, moment)
 
 
 class Volumes:
     """Sets volumes up and takes them down. Everything may be called again: what is already done is left alone."""
 
-    def __init__(self, client: Client, references: References, layout: Layout, images: ImageVolumes) -> None:
+    def __init__(
+        self,
+        client: Client,
+        references: References,
+        layout: Layout,
+        images: ImageVolumes,
+        csi: CsiVolumes | None = None,
+    ) -> None:
         self._client = client
         self._references = references
         self._layout = layout
         self._images = images
+        self._csi = csi
         self._tokens = Tokens(client)
         self._mounted: dict[str, Mounted] = {}
 
@@ -101,15 +121,45 @@ class Volumes:
         elif volume.persistent_volume_claim is not None:
             pvc = volume.persistent_volume_claim
             bound = await claim.find(self._client, pod, pvc.claim_name, owned=False)
-            await _take(bound, volume.name, mounted)
             if pvc.read_only:
                 mounted.read_only.add(volume.name)
+            await self._take(pod, bound, volume.name, mounted)
         elif volume.ephemeral is not None:
             bound = await claim.find(self._client, pod, f"{pod.name}-{volume.name}", owned=True)
-            await _take(bound, volume.name, mounted)
+            await self._take(pod, bound, volume.name, mounted)
+        elif volume.csi is not None:
+            if volume.csi.read_only:
+                mounted.read_only.add(volume.name)
+            await self._publish(pod, of_inline(pod, volume, self._drivers().node_name), volume.name, mounted)
         elif volume.image is not None:
             mounted.paths[volume.name] = await self._images.set_up(pod, volume.name, volume.image)
             mounted.sealed.add(volume.name)
+
+    async def _take(self, pod: Pod, bound: PersistentVolume, name: str, mounted: Mounted) -> None:
+        if bound.spec.csi is not None:
+            read_only = name in mounted.read_only
+            wanted = of_persistent(bound, self._drivers().node_name, read_only=read_only)
+            await self._publish(pod, wanted, name, mounted)
+            return
+        path = await asyncio.to_thread(claim.set_up, bound)
+        (mounted.devices if claim.is_block(bound) else mounted.paths)[name] = path
+        mounted.grouped.add(name)
+
+    def _drivers(self) -> CsiVolumes:
+        if self._csi is None:
+            raise VolumeError(
+                "this node takes no CSI drivers: set csi_root_dir in its settings (most expect /var/lib/kubelet)"
+            )
+        return self._csi
+
+    async def _publish(self, pod: Pod, wanted: Wanted, name: str, mounted: Mounted) -> None:
+        context = pod.spec.security_context
+        published = await self._drivers().set_up(pod, wanted, context.fs_group if context is not None else None)
+        (mounted.devices if wanted.record.block else mounted.paths)[name] = published.path
+        if published.gives_group:
+            mounted.grouped.add(name)
+        if published.again:
+            mounted.look_again(time.time() + REPUBLISH_SECONDS)
 
     async def _project(
         self, pod: Pod, source: VolumeProjection, mode: int | None, sources: Sources, mounted: Mounted
@@ -127,7 +177,7 @@ class Volumes:
             return downward_files(pod, source.downward_api.items, mode, sources)
         if source.service_account_token is not None:
             token = await self._tokens.get(pod, source.service_account_token)
-            mounted.refresh_at = min(mounted.refresh_at or token.renew_at, token.renew_at)
+            mounted.look_again(token.renew_at)
             content = File(token.text.encode(), DEFAULT_MODE if mode is None else mode)
             return {source.service_account_token.path: content}
         raise VolumeError(
@@ -159,7 +209,7 @@ class Volumes:
                 mounted.paths[volume.name] = target
             elif volume.host_path is not None:
                 mounted.paths[volume.name] = host_path.set_up(volume.host_path)
-            grouped = volume.empty_dir or volume.persistent_volume_claim or volume.ephemeral
+            grouped = volume.empty_dir or volume.name in mounted.grouped
             given = volume.name in mounted.paths and volume.name not in mounted.read_only
             if group is not None and grouped and first_time and given:
                 ownership.give_to_group(mounted.paths[volume.name], group, only_if_root_differs=on_mismatch)
@@ -187,6 +237,8 @@ class Volumes:
             made_here = in_memory or volume.empty_dir or volume.config_map or volume.downward_api
             if made_here and not (is_mount(target) if in_memory else target.is_dir()):
                 return False
+        if self._csi is not None and not self._csi.intact(uid):
+            return False
         return self._layout.pod(uid).is_dir()
 
     async def binds(self, pod: Pod, container: Container, environment: dict[str, str]) -> list[BindMount]:
@@ -202,7 +254,7 @@ class Volumes:
             below = expand(mount.sub_path_expr, environment) if mount.sub_path_expr else mount.sub_path
             if below:
                 target = self._layout.subpath(pod.metadata.uid, container.name, index)
-                await asyncio.to_thread(_bind_subpath, path, below, target)
+                await asyncio.to_thread(bind_subpath, path, below, target)
                 path = target
             container_path = mount.mount_path if mount.mount_path.startswith("/") else "/" + mount.mount_path
             # Upstream lets containers write volumes made of API objects only on the host's side: they are read-only.
@@ -224,6 +276,10 @@ class Volumes:
 
     async def take_down(self, uid: str) -> None:
         """Unmounts everything of the pod. Raises OSError."""
+        if self._csi is not None:
+            # What containers were shown of a driver's volume is ours; the mount itself is the driver's to undo.
+            await asyncio.to_thread(unmount_below, self._layout.subpaths(uid))
+            await self._csi.take_down(uid)
         await asyncio.to_thread(unmount_below, self._layout.pod(uid))
         await self._images.remove(uid)
         self._mounted.pop(uid, None)
@@ -241,28 +297,3 @@ class Volumes:
         """Whether a token in the pod's volumes is to be renewed now."""
         mounted = self._mounted.get(uid)
         return mounted is not None and 0 < mounted.refresh_at <= time.time()
-
-
-async def _take(bound: PersistentVolume, name: str, mounted: Mounted) -> None:
-    path = await asyncio.to_thread(claim.set_up, bound)
-    (mounted.devices if claim.is_block(bound) else mounted.paths)[name] = path
-
-
-def _bind_subpath(root: Path, below: str, target: Path) -> None:
-    if below.startswith("/") or ".." in Path(below).parts:
-        raise VolumeError(f"subPath {below!r} must be relative and without '..'")
-    if _same_file(target, root, below):
-        return
-    unmount(target)
-    try:
-        bind_beneath(root, below, target)
-    except EscapeError:
-        raise VolumeError(f"subPath {below!r} leads out of its volume through a link") from None
-
-
-def _same_file(target: Path, root: Path, below: str) -> bool:
-    """Whether the target already shows the path (bound by an earlier attempt of the container)."""
-    try:
-        return target.samefile(root / below)
-    except OSError:
-        return False

@@ -22,6 +22,8 @@ _RENEW_AT_MOST = 24 * 3600.0
 class Token:
     text: str
     renew_at: float
+    expires: str = ""
+    """As the API says it."""
 
 
 class Tokens:
@@ -52,7 +54,9 @@ class Tokens:
         path = ServiceAccount.resource.path(pod.namespace, account, "token")
         status = orjson.loads(await self._client.request("POST", path, body=body))["status"]
         life = parse_timestamp(status["expirationTimestamp"]).timestamp() - now
-        held = self._held[key] = Token(status["token"], now + min(life * _RENEW_AT, _RENEW_AT_MOST))
+        held = self._held[key] = Token(
+            status["token"], now + min(life * _RENEW_AT, _RENEW_AT_MOST), status["expirationTimestamp"]
+        )
         return held
 
     def release(self, uid: str) -> None:

@@ -1,0 +1,56 @@
+"""The parts of CSI on a node, put together."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection
+from pathlib import Path
+
+from pilothouse.client.client import Client
+from pilothouse.client.informer import Informer
+from pilothouse.kinds.storage.csi_driver import CSIDriver
+from pilothouse.node.csi.announce import Announcer
+from pilothouse.node.csi.paths import CsiLayout
+from pilothouse.node.csi.registry import Registry
+from pilothouse.node.csi.sweep import Sweep
+from pilothouse.node.csi.volumes import CsiVolumes
+from pilothouse.node.references import References
+
+
+class Csi:
+    """Drivers that register below `root`, and their volumes."""
+
+    def __init__(self, root: Path, client: Client, references: References, node_name: str) -> None:
+        layout = CsiLayout(root)
+        self._layout = layout
+        self._registered = asyncio.Event()
+        self._drivers: Informer[CSIDriver] = Informer(client, CSIDriver)
+        self._sweep = Sweep(layout)
+        self._registry = Registry(layout.registry, Announcer(client, node_name), self._sweep.wake)
+        self.volumes = CsiVolumes(
+            client, references, layout, self._registry, self._drivers, node_name, self._sweep.wake
+        )
+
+    async def run(self) -> None:
+        """Takes registrations and clears away what nobody has, until cancelled; from when the Node is there."""
+        await asyncio.to_thread(self._make_directories)
+        await self._registered.wait()
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._drivers.run())
+            group.create_task(self._registry.run())
+            group.create_task(self._sweep.run(self.volumes))
+
+    def _make_directories(self) -> None:
+        for path in (self._layout.root, self._layout.plugins, self._layout.root / "pods"):
+            path.mkdir(mode=0o750, parents=True, exist_ok=True)
+
+    async def forsake(self, known: Collection[str]) -> None:
+        """Undoes what is mounted for all pods but these."""
+        await self._sweep.forsake(known)
+
+    def node_made(self) -> None:
+        """The Node was registered, or made anew: what it said of drivers and volumes is told again."""
+        self._registered.set()
+        self.volumes.in_use.forget()
+        self._registry.tell_again()
+        self._sweep.wake()

@@ -1,0 +1,247 @@
+"""Stages and publishes volumes for pods, and undoes it. Everything may be called again: drivers have to bear that."""
+
+from __future__ import annotations
+
+import asyncio
+import weakref
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import msgspec
+
+from pilothouse.client.client import Client
+from pilothouse.client.informer import Informer
+from pilothouse.kinds.core.csi_volume import SecretReference
+from pilothouse.kinds.core.pod import Pod, ServiceAccountTokenProjection
+from pilothouse.kinds.storage.csi_driver import CSIDriver
+from pilothouse.linux.mounts import is_mount_point
+from pilothouse.machinery.errors import ServiceUnavailable
+from pilothouse.node.csi.attachment import attached
+from pilothouse.node.csi.driver import Driver, DriverError
+from pilothouse.node.csi.in_use import InUse
+from pilothouse.node.csi.paths import CsiLayout, Record, forget, keep
+from pilothouse.node.csi.plan import STAGES, Wanted, capability, check_mode, gives_group, must_attach, volume_context
+from pilothouse.node.csi.registry import Registry
+from pilothouse.node.references import References
+from pilothouse.node.volumes.payload import VolumeError, secret_files
+from pilothouse.node.volumes.tokens import Tokens
+from pilothouse.node.wire import csi_pb2 as wire
+
+_SYNC_SECONDS = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Published:
+    """Where the pod's mount or device is; whether its files are given to the pod's group by the node; whether the
+    driver wants to be asked again and again."""
+
+    path: Path
+    gives_group: bool
+    again: bool
+
+
+class CsiVolumes:
+    """`unused` is called when a volume may have lost its last user."""
+
+    def __init__(
+        self,
+        client: Client,
+        references: References,
+        layout: CsiLayout,
+        registry: Registry,
+        drivers: Informer[CSIDriver],
+        node_name: str,
+        unused: Callable[[], None],
+    ) -> None:
+        self._client = client
+        self._references = references
+        self._layout = layout
+        self._registry = registry
+        self._drivers = drivers
+        self._tokens = Tokens(client)
+        self._unused = unused
+        self.node_name = node_name
+        self.in_use = InUse(client, layout, node_name)
+        self._staged: set[Path] = set()
+        self._published: dict[Path, Published] = {}
+        """What this process has had staged and published."""
+        self._turns: weakref.WeakValueDictionary[tuple[str, str], asyncio.Lock] = weakref.WeakValueDictionary()
+
+    async def set_up(self, pod: Pod, wanted: Wanted, group: int | None) -> Published:
+        """Has the volume mounted for the pod. Raises VolumeError, ApiError, OSError."""
+        target = self._layout.target(pod.metadata.uid, wanted.record)
+        known = self._published.get(target)
+        if known is not None and not known.again:
+            return known
+        driver = self._registry.get(wanted.record.driver)
+        described = await self._described(wanted.record.driver)
+        check_mode(wanted, described)
+        abilities = await driver.abilities()
+        again = described is not None and described.spec.requires_republish
+        publish_context: dict[str, str] = {}
+        if must_attach(wanted, described):
+            publish_context = await attached(self._client, wanted.record)
+        else:
+            wanted = replace(wanted, record=msgspec.structs.replace(wanted.record, attachment=""))
+        use = capability(wanted, abilities, group)
+        async with self._turn(wanted.record):
+            staging = ""
+            if STAGES in abilities and not wanted.ephemeral:
+                staging = str(self._layout.staging(wanted.record))
+                await self._stage(pod, driver, wanted, publish_context, use)
+            await self._publish(pod, driver, wanted, described, publish_context, staging, use)
+            published = Published(target, gives_group(wanted, described, abilities, group), again)
+            self._published[target] = published
+        return published
+
+    async def _described(self, name: str) -> CSIDriver | None:
+        try:
+            async with asyncio.timeout(_SYNC_SECONDS):
+                await self._drivers.synced()
+        except TimeoutError:
+            raise ServiceUnavailable("CSIDrivers cannot be read: no answer") from None
+        return self._drivers.get(name)
+
+    async def _stage(
+        self,
+        pod: Pod,
+        driver: Driver,
+        wanted: Wanted,
+        publish_context: Mapping[str, str],
+        use: wire.VolumeCapability,
+    ) -> None:
+        record = wanted.record
+        staging, data = self._layout.staging(record), self._layout.staged_data(record)
+        if staging in self._staged:
+            return
+        secrets = await self._secrets(pod, wanted.stage_secret)
+        await asyncio.to_thread(keep, data, record)
+        await self.in_use.tell()
+        await asyncio.to_thread(staging.mkdir, 0o750, True, True)
+        request = wire.NodeStageVolumeRequest(
+            volume_id=record.handle,
+            publish_context=publish_context,
+            staging_target_path=str(staging),
+            volume_capability=use,
+            secrets=secrets,
+            volume_context=wanted.attributes,
+        )
+        await self._ask(driver, "NodeStageVolume", request, wire.NodeStageVolumeResponse, staging, data)
+        self._staged.add(staging)
+
+    async def _publish(
+        self,
+        pod: Pod,
+        driver: Driver,
+        wanted: Wanted,
+        described: CSIDriver | None,
+        publish_context: Mapping[str, str],
+        staging: str,
+        use: wire.VolumeCapability,
+    ) -> None:
+        uid, record = pod.metadata.uid, wanted.record
+        target, data = self._layout.target(uid, record), self._layout.target_data(uid, record)
+        secrets = await self._secrets(pod, wanted.publish_secret)
+        tokens = await self._token_texts(pod, described)
+        await asyncio.to_thread(keep, data, record)
+        await self.in_use.tell()
+        await asyncio.to_thread(target.parent.mkdir, 0o750, True, True)
+        request = wire.NodePublishVolumeRequest(
+            volume_id=record.handle,
+            publish_context=publish_context,
+            staging_target_path=staging,
+            target_path=str(target),
+            volume_capability=use,
+            readonly=wanted.read_only,
+            secrets=secrets,
+            volume_context=volume_context(wanted, pod, described, tokens),
+        )
+        await self._ask(driver, "NodePublishVolume", request, wire.NodePublishVolumeResponse, target, data)
+
+    async def _ask(
+        self,
+        driver: Driver,
+        method: str,
+        request: wire.NodeStageVolumeRequest | wire.NodePublishVolumeRequest,
+        reply: type[wire.NodeStageVolumeResponse] | type[wire.NodePublishVolumeResponse],
+        mounted: Path,
+        data: Path,
+    ) -> None:
+        """Calls; what the driver has certainly not done needs no undoing, so its record goes."""
+        try:
+            await driver.call(method, request, reply)
+        except DriverError as error:
+            if error.sure and mounted not in self._published:
+                await asyncio.to_thread(_forget_unmounted, mounted, data)
+            raise
+
+    async def _secrets(self, pod: Pod, reference: SecretReference | None) -> dict[str, str]:
+        if reference is None:
+            return {}
+        found = await self._references.secret(pod.metadata.uid, reference.namespace, reference.name)
+        files = secret_files(f"{reference.namespace}/{reference.name}", found, (), None, False)
+        return {key: file.content.decode(errors="surrogateescape") for key, file in files.items()}
+
+    async def _token_texts(self, pod: Pod, described: CSIDriver | None) -> dict[str, dict[str, str]]:
+        texts = {}
+        for wish in described.spec.token_requests if described is not None else ():
+            projection = ServiceAccountTokenProjection(
+                audience=wish.audience, expiration_seconds=wish.expiration_seconds
+            )
+            token = await self._tokens.get(pod, projection)
+            texts[wish.audience] = {"token": token.text, "expirationTimestamp": token.expires}
+        return texts
+
+    def intact(self, uid: str) -> bool:
+        """Whether everything on record for a pod is still mounted (no reboot took it)."""
+        return all(
+            target.exists() if record.block else is_mount_point(target)
+            for record in self._layout.published(uid)
+            for target in (self._layout.target(uid, record),)
+        )
+
+    async def take_down(self, uid: str) -> None:
+        """Has everything of the pod unmounted. Raises OSError, which names what stays."""
+        self._tokens.release(uid)
+        for record in await asyncio.to_thread(self._layout.published, uid):
+            await self._unpublish(uid, record)
+        await asyncio.to_thread(self._layout.forget_pod, uid)
+
+    async def _unpublish(self, uid: str, record: Record) -> None:
+        target = self._layout.target(uid, record)
+        async with self._turn(record):
+            request = wire.NodeUnpublishVolumeRequest(volume_id=record.handle, target_path=str(target))
+            try:
+                driver = self._registry.get(record.driver)
+                await driver.call("NodeUnpublishVolume", request, wire.NodeUnpublishVolumeResponse)
+            except VolumeError as error:
+                raise OSError(f"volume {record.name} cannot be unmounted: {error}") from None
+            self._published.pop(target, None)
+            await asyncio.to_thread(forget, target, self._layout.target_data(uid, record))
+        self._unused()
+
+    async def unstage_unused(self, record: Record) -> None:
+        """Has a staged volume unmounted that no pod of this node has any more. Raises VolumeError, OSError."""
+        staging = self._layout.staging(record)
+        async with self._turn(record):
+            if await asyncio.to_thread(self._layout.users, record):
+                return
+            driver = self._registry.get(record.driver)
+            request = wire.NodeUnstageVolumeRequest(volume_id=record.handle, staging_target_path=str(staging))
+            await driver.call("NodeUnstageVolume", request, wire.NodeUnstageVolumeResponse)
+            self._staged.discard(staging)
+            await asyncio.to_thread(forget, staging, self._layout.staged_data(record))
+
+    def _turn(self, record: Record) -> asyncio.Lock:
+        """One call at a time for a volume, as the specification wants it."""
+        key = (record.driver, record.handle)
+        lock = self._turns.get(key)
+        if lock is None:
+            lock = self._turns[key] = asyncio.Lock()
+        return lock
+
+
+def _forget_unmounted(mounted: Path, data: Path) -> None:
+    if not is_mount_point(mounted):
+        forget(mounted, data)
