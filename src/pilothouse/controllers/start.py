@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pilothouse.client.client import Client
 from pilothouse.client.events import EventRecorder
 from pilothouse.client.shared import SharedInformers
+from pilothouse.controllers.attach import controller as attach
 from pilothouse.controllers.cluster_role_aggregation import controller as cluster_role_aggregation
 from pilothouse.controllers.context import Context
 from pilothouse.controllers.cron_job import controller as cron_job
@@ -77,8 +78,8 @@ REPLACEABLE = frozenset(
     }
 )
 """Controllers that upstream's controller manager has too, with the same objects and the same fields. The others are
-Pilothouse's own: local volumes, addresses of load balancers and pod ranges, runtime classes, what etcd or the API
-server would do."""
+Pilothouse's own: local volumes, attachments (by what its nodes tell), addresses of load balancers and pod ranges,
+runtime classes, what etcd or the API server would do."""
 _RESTART = Backoff(first=1.0, most=60.0)
 log = logging.getLogger(__name__)
 
@@ -151,6 +152,7 @@ def controllers(
         Controller(node_lifecycle.NAME, node_lifecycle.run),
         Controller(node_ipam.NAME, functools.partial(node_ipam.run, cluster_range=pod_range, prefix=node_prefix)),
         Controller(persistent_volume.NAME, persistent_volume.run),
+        Controller(attach.NAME, attach.run),
         Controller(events_ttl.NAME, events_ttl.run),
         Controller(custom_resource_definition.NAME, custom_resource_definition.run),
         Controller(validating_admission_policy.NAME, validating_admission_policy.run),

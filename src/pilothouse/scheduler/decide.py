@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from pilothouse.scheduler import inter_pod, scores, spread, volumes
+from pilothouse.scheduler import inter_pod, scores, spread, volume_limits, volumes
 from pilothouse.scheduler.arrays import LEAST_NODES
 from pilothouse.scheduler.contradiction import contradiction
 from pilothouse.scheduler.filters import FILTERS
@@ -134,6 +134,8 @@ def objections(
             return name, found
     if (claims.bound or claims.waiting) and (found := volumes.objections(claims, info, snapshot.storage)):
         return "VolumeBinding", found
+    if pod.claims and volume_limits.exceeds(pod, info, snapshot.storage):
+        return "NodeVolumeLimits", [volume_limits.EXCEEDED]
     if spreads and (found := spread.objections(spreads, info)):
         return "PodTopologySpread", found
     return "InterPodAffinity", inter_pod.objections(affinity, info)

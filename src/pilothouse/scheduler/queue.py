@@ -36,6 +36,7 @@ HELPED_BY: dict[str, frozenset[Change]] = {
     "NodePorts": frozenset({Change.NODE_ADDED, Change.POD_GONE}),
     "NodeResourcesFit": _NODES | {Change.POD_GONE},
     "VolumeBinding": _NODES | {Change.STORAGE},
+    "NodeVolumeLimits": _NODES | {Change.STORAGE, Change.POD_GONE},
     "PodTopologySpread": _NODES | {Change.POD_PLACED, Change.POD_GONE},
     "InterPodAffinity": _NODES | {Change.POD_PLACED, Change.POD_GONE},
 }

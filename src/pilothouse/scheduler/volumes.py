@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
+from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.reconcile.volumes import (
     LOCAL_PROVISIONER,
     SELECTED_NODE,
@@ -84,7 +85,13 @@ def _can_be_made(claim: PersistentVolumeClaim, info: NodeInfo, storage: Storage)
         return False
     if _is_local(claim, storage):
         return bool(info.node.metadata.annotations.get(_VOLUMES_DIR))
-    return True
+    return _is_allowed(storage_class, info.labels)
+
+
+def _is_allowed(storage_class: StorageClass, labels: Mapping[str, str]) -> bool:
+    """Whether a class makes volumes where the node stands: one term has to hold wholly."""
+    terms = [term.match_label_expressions for term in storage_class.allowed_topologies]
+    return not terms or any(all(labels.get(rule.key) in rule.values for rule in term) for term in terms)
 
 
 def _is_local(claim: PersistentVolumeClaim, storage: Storage) -> bool:

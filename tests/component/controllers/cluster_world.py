@@ -39,6 +39,7 @@ from pilothouse.kinds.networking.ip_address import IPAddress
 from pilothouse.kinds.networking.service_cidr import ServiceCIDR
 from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
 from pilothouse.kinds.rbac.role import ClusterRole
+from pilothouse.kinds.storage.volume_attachment import VolumeAttachment
 from pilothouse.kinds.view import Object
 from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.objects import Obj, timestamp
@@ -73,6 +74,7 @@ _WATCHED: tuple[type[Object], ...] = (
     ServiceCIDR,
     StatefulSet,
     ValidatingAdmissionPolicy,
+    VolumeAttachment,
 )
 
 

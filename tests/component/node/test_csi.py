@@ -23,7 +23,7 @@ from pilothouse.kinds.storage.csi_node import CSINode
 from pilothouse.kinds.storage.volume_attachment import VolumeAttachment
 from pilothouse.linux.mounts import unmount_below
 from pilothouse.machinery.errors import NotFound
-from pilothouse.node.csi.plan import attachment_name
+from pilothouse.reconcile.csi import attachment_name
 from pilothouse.testing.control_plane import ControlPlane
 from pilothouse.testing.csi_driver import NAME
 

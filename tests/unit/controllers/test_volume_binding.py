@@ -8,6 +8,7 @@ import msgspec
 
 from pilothouse.controllers.persistent_volume.claims import (
     Bind,
+    Entrust,
     Lose,
     Provision,
     Resize,
@@ -225,3 +226,23 @@ def test_a_bound_claim_grows_where_there_is_room() -> None:
     assert answer.reason == "VolumeResizeFailed"
     bound.status.capacity = {"storage": "3Gi"}
     assert step(bound, its, nodes=disk(GI)) == Wait()
+
+
+def test_what_another_provisioner_makes_is_left_to_it() -> None:
+    classes = [local_class(provisioner="disk.example.com", volumeBindingMode="Immediate")]
+    assert step(claim(), classes=classes) == Entrust("disk.example.com")
+    told = claim(annotations={"volume.kubernetes.io/storage-provisioner": "disk.example.com"})
+    waiting = step(told, classes=classes)
+    assert isinstance(waiting, Wait)
+    assert waiting.reason == "ExternalProvisioning"
+    # Only once a node is chosen, where the class waits for that.
+    later = [local_class(provisioner="disk.example.com")]
+    assert step(claim(), classes=later).reason == "WaitForFirstConsumer"  # type: ignore[union-attr]
+    assert step(claim(node="n"), classes=later) == Entrust("disk.example.com")
+
+
+def test_who_made_a_volume_deletes_it() -> None:
+    theirs = volume(ref={"uid": "c"}, metadata={"annotations": {"pv.kubernetes.io/provisioned-by": "disk.example.com"}})
+    assert decide(theirs, None, ()).phase == "Released"
+    assert not decide(theirs, None, ()).delete
+    assert decide(volume(ref={"uid": "c"}), None, ()).phase == "Failed"

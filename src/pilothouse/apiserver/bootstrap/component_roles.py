@@ -152,6 +152,11 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule(READ, "", "pods nodes"),
         rule(READ, "storage.k8s.io", "storageclasses"),
     ),
+    "attachdetach-controller": (
+        rule(READ, "", "persistentvolumes persistentvolumeclaims nodes pods"),
+        rule(READ, "storage.k8s.io", "csidrivers"),
+        rule(f"{READ} create delete", "storage.k8s.io", "volumeattachments"),
+    ),
     "validatingadmissionpolicy-status-controller": (
         rule(_CHANGE, "admissionregistration.k8s.io", "validatingadmissionpolicies/status"),
     ),

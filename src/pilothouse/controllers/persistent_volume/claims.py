@@ -25,6 +25,9 @@ from pilothouse.reconcile.volumes import (
     waits_for_consumer,
 )
 
+STORAGE_PROVISIONER = "volume.kubernetes.io/storage-provisioner"
+"""Annotation of a claim: who is to make its volume. External provisioners wait for it, older ones for the other."""
+STORAGE_PROVISIONER_BETA = "volume.beta.kubernetes.io/storage-provisioner"
 VOLUMES_DIR = "pilothouse.io/volumes-dir"
 """Annotation of a node: the directory that holds its local volumes."""
 BIND_COMPLETED = "pv.kubernetes.io/bind-completed"
@@ -58,6 +61,13 @@ class SetClass:
 
 
 @dataclass(frozen=True, slots=True)
+class Entrust:
+    """Leave the making of its volume to an external provisioner, by name."""
+
+    provisioner: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lose:
     """The claim's volume is gone."""
 
@@ -88,7 +98,7 @@ class Resize:
     storage: str
 
 
-Step = Bind | Resize | Provision | SetClass | Lose | Unselect | Wait
+Step = Bind | Resize | Provision | Entrust | SetClass | Lose | Unselect | Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,10 +183,13 @@ def _unbound(claim: PersistentVolumeClaim, world: World, storage_class: StorageC
         why = "no storage class is set" if storage_class is None else "its storage class does not make any"
         return Wait("FailedBinding", f"no persistent volumes available for this claim and {why}")
     if storage_class.provisioner != LOCAL_PROVISIONER:
+        if claim.metadata.annotations.get(STORAGE_PROVISIONER) != storage_class.provisioner:
+            return Entrust(storage_class.provisioner)
         return Wait(
             "ExternalProvisioning",
             "Waiting for a volume to be created either by the external provisioner "
-            f"'{storage_class.provisioner}' or manually by the system administrator.",
+            f"'{storage_class.provisioner}' or manually by the system administrator. If volume creation is delayed, "
+            "please verify that the provisioner is running and correctly registered.",
         )
     return _local(claim, storage_class, node or _roomiest(world), world)
 

@@ -10,7 +10,10 @@ from pilothouse.controllers.context import Context
 from pilothouse.controllers.persistent_volume.claims import (
     BIND_COMPLETED,
     BOUND_BY_CONTROLLER,
+    STORAGE_PROVISIONER,
+    STORAGE_PROVISIONER_BETA,
     Bind,
+    Entrust,
     Lose,
     Provision,
     Resize,
@@ -152,6 +155,9 @@ class Controller:
                 await self._resize(claim, volume, storage)
             case SetClass(name=name):
                 await self._patch_claim(claim, {"spec": {"storageClassName": name}})
+            case Entrust(provisioner=provisioner):
+                annotations = {STORAGE_PROVISIONER: provisioner, STORAGE_PROVISIONER_BETA: provisioner}
+                await self._patch_claim(claim, {"metadata": {"annotations": annotations}})
             case Lose(message=message):
                 if claim.status.phase != "Lost":
                     events.event(claim, "Warning", "ClaimLost", message)

@@ -51,8 +51,12 @@ def _phase(volume: PersistentVolume, claim: PersistentVolumeClaim | None) -> tup
         ours = volume.metadata.annotations.get(PROVISIONED_BY) == LOCAL_PROVISIONER
         return "Released", "its claim is bound to another volume", ours
     if volume.spec.persistent_volume_reclaim_policy == "Delete":
-        if volume.metadata.annotations.get(PROVISIONED_BY) == LOCAL_PROVISIONER:
+        provisioner = volume.metadata.annotations.get(PROVISIONED_BY, "")
+        if provisioner == LOCAL_PROVISIONER:
             return "Released", "", True
+        if provisioner and not provisioner.startswith("kubernetes.io/"):
+            # Who made it deletes it once it is released, the object too.
+            return "Released", "", False
         return "Failed", "Pilothouse deletes only volumes that it made: delete this one by hand", False
     return "Released", "", False
 

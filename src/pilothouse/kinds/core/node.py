@@ -75,6 +75,7 @@ class NodeStatus(View):
     daemon_endpoints: NodeDaemonEndpoints = msgspec.field(default_factory=NodeDaemonEndpoints)
     node_info: NodeSystemInfo = msgspec.field(default_factory=NodeSystemInfo)
     images: list[ContainerImage] = []
+    volumes_in_use: list[str] = []
 
 
 class Node(Object):

@@ -7,7 +7,7 @@ import asyncio
 from pilothouse.client.client import Client
 from pilothouse.kinds.core.node import Node
 from pilothouse.node.csi.paths import CsiLayout
-from pilothouse.node.csi.plan import unique_name
+from pilothouse.reconcile.csi import unique_name
 
 
 class InUse:
@@ -34,4 +34,10 @@ class InUse:
 
     def _names(self) -> list[str]:
         published = [record for uid in self._layout.pods() for record in self._layout.published(uid)]
-        return sorted({unique_name(record) for record in (*self._layout.staged(), *published) if record.attachment})
+        return sorted(
+            {
+                unique_name(record.driver, record.handle)
+                for record in (*self._layout.staged(), *published)
+                if record.attachment
+            }
+        )

@@ -17,6 +17,7 @@ from pilothouse.kinds.storage.csi_driver import CSIDriver, CSIDriverSpec
 from pilothouse.node.csi.paths import Record
 from pilothouse.node.volumes.payload import VolumeError
 from pilothouse.node.wire import csi_pb2 as wire
+from pilothouse.reconcile.csi import attachment_name, needs_attaching
 
 PERSISTENT, EPHEMERAL = "Persistent", "Ephemeral"
 STAGES = wire.NodeServiceCapability.RPC.STAGE_UNSTAGE_VOLUME
@@ -52,16 +53,6 @@ class Wanted:
     @property
     def ephemeral(self) -> bool:
         return self.record.mode == EPHEMERAL
-
-
-def attachment_name(handle: str, driver: str, node: str) -> str:
-    """The name of the VolumeAttachment that ties a volume to a node."""
-    return "csi-" + hashlib.sha256(f"{handle}{driver}{node}".encode()).hexdigest()
-
-
-def unique_name(record: Record) -> str:
-    """How a Node's status names the volume."""
-    return f"kubernetes.io/csi/{record.driver}^{record.handle}"
 
 
 def of_persistent(volume: PersistentVolume, node: str, *, read_only: bool) -> Wanted:
@@ -117,8 +108,8 @@ def check_mode(wanted: Wanted, driver: CSIDriver | None) -> None:
 
 
 def must_attach(wanted: Wanted, driver: CSIDriver | None) -> bool:
-    """Whether a VolumeAttachment has to say that the volume is attached; a driver without a CSIDriver needs it."""
-    return not wanted.ephemeral and (driver is None or driver.spec.attach_required)
+    """Whether a VolumeAttachment has to say that the volume is attached."""
+    return not wanted.ephemeral and needs_attaching(driver)
 
 
 def gives_group(wanted: Wanted, driver: CSIDriver | None, abilities: frozenset[int], group: int | None) -> bool:

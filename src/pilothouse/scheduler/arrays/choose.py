@@ -10,7 +10,7 @@ from typing import NamedTuple, TypeVar, overload
 import numpy as np
 
 from pilothouse.kinds.core.node import ZONE
-from pilothouse.scheduler import scores, volumes
+from pilothouse.scheduler import scores, volume_limits, volumes
 from pilothouse.scheduler.arrays.columns import Columns, Floats, Ints, Mask, Rows
 from pilothouse.scheduler.arrays.company import Company, is_needed
 from pilothouse.scheduler.arrays.template import FINE, NAMES, Template, shape
@@ -112,6 +112,10 @@ class Arrays:
                     rows[row] = False
                     reasons.update(found)
                     objecting.add("VolumeBinding")
+                elif volume_limits.exceeds(pod, columns.infos[row], self._snapshot.storage):
+                    rows[row] = False
+                    reasons[volume_limits.EXCEEDED] += 1
+                    objecting.add("NodeVolumeLimits")
         if company is not None:
             _rule_out(rows, "PodTopologySpread", company.spread_objections(template), reasons, objecting)
             _rule_out(rows, "InterPodAffinity", company.affinity_objections(), reasons, objecting)
