@@ -60,13 +60,14 @@ class DriverProcess:
 
 class CsiLab(World):
     driver: DriverProcess
+    takes_drivers = True
 
     @property
     def kubelet(self) -> Path:
         return self.root / "kubelet"
 
     def settings(self) -> Settings:
-        return Settings(csi_root_dir=str(self.kubelet))
+        return Settings(csi_root_dir=str(self.kubelet) if self.takes_drivers else "")
 
     def mounts(self) -> list[str]:
         return mounts_below(self.kubelet)

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import datetime as dt
 import hashlib
 import os
 import shutil
 import tempfile
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from pathlib import Path
 
 import orjson
@@ -16,15 +18,21 @@ import pytest
 from csi_world import STAGES, CsiLab, DriverProcess
 from node_world import until
 
+from pilothouse.client.wire import User
 from pilothouse.kinds.core.node import Node
+from pilothouse.kinds.core.persistent_volume import PersistentVolume
+from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.secret import Secret
+from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.storage.csi_node import CSINode
 from pilothouse.kinds.storage.volume_attachment import VolumeAttachment
 from pilothouse.linux.mounts import unmount_below
 from pilothouse.machinery.errors import NotFound
+from pilothouse.machinery.objects import Obj, timestamp
+from pilothouse.node.volumes import mounter
 from pilothouse.reconcile.csi import attachment_name
-from pilothouse.testing.control_plane import ControlPlane
+from pilothouse.testing.control_plane import ControlPlane, allow_all
 from pilothouse.testing.csi_driver import NAME
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="mounts")
@@ -32,12 +40,21 @@ HANDLE_1 = hashlib.sha256(b"vol-1").hexdigest()
 NODE_ID = "csi.volume.kubernetes.io/nodeid"
 
 
+class Issuer:
+    """Gives everybody a token."""
+
+    async def issue(self, service_account: Obj, token_request: Obj, user: User) -> Obj:
+        (audience,) = token_request["spec"]["audiences"]
+        end = timestamp(dt.datetime.now(dt.UTC) + dt.timedelta(hours=1))
+        return {**token_request, "status": {"token": f"for-{audience}", "expirationTimestamp": end}}
+
+
 @pytest.fixture
 async def lab() -> AsyncIterator[CsiLab]:
     # The path of a socket may not be long.
     root = Path(tempfile.mkdtemp(prefix="ph-csi-"))
     (root / "cgroup").mkdir()
-    async with ControlPlane() as plane:
+    async with ControlPlane(chain=replace(allow_all(), token_issuer=Issuer())) as plane:
         made = CsiLab(root, plane)
         await made.client.request("POST", "/api/v1/namespaces", body={"metadata": {"name": "default"}})
         made.driver = DriverProcess(made.kubelet, root / "store")
@@ -290,3 +307,50 @@ async def test_an_attached_volume_is_waited_for_and_told_to_be_in_use(lab: CsiLa
         return await in_use() == []
 
     await until(let_go)
+
+
+async def test_a_volume_that_grew_is_expanded_and_its_claim_told(lab: CsiLab) -> None:
+    await lab.driver.start(STAGES, "EXPAND_VOLUME")
+    await lab.describe()
+    await lab.registered(there=True)
+    await lab.volume("pv1", "vol-1")
+    # What the driver's resizer leaves to the node.
+    await lab.client.patch(PersistentVolume, "pv1", None, {"spec": {"capacity": {"storage": "2Gi"}}})
+    pending = {"status": {"conditions": [{"type": "FileSystemResizePending", "status": "True"}]}}
+    await lab.client.patch(PersistentVolumeClaim, "pv1", "default", pending, subresource="status")
+    await lab.claiming("one", "pv1")
+    await lab.runs("one")
+    (expand,) = lab.driver.calls("NodeExpandVolume")
+    assert expand["capacityRange"] == {"requiredBytes": str(2 << 30)}
+    assert expand["volumePath"].endswith("/pv1/mount")
+    status = (await lab.client.get(PersistentVolumeClaim, "pv1", "default")).status
+    assert (status.capacity, status.conditions) == ({"storage": "2Gi"}, [])
+
+
+async def test_a_driver_may_want_tokens_and_to_be_asked_again(lab: CsiLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mounter, "REPUBLISH_SECONDS", 0.2)
+    await lab.client.create_tree(ServiceAccount.resource, {"metadata": {"name": "default"}}, "default")
+    await lab.driver.start()
+    await lab.describe(requiresRepublish=True, tokenRequests=[{"audience": "vault"}])
+    await lab.registered(there=True)
+    await lab.volume("pv1", "vol-1")
+    await lab.claiming("one", "pv1")
+    await lab.runs("one")
+
+    async def again() -> bool:
+        return len(lab.driver.calls("NodePublishVolume")) > 2
+
+    await until(again)
+    told = lab.driver.calls("NodePublishVolume")[0]["volumeContext"]["csi.storage.k8s.io/serviceAccount.tokens"]
+    assert orjson.loads(told)["vault"]["token"] == "for-vault"
+    assert "expirationTimestamp" in orjson.loads(told)["vault"]
+    await lab.end("one")
+    await lab.clean()
+
+
+async def test_a_node_without_a_root_for_drivers_says_so(lab: CsiLab) -> None:
+    await lab.stop()
+    lab.takes_drivers = False
+    lab.start()
+    await lab.pod("one", {"csi": {"driver": NAME}})
+    await lab.said("FailedMount", "this node takes no CSI drivers: set csi_root_dir in its settings")

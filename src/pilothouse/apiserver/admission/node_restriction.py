@@ -8,6 +8,7 @@ from pilothouse.apiserver.chain import AdmissionRequest, ObjectReader
 from pilothouse.kinds.coordination.lease import Lease
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
+from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.core.static_pod import MIRROR, api_references
@@ -50,6 +51,8 @@ class NodeRestriction:
             self._check_token(request, node)
         elif resource == Lease.resource and (request.namespace, request.name) != (LEASE_NAMESPACE, node):
             raise forbidden(request, f"node '{node}' can only access the lease {LEASE_NAMESPACE}/{node}")
+        elif resource == PersistentVolumeClaim.resource:
+            _check_claim(request, node)
         elif resource == CSINode.resource and request.name != node:
             raise forbidden(request, f"node '{node}' can only access the CSINode with its own name")
         elif resource == PersistentVolume.resource:
@@ -111,6 +114,20 @@ def _check_node(request: AdmissionRequest, node: str) -> None:
     refused = sorted(key for key in changed if not _is_own_label(key))
     if refused:
         raise forbidden(request, f"node '{node}' is not allowed to modify labels: {', '.join(refused)}")
+
+
+_GROWING = frozenset({"capacity", "conditions", "allocatedResources", "allocatedResourceStatuses"})
+
+
+def _check_claim(request: AdmissionRequest, node: str) -> None:
+    """A node tells that a volume has grown, and nothing else of its claim."""
+    new, old = request.object or {}, request.old_object or {}
+    kept = [{k: v for k, v in (claim.get("status") or {}).items() if k not in _GROWING} for claim in (new, old)]
+    words = [[(claim.get("metadata") or {}).get(key) for key in ("labels", "annotations")] for claim in (new, old)]
+    if request.operation != "UPDATE" or request.subresource != "status" or kept[0] != kept[1] or words[0] != words[1]:
+        raise forbidden(
+            request, f"node '{node}' is not allowed to update fields other than status.capacity and status.conditions"
+        )
 
 
 def _check_volume(request: AdmissionRequest, node: str) -> None:

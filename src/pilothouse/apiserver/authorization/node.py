@@ -84,6 +84,8 @@ class NodeAuthorizer:
                 return self._named(node, asked, reference, _READ)
             case "persistentvolumeclaims":
                 return self._named(node, asked, reference, frozenset({"get"}))
+            case "persistentvolumeclaims/status":
+                return self._named(node, asked, reference, _CHANGE | {"get"})
             case "persistentvolumes":
                 return self._volume(node, asked)
             case "serviceaccounts/token":

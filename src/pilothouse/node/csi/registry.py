@@ -61,13 +61,20 @@ class Registry:
         self._announcer = announcer
         self._changed = changed
         self._sockets: dict[Path, _Registration] = {}
-        self._looked = False
-        """Whether every socket that was there at the start has been asked once."""
+        self._looked = asyncio.Event()
+        """Set when every socket that was there at the start has been asked once."""
         self._stale = asyncio.Event()
         self._stale.set()
 
-    def get(self, name: str) -> Driver:
-        """The driver of that name. Raises VolumeError, which names those that there are."""
+    def has(self, name: str) -> bool:
+        return any(entry.driver is not None and entry.driver.name == name for entry in self._sockets.values())
+
+    async def get(self, name: str) -> Driver:
+        """The driver of that name; soon after a start it is given time to register. Raises VolumeError, which names
+        those that there are."""
+        if not self.has(name) and not self._looked.is_set():
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._looked.wait(), _SECONDS)
         drivers = {entry.driver.name: entry.driver for entry in self._sockets.values() if entry.driver is not None}
         if name not in drivers:
             known = ", ".join(sorted(drivers)) or "none"
@@ -178,7 +185,7 @@ class Registry:
                     # The later of two by one name counts; the other's socket was left behind.
                     await entry.driver.close()
                     entry.driver = entry.facts = None
-            await self._announcer.announce({**self._facts(), plugin.name: facts}, keep_others=not self._looked)
+            await self._announcer.announce({**self._facts(), plugin.name: facts}, keep_others=not self._looked.is_set())
         except BaseException:
             await driver.close()
             raise
@@ -195,7 +202,7 @@ class Registry:
         """Takes back what the API says of drivers that are gone, those of an earlier process among them."""
         if first:
             await asyncio.wait(first, timeout=_SECONDS)
-        self._looked = True
+        self._looked.set()
         failures = 0
         while True:
             await self._stale.wait()

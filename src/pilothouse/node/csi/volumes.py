@@ -12,19 +12,20 @@ import msgspec
 
 from pilothouse.client.client import Client
 from pilothouse.client.informer import Informer
-from pilothouse.kinds.core.csi_volume import SecretReference
 from pilothouse.kinds.core.pod import Pod, ServiceAccountTokenProjection
 from pilothouse.kinds.storage.csi_driver import CSIDriver
 from pilothouse.linux.mounts import is_mount_point
 from pilothouse.machinery.errors import ServiceUnavailable
 from pilothouse.node.csi.attachment import attached
 from pilothouse.node.csi.driver import Driver, DriverError
+from pilothouse.node.csi.expand import Expansion
 from pilothouse.node.csi.in_use import InUse
 from pilothouse.node.csi.paths import CsiLayout, Record, forget, keep
 from pilothouse.node.csi.plan import STAGES, Wanted, capability, check_mode, gives_group, must_attach, volume_context
 from pilothouse.node.csi.registry import Registry
+from pilothouse.node.csi.secrets import secret_data
 from pilothouse.node.references import References
-from pilothouse.node.volumes.payload import VolumeError, secret_files
+from pilothouse.node.volumes.payload import VolumeError
 from pilothouse.node.volumes.tokens import Tokens
 from pilothouse.node.wire import csi_pb2 as wire
 
@@ -62,6 +63,7 @@ class CsiVolumes:
         self._tokens = Tokens(client)
         self._unused = unused
         self.node_name = node_name
+        self.expansion = Expansion(client, references, layout, registry)
         self.in_use = InUse(client, layout, node_name)
         self._staged: set[Path] = set()
         self._published: dict[Path, Published] = {}
@@ -74,7 +76,7 @@ class CsiVolumes:
         known = self._published.get(target)
         if known is not None and not known.again:
             return known
-        driver = self._registry.get(wanted.record.driver)
+        driver = await self._registry.get(wanted.record.driver)
         described = await self._described(wanted.record.driver)
         check_mode(wanted, described)
         abilities = await driver.abilities()
@@ -115,7 +117,7 @@ class CsiVolumes:
         staging, data = self._layout.staging(record), self._layout.staged_data(record)
         if staging in self._staged:
             return
-        secrets = await self._secrets(pod, wanted.stage_secret)
+        secrets = await secret_data(self._references, pod.metadata.uid, wanted.stage_secret)
         await asyncio.to_thread(keep, data, record)
         await self.in_use.tell()
         await asyncio.to_thread(staging.mkdir, 0o750, True, True)
@@ -142,7 +144,7 @@ class CsiVolumes:
     ) -> None:
         uid, record = pod.metadata.uid, wanted.record
         target, data = self._layout.target(uid, record), self._layout.target_data(uid, record)
-        secrets = await self._secrets(pod, wanted.publish_secret)
+        secrets = await secret_data(self._references, uid, wanted.publish_secret)
         tokens = await self._token_texts(pod, described)
         await asyncio.to_thread(keep, data, record)
         await self.in_use.tell()
@@ -176,13 +178,6 @@ class CsiVolumes:
                 await asyncio.to_thread(_forget_unmounted, mounted, data)
             raise
 
-    async def _secrets(self, pod: Pod, reference: SecretReference | None) -> dict[str, str]:
-        if reference is None:
-            return {}
-        found = await self._references.secret(pod.metadata.uid, reference.namespace, reference.name)
-        files = secret_files(f"{reference.namespace}/{reference.name}", found, (), None, False)
-        return {key: file.content.decode(errors="surrogateescape") for key, file in files.items()}
-
     async def _token_texts(self, pod: Pod, described: CSIDriver | None) -> dict[str, dict[str, str]]:
         texts = {}
         for wish in described.spec.token_requests if described is not None else ():
@@ -213,7 +208,7 @@ class CsiVolumes:
         async with self._turn(record):
             request = wire.NodeUnpublishVolumeRequest(volume_id=record.handle, target_path=str(target))
             try:
-                driver = self._registry.get(record.driver)
+                driver = await self._registry.get(record.driver)
                 await driver.call("NodeUnpublishVolume", request, wire.NodeUnpublishVolumeResponse)
             except VolumeError as error:
                 raise OSError(f"volume {record.name} cannot be unmounted: {error}") from None
@@ -227,7 +222,7 @@ class CsiVolumes:
         async with self._turn(record):
             if await asyncio.to_thread(self._layout.users, record):
                 return
-            driver = self._registry.get(record.driver)
+            driver = await self._registry.get(record.driver)
             request = wire.NodeUnstageVolumeRequest(volume_id=record.handle, staging_target_path=str(staging))
             await driver.call("NodeUnstageVolume", request, wire.NodeUnstageVolumeResponse)
             self._staged.discard(staging)

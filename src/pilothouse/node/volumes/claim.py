@@ -14,8 +14,10 @@ PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 PROVISIONER = "pilothouse.io/local"
 
 
-async def find(client: Client, pod: Pod, claim_name: str, *, owned: bool) -> PersistentVolume:
-    """The volume the pod's claim is bound to; `owned` claims must have been made for this very pod.
+async def find(
+    client: Client, pod: Pod, claim_name: str, *, owned: bool
+) -> tuple[PersistentVolumeClaim, PersistentVolume]:
+    """The pod's claim and the volume it is bound to; `owned` claims must have been made for this very pod.
 
     Raises VolumeError, ApiError.
     """
@@ -34,7 +36,7 @@ async def find(client: Client, pod: Pod, claim_name: str, *, owned: bool) -> Per
     reference = volume.spec.claim_ref
     if reference is None or reference.uid != claim.metadata.uid:
         raise VolumeError(f'persistentvolume "{volume.name}" is not bound to claim "{claim_name}"')
-    return volume
+    return claim, volume
 
 
 def is_block(volume: PersistentVolume) -> bool:

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pilothouse.client.client import Client
-from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.pod import Container, Pod, Volume, VolumeProjection
 from pilothouse.linux.mounts import is_mount, mount_tmpfs, unmount_below
 from pilothouse.node.csi.plan import Wanted, of_inline, of_persistent
@@ -36,7 +35,8 @@ from pilothouse.node.volumes.subpath import bind_subpath
 from pilothouse.node.volumes.tokens import Tokens
 
 REPUBLISH_SECONDS = 60.0
-"""Between calls to a driver that wants to be asked again and again (its CSIDriver's requiresRepublish)."""
+"""Between calls to a driver that wants to be asked again and again (its CSIDriver's requiresRepublish), and between
+looks at whether a volume has grown."""
 
 
 @dataclass(slots=True)
@@ -120,13 +120,11 @@ class Volumes:
             payloads[volume.name] = files, True
         elif volume.persistent_volume_claim is not None:
             pvc = volume.persistent_volume_claim
-            bound = await claim.find(self._client, pod, pvc.claim_name, owned=False)
             if pvc.read_only:
                 mounted.read_only.add(volume.name)
-            await self._take(pod, bound, volume.name, mounted)
+            await self._take(pod, pvc.claim_name, volume.name, mounted, owned=False)
         elif volume.ephemeral is not None:
-            bound = await claim.find(self._client, pod, f"{pod.name}-{volume.name}", owned=True)
-            await self._take(pod, bound, volume.name, mounted)
+            await self._take(pod, f"{pod.name}-{volume.name}", volume.name, mounted, owned=True)
         elif volume.csi is not None:
             if volume.csi.read_only:
                 mounted.read_only.add(volume.name)
@@ -135,11 +133,14 @@ class Volumes:
             mounted.paths[volume.name] = await self._images.set_up(pod, volume.name, volume.image)
             mounted.sealed.add(volume.name)
 
-    async def _take(self, pod: Pod, bound: PersistentVolume, name: str, mounted: Mounted) -> None:
+    async def _take(self, pod: Pod, claim_name: str, name: str, mounted: Mounted, *, owned: bool) -> None:
+        found, bound = await claim.find(self._client, pod, claim_name, owned=owned)
         if bound.spec.csi is not None:
             read_only = name in mounted.read_only
             wanted = of_persistent(bound, self._drivers().node_name, read_only=read_only)
             await self._publish(pod, wanted, name, mounted)
+            if await self._drivers().expansion.catch_up(pod, found, bound, wanted, _group(pod)):
+                mounted.look_again(time.time() + REPUBLISH_SECONDS)
             return
         path = await asyncio.to_thread(claim.set_up, bound)
         (mounted.devices if claim.is_block(bound) else mounted.paths)[name] = path
@@ -153,8 +154,7 @@ class Volumes:
         return self._csi
 
     async def _publish(self, pod: Pod, wanted: Wanted, name: str, mounted: Mounted) -> None:
-        context = pod.spec.security_context
-        published = await self._drivers().set_up(pod, wanted, context.fs_group if context is not None else None)
+        published = await self._drivers().set_up(pod, wanted, _group(pod))
         (mounted.devices if wanted.record.block else mounted.paths)[name] = published.path
         if published.gives_group:
             mounted.grouped.add(name)
@@ -187,8 +187,7 @@ class Volumes:
     def _write(
         self, pod: Pod, volumes: list[Volume], payloads: dict[str, tuple[Payload, bool]], mounted: Mounted
     ) -> None:
-        context = pod.spec.security_context
-        group = context.fs_group if context is not None else None
+        context, group = pod.spec.security_context, _group(pod)
         on_mismatch = context is not None and context.fs_group_change_policy == "OnRootMismatch"
         marker = self._layout.volumes_ready(pod.metadata.uid)
         first_time = not marker.exists()
@@ -297,3 +296,8 @@ class Volumes:
         """Whether a token in the pod's volumes is to be renewed now."""
         mounted = self._mounted.get(uid)
         return mounted is not None and 0 < mounted.refresh_at <= time.time()
+
+
+def _group(pod: Pod) -> int | None:
+    context = pod.spec.security_context
+    return context.fs_group if context is not None else None

@@ -17,6 +17,7 @@ from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.rbac.role import ClusterRole, Role
 from pilothouse.kinds.rbac.role_binding import ClusterRoleBinding, RoleBinding
+from pilothouse.kinds.storage.volume_attachment import VolumeAttachment
 from pilothouse.machinery.errors import Forbidden
 from pilothouse.machinery.objects import Obj, Resource
 from pilothouse.store.memory import MemoryStore
@@ -164,6 +165,7 @@ async def node_world() -> tuple[MemoryStore, NodeAuthorizer]:
             {"name": "b", "projected": {"sources": [{"configMap": {"name": "ca"}}]}},
             {"name": "c", "persistentVolumeClaim": {"claimName": "data"}},
             {"name": "scratch", "ephemeral": {"volumeClaimTemplate": {}}},
+            {"name": "inline", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "inline"}}},
         ],
         "containers": [
             {"envFrom": [{"configMapRef": {"name": "env"}}]},
@@ -183,6 +185,14 @@ async def node_world() -> tuple[MemoryStore, NodeAuthorizer]:
             "nodeAffinity": {"required": {"nodeSelectorTerms": [{"matchExpressions": [hostname]}]}},
         },
     )
+    for volume, claim, secret in (("disk", "data", "disk"), ("other", "elsewhere", "other")):
+        spec = {
+            "claimRef": {"namespace": "shop", "name": claim},
+            "csi": {"driver": "d", "nodeStageSecretRef": {"namespace": "shop", "name": secret}},
+        }
+        await put(store, PersistentVolume.resource, "", volume, spec=spec)
+    for name, place in (("csi-1", "n1"), ("csi-2", "n2")):
+        await put(store, VolumeAttachment.resource, "", name, spec={"nodeName": place})
     return store, NodeAuthorizer(NodeGraph(store), StoreReader(store))
 
 
@@ -193,6 +203,10 @@ async def node_world() -> tuple[MemoryStore, NodeAuthorizer]:
         ("watch", "secrets", "pull", True),
         ("get", "secrets", "key", True),
         ("get", "secrets", "no", False),
+        ("get", "secrets", "inline", True),
+        ("watch", "secrets", "disk", True),
+        ("update", "secrets", "disk", False),
+        ("get", "secrets", "other", False),
         ("list", "secrets", "", False),
         ("update", "secrets", "tls", False),
         ("get", "configmaps", "ca", True),
@@ -200,6 +214,9 @@ async def node_world() -> tuple[MemoryStore, NodeAuthorizer]:
         ("get", "configmaps", "tls", False),
         ("get", "persistentvolumeclaims", "data", True),
         ("get", "persistentvolumeclaims", "p-scratch", True),
+        ("patch", "persistentvolumeclaims/status", "data", True),
+        ("patch", "persistentvolumeclaims", "data", False),
+        ("patch", "persistentvolumeclaims/status", "elsewhere", False),
         ("get", "persistentvolumes", "pv", True),
         ("patch", "persistentvolumes", "pv", False),
         ("create", "serviceaccounts/token", "web", True),
@@ -237,3 +254,24 @@ async def test_only_the_own_lease() -> None:
     for name, allowed in (("n1", True), ("n2", False)):
         question = asks(NODE, "patch", "leases", "kube-node-lease", name, group="coordination.k8s.io")
         assert (await node.allow(question)).allowed is allowed
+
+
+@pytest.mark.parametrize(
+    ("verb", "resource", "name", "allowed"),
+    [
+        ("list", "csidrivers", "", True),
+        ("patch", "csinodes", "n1", True),
+        ("patch", "csinodes", "n2", False),
+        ("list", "csinodes", "", False),
+        ("get", "volumeattachments", "csi-1", True),
+        ("get", "volumeattachments", "csi-2", False),
+        ("get", "volumeattachments", "csi-3", False),
+        ("patch", "volumeattachments", "csi-1", False),
+        ("list", "volumeattachments", "", False),
+    ],
+)
+async def test_a_node_tells_of_its_drivers_and_reads_its_attachments(
+    verb: str, resource: str, name: str, allowed: bool
+) -> None:
+    _, node = await node_world()
+    assert (await node.allow(asks(NODE, verb, resource, "", name, group="storage.k8s.io"))).allowed is allowed
