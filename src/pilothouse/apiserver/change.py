@@ -37,6 +37,8 @@ class Aspect:
     prepare: Callable[[Kind, Obj, Obj], None]
     validated: bool = True
     """False when the server made the change itself, such as a pod's node, which an update may not touch."""
+    shares: bool = False
+    """True when `make` is given the current tree itself, changes none of it, and has nothing filled in."""
 
 
 MAIN = Aspect("", lambda kind, new, old: kind.prepare_update(new, old))
@@ -50,7 +52,7 @@ async def change(backend: Backend, call: Call, aspect: Aspect, make: Make, manag
         if record is None:
             raise refusals.not_found(call.resource, call.route.name)
         old = codec.decode(record.value)
-        new = make(codec.decode(record.value))
+        new = make(old if aspect.shares else codec.decode(record.value))
         _check_version(call, new, record)
         try:
             return await _change_once(backend, call, aspect, record, new, old, manager)
@@ -72,7 +74,8 @@ async def _change_once(
 ) -> Record:
     kind = call.kind
     carry_over(call, new, old)
-    kind.fill_in(new)
+    if not aspect.shares:
+        kind.fill_in(new)
     request = AdmissionRequest(
         user=call.user,
         operation="UPDATE",

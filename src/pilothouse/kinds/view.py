@@ -37,7 +37,7 @@ def api_name(field: str) -> str:
     return _WORD.sub(lambda m: _ACRONYMS.get(m[1], m[1].capitalize()), field.rstrip("_"))
 
 
-class View(msgspec.Struct, rename=api_name, omit_defaults=True, kw_only=True):
+class View(msgspec.Struct, rename=api_name, omit_defaults=True, kw_only=True, gc=False):
     """Base of every typed view; unknown fields are ignored when decoding, defaults left out when encoding."""
 
 

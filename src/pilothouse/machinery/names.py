@@ -6,6 +6,7 @@ each. Source: `k8s.io/apimachinery/pkg/util/validation` and `k8s.io/apiserver/pk
 
 from __future__ import annotations
 
+import hashlib
 import random
 import re
 
@@ -209,6 +210,16 @@ def env_var_name(text: str) -> list[str]:
             "(e.g. 'my-name', regex used for validation is '^[ -<>-~]+$')"
         ]
     return []
+
+
+def suffix_of(text: str) -> str:
+    """Five characters as of a generated name, always the same for the same text."""
+    number = int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest())
+    suffix = ""
+    for _ in range(GENERATED_SUFFIX_LENGTH):
+        number, digit = divmod(number, len(GENERATED_ALPHABET))
+        suffix += GENERATED_ALPHABET[digit]
+    return suffix
 
 
 def generate_name(base: str) -> str:

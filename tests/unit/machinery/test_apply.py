@@ -330,6 +330,16 @@ def test_law_an_updater_owns_what_it_changed(first, second):
 sets = specs.map(lambda spec: field_set(DEPLOYMENT.root.properties["spec"], spec))
 
 
+@given(specs)
+def test_law_a_new_object_is_owned_as_one_that_grew_from_nothing(spec):
+    for schema, tree in ((DEPLOYMENT, config(**spec)), (POD, pod()), (POD, {**pod(), "spec": {}})):
+        tree["status"] = {"phase": "Pending"}
+        for subresource in ("", "status", "scale"):
+            grown = updated({}, tree, schema=schema, subresource=subresource)
+            for _ in range(2):  # the second time from what was kept
+                assert orjson.dumps(updated(None, tree, schema=schema, subresource=subresource)) == orjson.dumps(grown)
+
+
 @given(sets, sets)
 def test_law_arithmetic_of_sets(left, right):
     ours, theirs = set(paths(left)), set(paths(right))

@@ -44,3 +44,10 @@ def test_a_generated_name_fits_a_label():
     assert len(name) == 63
     assert names.dns1123_label(name) == []
     assert set(names.generate_name("")) <= set(names.GENERATED_ALPHABET)
+
+
+def test_a_suffix_that_follows_from_a_text() -> None:
+    suffix = names.suffix_of("a")
+    assert suffix == names.suffix_of("a") != names.suffix_of("b")
+    assert len(suffix) == names.GENERATED_SUFFIX_LENGTH
+    assert set(suffix) <= set(names.GENERATED_ALPHABET)

@@ -38,7 +38,7 @@ class ServiceAccountStep:
         spec["serviceAccountName"] = spec["serviceAccount"] = name
         account = await self._account(request, name)
         if _automount(spec, account):
-            mount_token(spec)
+            mount_token(spec, (account.get("metadata") or {}).get("uid") or "")
         if not spec.get("imagePullSecrets") and account.get("imagePullSecrets"):
             spec["imagePullSecrets"] = [dict(secret) for secret in account["imagePullSecrets"]]
 
@@ -62,13 +62,17 @@ def _automount(spec: Obj, account: Obj) -> bool:
     return True if own is None else bool(own)
 
 
-def mount_token(spec: Obj) -> None:
-    """Mounts token, CA and namespace into every container that has nothing else at that path."""
+def mount_token(spec: Obj, account: str = "") -> None:
+    """Mounts token, CA and namespace into every container that has nothing else at that path.
+
+    The volume's name follows from the account's uid, where upstream's is random: so the pods of a workload are the same
+    to whoever keeps what it made of one (checks, Pod Security, managed fields).
+    """
     volumes: list[Obj] = spec.get("volumes") or []
     existing = next(
         (volume.get("name", "") for volume in volumes if volume.get("name", "").startswith(_VOLUME_PREFIX)), ""
     )
-    name = existing or names.generate_name(_VOLUME_PREFIX)
+    name = existing or _VOLUME_PREFIX + names.suffix_of(account)
     mounted = False
     for container in [*(spec.get("initContainers") or ()), *(spec.get("containers") or ())]:
         mounts = container.get("volumeMounts") or []

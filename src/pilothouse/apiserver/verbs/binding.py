@@ -34,7 +34,7 @@ def _keep_all(kind: Kind, new: Obj, old: Obj) -> None:
     """The object was made from the current one here, not by the client."""
 
 
-_ASPECT = Aspect("binding", _keep_all, validated=False)
+_ASPECT = Aspect("binding", _keep_all, validated=False, shares=True)
 
 
 async def bind(backend: Backend, call: Call) -> Response:
@@ -48,17 +48,15 @@ async def bind(backend: Backend, call: Call) -> Response:
 
     def make(pod: Obj) -> Obj:
         _check(call, pod, meta.get("uid") or "")
-        pod["metadata"]["resourceVersion"] = meta.get("resourceVersion") or ""
-        pod["spec"]["nodeName"] = target["name"]
-        pod.setdefault("status", {}).pop("nominatedNodeName", None)
-        if meta.get("annotations"):
-            pod["metadata"].setdefault("annotations", {}).update(meta["annotations"])
-        if meta.get("labels"):
-            pod["metadata"].setdefault("labels", {}).update(meta["labels"])
-        conditions = pod["status"].setdefault("conditions", [])
-        conditions[:] = [condition for condition in conditions if condition.get("type") != "PodScheduled"]
-        conditions.append({"type": "PodScheduled", "status": "True", "lastTransitionTime": timestamp()})
-        return pod
+        metadata = {**pod["metadata"], "resourceVersion": meta.get("resourceVersion") or ""}
+        for field in ("annotations", "labels"):
+            if meta.get(field):
+                metadata[field] = {**(metadata.get(field) or {}), **meta[field]}
+        status = {key: value for key, value in (pod.get("status") or {}).items() if key != "nominatedNodeName"}
+        others = [condition for condition in status.get("conditions") or () if condition.get("type") != "PodScheduled"]
+        scheduled = {"type": "PodScheduled", "status": "True", "lastTransitionTime": timestamp()}
+        status["conditions"] = [*others, scheduled]
+        return {**pod, "metadata": metadata, "spec": {**pod["spec"], "nodeName": target["name"]}, "status": status}
 
     await change(backend, call, _ASPECT, make, updating(call, "binding"))
     return success(201)

@@ -11,13 +11,23 @@ from pilothouse.kinds.core.pod_validation import check_pod_spec
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import Problems, section
 from pilothouse.machinery.objects import Obj, timestamp
+from pilothouse.machinery.remembered import Remembered, fingerprint
+
+_RIGHT: Remembered[bool] = Remembered(512)
+"""Specs of new pods that nothing was wrong with."""
 
 
 def _rules(pod: Obj, old: Obj | None, problems: Problems) -> None:
     spec = section(pod, "spec")
     if old is None:
-        check_pod_spec(spec, "spec", problems, of_pod=True)
-        _check_creation(spec, problems)
+        key = fingerprint(spec)
+        if not _RIGHT.get(key):
+            found = Problems()
+            check_pod_spec(spec, "spec", found, of_pod=True)
+            _check_creation(spec, found)
+            if not found:
+                _RIGHT.put(key, True)
+            problems += found
     elif spec != (before := section(old, "spec")):
         check_pod_update(spec, before, problems)
     if old is not None:

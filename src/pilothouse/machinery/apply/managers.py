@@ -52,11 +52,12 @@ class Manager(NamedTuple):
 
 
 class Owned(NamedTuple):
-    """What a manager owns, and since when its last change is."""
+    """What a manager owns, and since when its last change is. `ordered`: as they are written."""
 
     fields: FieldSet
     time: str = ""
     api_version: str = ""
+    ordered: bool = False
 
 
 Managers = dict[Manager, Owned]
@@ -76,8 +77,9 @@ def strip(fields: FieldSet, subresource: str) -> FieldSet:
     return stripped
 
 
-def read_managers(obj: Obj) -> Managers:
-    """The managers of an object. Entries that are not of the one known format are dropped."""
+def read_managers(obj: Obj, *, stored: bool = False) -> Managers:
+    """The managers of an object. Entries that are not of the one known format are dropped; those of a `stored` object
+    are in order."""
     managers: Managers = {}
     for entry in (obj.get("metadata") or {}).get("managedFields") or ():
         fields = entry.get("fieldsV1")
@@ -89,8 +91,9 @@ def read_managers(obj: Obj) -> Managers:
             entry.get("manager", ""), operation, version if operation == UPDATE else "", entry.get("subresource", "")
         )
         if manager in managers:
-            fields = union(managers[manager].fields, fields)
-        managers[manager] = Owned(fields, entry.get("time") or "", version)
+            managers[manager] = Owned(union(managers[manager].fields, fields), entry.get("time") or "", version)
+        else:
+            managers[manager] = Owned(fields, entry.get("time") or "", version, stored)
     return managers
 
 
@@ -116,15 +119,15 @@ def _entry(manager: Manager, owned: Owned) -> Obj:
         "apiVersion": owned.api_version,
         "time": owned.time,
         "fieldsType": "FieldsV1",
-        "fieldsV1": _sorted(owned.fields),
+        "fieldsV1": owned.fields if owned.ordered else in_order(owned.fields),
         "subresource": manager.subresource,
     }
     return {name: value for name, value in entry.items() if value != ""}
 
 
-def _sorted(fields: FieldSet) -> FieldSet:
+def in_order(fields: FieldSet) -> FieldSet:
     """In the order upstream writes them: clients compare the text with what they wrote again from a map."""
-    return {key: _sorted(fields[key]) if fields[key] else {} for key in sorted(fields)}
+    return {key: in_order(fields[key]) if fields[key] else {} for key in sorted(fields)}
 
 
 def _capped(managers: Managers) -> Managers:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 from pilothouse.machinery.apply.fields import (
     FieldSet,
@@ -24,6 +24,7 @@ from pilothouse.machinery.apply.managers import (
     Managers,
     Owned,
     api_version,
+    in_order,
     read_managers,
     strip,
     write_managers,
@@ -31,12 +32,15 @@ from pilothouse.machinery.apply.managers import (
 from pilothouse.machinery.apply.merge import Difference, compare, merge, remove_unowned
 from pilothouse.machinery.errors import BadRequest, Cause, Conflict
 from pilothouse.machinery.objects import Obj
+from pilothouse.machinery.remembered import Remembered, fingerprint
 from pilothouse.machinery.schema import Schema
 
 BEFORE_FIRST_APPLY: Final = "before-first-apply"
 """Manager of all that an object held that nobody was recorded to own when it was first applied to."""
 
 CONFLICT_REASON: Final = "FieldManagerConflict"
+_SPECS: Final = 16
+"""Specs of a kind whose fields are kept."""
 
 
 def apply(
@@ -103,13 +107,15 @@ def track_update(
     source = new if given or reset else live
     if not track:
         return write_managers(new, {} if source is None or reset else read_managers(source))
+    if live is None and not given:
+        return _first_owned(new, manager, subresource, schema, now)
     base = _bare(live) if live else {}
     bare = _bare(new)
     found = compare(schema.root, base, bare)
     changes = Difference(strip(found.changed, subresource), strip(found.removed, subresource))
     if changes.empty and live is not None and not reset and not given:
         return _with_entries(bare, live)
-    managers = {} if source is None or reset else read_managers(source)
+    managers = {} if source is None or reset else read_managers(source, stored=source is live)
     who = Manager(manager, UPDATE, api_version(schema), subresource)
     mine = managers.pop(who, None)
     _take_from_others(managers, changes)
@@ -119,6 +125,33 @@ def track_update(
         time = mine.time if mine is not None and changes.empty else now
         managers[who] = Owned(fields, time, api_version(schema))
     return write_managers(bare, managers)
+
+
+def _first_owned(new: Obj, manager: str, subresource: str, schema: Schema, now: str) -> Obj:
+    """A new object, all of which is its writer's. What its spec comes to is kept: most of it, and often the same."""
+    bare = _bare(new)
+    rest = {name: value for name, value in bare.items() if name != "spec"}
+    fields = in_order(strip(compare(schema.root, {}, rest).changed, subresource))
+    if "spec" in bare and subresource != "status" and (spec := _spec_fields(schema, bare["spec"])) is not None:
+        fields = {key: spec if key == "f:spec" else fields[key] for key in sorted({*fields, "f:spec"})}
+    version = api_version(schema)
+    who = Manager(manager, UPDATE, version, subresource)
+    return write_managers(bare, {who: Owned(fields, now, version, ordered=True)} if fields else {})
+
+
+def _spec_fields(schema: Schema, spec: Any) -> FieldSet | None:
+    """The fields of a new object's spec, in order; None when there is nothing to own."""
+    remembered: Remembered[FieldSet] = schema.root.compiled.setdefault("specs", Remembered(_SPECS))
+    key = fingerprint(spec)
+    known = remembered.get(key)
+    if known is None:
+        found: FieldSet | None = compare(schema.root, {}, {"spec": spec}).changed.get("f:spec")
+        if found is None:
+            return None
+        known = in_order(found)
+        if known:
+            remembered.put(key, known)
+    return known
 
 
 def _called(applied: Obj) -> str:

@@ -105,6 +105,14 @@ async def test_a_plain_pod_is_filled_in(world: Objects) -> None:
     assert [t["tolerationSeconds"] for t in spec["tolerations"]] == [300, 300]
 
 
+async def test_pods_of_an_account_get_the_same_volume(world: Objects) -> None:
+    world.put("serviceaccounts", "shop", "other")
+    accounts = ("default", "default", "other")
+    admitted = [await admit(world, Pod.resource, pod(serviceAccountName=name)) for name in accounts]
+    first, second, other = (request.object["spec"]["volumes"][0]["name"] for request in admitted if request.object)
+    assert first == second != other
+
+
 async def test_a_pod_may_do_without_a_token(world: Objects) -> None:
     world.put("serviceaccounts", "shop", "quiet", automountServiceAccountToken=False, imagePullSecrets=[{"name": "r"}])
     quiet = (await admit(world, Pod.resource, pod(serviceAccountName="quiet"))).object

@@ -14,6 +14,7 @@ from pilothouse.apiserver.admission.pod_security import baseline, restricted
 from pilothouse.apiserver.admission.pod_security.control import Check, Control, Violation, subject_of
 from pilothouse.apiserver.version import KUBERNETES
 from pilothouse.machinery.objects import Obj
+from pilothouse.machinery.remembered import Remembered, fingerprint
 
 PRIVILEGED: Final = "privileged"
 BASELINE: Final = "baseline"
@@ -47,6 +48,7 @@ class Policy(NamedTuple):
 
 
 ANYTHING: Final = Policy(PRIVILEGED)
+_JUDGED: Final[Remembered[tuple[Violation, ...]]] = Remembered(512)
 
 
 def violations(pod: Obj, policy: Policy, *, conforms: Policy = ANYTHING) -> list[Violation]:
@@ -54,10 +56,16 @@ def violations(pod: Obj, policy: Policy, *, conforms: Policy = ANYTHING) -> list
     checks = _checks(policy.level, policy.minor)
     if not checks:
         return []
-    kept = _checks(conforms.level, conforms.minor)
-    subject = subject_of(pod)
-    found = (check(subject) for check in checks if check not in kept)
-    return [violation for violation in found if violation is not None]
+    annotations = (pod.get("metadata") or {}).get("annotations")
+    key = fingerprint(pod.get("spec"), annotations, *policy, *conforms)
+    judged = _JUDGED.get(key)
+    if judged is None:
+        kept = _checks(conforms.level, conforms.minor)
+        subject = subject_of(pod)
+        found = (check(subject) for check in checks if check not in kept)
+        judged = tuple(violation for violation in found if violation is not None)
+        _JUDGED.put(key, judged)
+    return list(judged)
 
 
 def policy_of(labels: Mapping[str, str], mode: str, default: str) -> Policy:
