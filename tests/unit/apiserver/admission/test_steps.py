@@ -18,6 +18,7 @@ from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.core.service_account import ServiceAccount
 from pilothouse.kinds.core.static_pod import MIRROR
 from pilothouse.kinds.scheduling.priority_class import PriorityClass
+from pilothouse.kinds.storage.csi_node import CSINode
 from pilothouse.machinery.errors import ApiError, Forbidden, Invalid, NotFound
 from pilothouse.machinery.objects import Obj, Resource
 from pilothouse.store.memory import MemoryStore
@@ -351,3 +352,16 @@ async def test_a_claim_grows_only_if_its_class_allows_it(world: Objects) -> None
     world.put("storageclasses", "", "local")
     with pytest.raises(Forbidden, match="the storageclass that provisions the pvc must support resize"):
         await grow()
+
+
+async def test_a_node_tells_of_its_drivers_and_that_volumes_grew(world: Objects) -> None:
+    await admit(world, CSINode.resource, {"metadata": {"name": "n1"}}, user=NODE, namespace="")
+    with pytest.raises(Forbidden, match="can only access the CSINode with its own name"):
+        await admit(world, CSINode.resource, {"metadata": {"name": "n2"}}, user=NODE, namespace="")
+    old: Obj = {"metadata": {"name": "data"}, "status": {"phase": "Bound", "capacity": {"storage": "1Gi"}}}
+    grown = {**old, "status": {"phase": "Bound", "capacity": {"storage": "2Gi"}}}
+    lost = {**old, "status": {"phase": "Lost", "capacity": {"storage": "1Gi"}}}
+    update = {"user": NODE, "operation": "UPDATE", "sub": "status", "old": old}
+    await admit(world, PersistentVolumeClaim.resource, grown, **update)
+    with pytest.raises(Forbidden, match=r"other than status\.capacity and status\.conditions"):
+        await admit(world, PersistentVolumeClaim.resource, lost, **update)
