@@ -110,6 +110,8 @@ def load(data_dir: str) -> Config | None:
             )
         config = msgspec.json.decode(data, type=Config)
         config.node.check()
+        if config.node.csi_root_dir and Path(config.node.csi_root_dir) == Path(data_dir):
+            raise InvalidSettings("csi_root_dir must not be the data directory: D/kubelet is fine")
         return config
     except InvalidSettings as error:
         raise ConfigError(f"{path}: node: {error}") from error

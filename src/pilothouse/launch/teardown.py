@@ -22,6 +22,7 @@ from pilothouse.linux.cgroups import Cgroups
 from pilothouse.linux.mounts import unmount_below
 from pilothouse.network.teardown import tear_down as tear_down_network
 from pilothouse.node.cri import Runtime, RuntimeFailure
+from pilothouse.node.csi.paths import CsiLayout
 
 Say = Callable[[str], None]
 
@@ -59,10 +60,16 @@ def tear_down(data_dir: Path, purge: bool, say: Say) -> None:
     _end_shims(config)
     unmount_below(data_dir / "pods")
     unmount_below(data_dir / "containerd")
+    drivers = CsiLayout(Path(config.node.csi_root_dir)) if config.node.csi_root_dir else None
+    if drivers is not None:
+        # Drivers' pods are gone, so nobody else undoes their mounts; what is on the volumes must not be taken for ours.
+        drivers.unmount()
     Cgroups().remove(config.cgroup_root)
     if not purge:
         say("Everything is stopped. Data is kept; `pilothouse up` brings the applications back.")
         return
+    if drivers is not None:
+        drivers.forget_all()
     for line in tear_down_network(network_config(config)):
         say(f"removed {line}" if not line.startswith("kernel") else line)
     _purge(data_dir)

@@ -57,11 +57,11 @@ ACTED_ON: dict[tuple[str, str], str] = {
     ("resource.k8s.io/v1", "ResourceClaimTemplate"): STORED,
     ("resource.k8s.io/v1", "ResourceSlice"): STORED,
     ("scheduling.k8s.io/v1", "PriorityClass"): "admission, scheduler",
-    ("storage.k8s.io/v1", "CSIDriver"): STORED,
-    ("storage.k8s.io/v1", "CSINode"): STORED,
+    ("storage.k8s.io/v1", "CSIDriver"): "controller, node",
+    ("storage.k8s.io/v1", "CSINode"): "written by nodes; scheduler",
     ("storage.k8s.io/v1", "CSIStorageCapacity"): STORED,
     ("storage.k8s.io/v1", "StorageClass"): "admission, controller",
-    ("storage.k8s.io/v1", "VolumeAttachment"): STORED,
+    ("storage.k8s.io/v1", "VolumeAttachment"): "controller, node",
     ("storage.k8s.io/v1", "VolumeAttributesClass"): STORED,
 }
 

@@ -14,6 +14,8 @@ from pathlib import Path
 
 import msgspec
 
+from pilothouse.linux.mounts import unmount_below
+
 _PLUGIN = "kubernetes.io~csi"
 _DATA = "vol_data.json"
 
@@ -97,6 +99,20 @@ class CsiLayout:
         return any(
             (found.driver, found.handle, found.block) == same for uid in self.pods() for found in self.published(uid)
         )
+
+    def unmount(self) -> None:
+        """Takes away everything that drivers mounted for pods, without asking them. Raises OSError."""
+        for directory in (self.root / "pods", self._csi):
+            unmount_below(directory)
+
+    def forget_all(self) -> None:
+        """Removes all records, once nothing is mounted. Raises OSError."""
+        for uid in self.pods():
+            for record in self.published(uid):
+                forget(self.target(uid, record), self.target_data(uid, record))
+            self.forget_pod(uid)
+        for record in self.staged():
+            forget(self.staging(record), self.staged_data(record))
 
     def forget_pod(self, uid: str) -> None:
         """Removes the directories of a pod that has nothing mounted any more."""
