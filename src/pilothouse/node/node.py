@@ -82,7 +82,7 @@ class Node:
             else None
         )
         root = config.settings.csi_root_dir
-        self._csi = Csi(Path(root), client, references, config.name) if root else None
+        self._csi = Csi(Path(root), client, references, config.name, self._driver_came) if root else None
         self._reporter = Reporter(client, self.pods, config.addresses)
         self._context = Context(
             config=config,
@@ -206,6 +206,13 @@ class Node:
         if self._devices is not None:
             self._context.allocatable.update(self._devices.amounts()[1])
             self.registration.tell_again()
+
+    def _driver_came(self) -> None:
+        """Pods that wait for a volume are tried at once."""
+        for state in self.pods:
+            if state.volumes_failures:
+                state.volumes_retry_at = 0.0
+                self._wake(state.uid)
 
     def _reference_changed(self, uid: str) -> None:
         self._pods.reference_changed(uid)

@@ -1,4 +1,5 @@
-"""A CSI driver for tests, a process of its own: a volume is a directory of the host, shown by bind mounts.
+"""A CSI driver for tests, a process of its own: a volume is a directory of the host, shown by bind mounts, or the
+device that its attributes name.
 
 `python -m pilothouse.testing.csi_driver --root KUBELET_ROOT --store DIRECTORY` registers as a stock driver with its
 registrar does. Every call is a line of JSON in `DIRECTORY/calls`; a file `DIRECTORY/fail-METHOD` makes the method fail
@@ -139,8 +140,14 @@ class BindDriver:
         return csi.NodeUnstageVolumeResponse()
 
     def _publish(self, request: csi.NodePublishVolumeRequest) -> csi.NodePublishVolumeResponse:
+        target = Path(request.target_path)
+        if request.volume_capability.HasField("block"):
+            target.touch()
+            if not is_mount_point(target):
+                bind(request.volume_context["device"], target)
+            return csi.NodePublishVolumeResponse()
         source = Path(request.staging_target_path) if request.staging_target_path else self._volume(request.volume_id)
-        _show(source, Path(request.target_path))
+        _show(source, target)
         return csi.NodePublishVolumeResponse()
 
     def _unpublish(self, request: csi.NodeUnpublishVolumeRequest) -> csi.NodeUnpublishVolumeResponse:
@@ -148,6 +155,7 @@ class BindDriver:
         unmount(target)
         if target.is_dir():
             target.rmdir()
+        target.unlink(missing_ok=True)
         return csi.NodeUnpublishVolumeResponse()
 
     def _expand(self, request: csi.NodeExpandVolumeRequest) -> csi.NodeExpandVolumeResponse:

@@ -354,3 +354,22 @@ async def test_a_node_without_a_root_for_drivers_says_so(lab: CsiLab) -> None:
     lab.start()
     await lab.pod("one", {"csi": {"driver": NAME}})
     await lab.said("FailedMount", "this node takes no CSI drivers: set csi_root_dir in its settings")
+
+
+async def test_a_volume_that_is_a_device(lab: CsiLab) -> None:
+    await lab.driver.start(STAGES)
+    await lab.describe()
+    await lab.registered(there=True)
+    await lab.volume("pv1", "vol-1", mode="Block", volumeAttributes={"device": "/dev/null"})
+    container = {"name": "a", "image": "img:1", "volumeDevices": [{"name": "data", "devicePath": "/dev/disk"}]}
+    pod = await lab.claiming("one", "pv1", containers=[container])
+    await lab.runs("one")
+    target = lab.kubelet / "plugins/kubernetes.io/csi/volumeDevices/publish/pv1" / pod.metadata.uid
+    (made,) = lab.runtime.containers.values()
+    assert [(d.host_path, d.container_path) for d in made.config.devices] == [(str(target), "/dev/disk")]
+    stage, publish = lab.driver.calls()
+    assert stage["stagingTargetPath"].endswith("volumeDevices/staging/pv1")
+    assert stage["volumeCapability"]["block"] == publish["volumeCapability"]["block"] == {}
+    await lab.end("one")
+    await lab.asked("Stage", "Publish", "Unpublish", "Unstage")
+    await lab.clean()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from pilothouse.client.client import Client
 from pilothouse.kinds.core.node import Node
@@ -18,9 +18,11 @@ class Announcer:
         self._name = node_name
         self._turn = asyncio.Lock()
 
-    async def announce(self, drivers: Mapping[str, Facts], *, keep_others: bool) -> None:
-        """Makes the API say what `drivers` says, as `facts` decides. Raises ApiError, OSError, TopologyConflict."""
+    async def announce(self, current: Callable[[], Mapping[str, Facts]], *, keep_others: bool) -> None:
+        """Makes the API say what `current` says once it is this call's turn, as `facts` decides. Raises ApiError,
+        OSError, TopologyConflict."""
         async with self._turn:
+            drivers = dict(current())
             node = await self._client.get(Node, self._name)
             for facts in drivers.values():
                 check_topology(node, facts.topology)

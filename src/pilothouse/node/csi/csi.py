@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from pathlib import Path
 
 from pilothouse.client.client import Client
@@ -18,15 +18,18 @@ from pilothouse.node.references import References
 
 
 class Csi:
-    """Drivers that register below `root`, and their volumes."""
+    """Drivers that register below `root`, and their volumes. `came` is called when a driver may have come."""
 
-    def __init__(self, root: Path, client: Client, references: References, node_name: str) -> None:
+    def __init__(
+        self, root: Path, client: Client, references: References, node_name: str, came: Callable[[], None]
+    ) -> None:
         layout = CsiLayout(root)
         self._layout = layout
         self._registered = asyncio.Event()
         self._drivers: Informer[CSIDriver] = Informer(client, CSIDriver)
         self._sweep = Sweep(layout)
-        self._registry = Registry(layout.registry, Announcer(client, node_name), self._sweep.wake)
+        self._came = came
+        self._registry = Registry(layout.registry, Announcer(client, node_name), self._changed)
         self.volumes = CsiVolumes(
             client, references, layout, self._registry, self._drivers, node_name, self._sweep.wake
         )
@@ -39,6 +42,10 @@ class Csi:
             group.create_task(self._drivers.run())
             group.create_task(self._registry.run())
             group.create_task(self._sweep.run(self.volumes))
+
+    def _changed(self) -> None:
+        self._sweep.wake()
+        self._came()
 
     def _make_directories(self) -> None:
         for path in (self._layout.root, self._layout.plugins, self._layout.root / "pods"):

@@ -45,12 +45,16 @@ class Refused(Exception):
 
 @dataclass(slots=True)
 class _Registration:
-    """A socket that is worked on, or that a driver registered by; `mark` tells one from the next at the same path."""
+    """A socket that is worked on, or that a driver registered by; `mark` tells one from the next at the same path.
+
+    The facts are there from when they are to be told, the driver from when they have been.
+    """
 
     mark: tuple[int, int]
     task: asyncio.Task[None]
-    driver: Driver | None = None
+    name: str = ""
     facts: Facts | None = None
+    driver: Driver | None = None
 
 
 class Registry:
@@ -159,8 +163,7 @@ class Registry:
             except (Refused, VolumeError, ApiError, TopologyConflict, OSError) as error:
                 await _notify(channel, str(error))
                 raise
-            entry = self._sockets[path]
-            entry.driver, entry.facts = driver, facts
+            self._sockets[path].driver = driver
             log.info("CSI driver %s registered: it calls this node %s", driver.name, facts.node_id)
             self._changed()
             # What it does with the news is its own business: it is registered.
@@ -185,18 +188,20 @@ class Registry:
                     # The later of two by one name counts; the other's socket was left behind.
                     await entry.driver.close()
                     entry.driver = entry.facts = None
-            await self._announcer.announce({**self._facts(), plugin.name: facts}, keep_others=not self._looked.is_set())
+            mine = self._sockets[path]
+            mine.name, mine.facts = plugin.name, facts
+            try:
+                await self._announcer.announce(self._facts, keep_others=not self._looked.is_set())
+            except BaseException:
+                mine.facts = None
+                raise
         except BaseException:
             await driver.close()
             raise
         return driver, facts
 
     def _facts(self) -> dict[str, Facts]:
-        return {
-            entry.driver.name: entry.facts
-            for entry in self._sockets.values()
-            if entry.driver is not None and entry.facts is not None
-        }
+        return {entry.name: entry.facts for entry in self._sockets.values() if entry.facts is not None}
 
     async def _keep_told(self, first: list[asyncio.Task[None]]) -> None:
         """Takes back what the API says of drivers that are gone, those of an earlier process among them."""
@@ -208,7 +213,7 @@ class Registry:
             await self._stale.wait()
             self._stale.clear()
             try:
-                await self._announcer.announce(self._facts(), keep_others=False)
+                await self._announcer.announce(self._facts, keep_others=False)
                 failures = 0
                 self._changed()
             except (ApiError, TopologyConflict, OSError) as error:
