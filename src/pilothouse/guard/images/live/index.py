@@ -15,16 +15,16 @@ import msgspec
 from pilothouse.guard.images.data.names import stands_for
 from pilothouse.guard.images.match.flaw import Flaw
 from pilothouse.guard.images.match.matcher import Judged
-from pilothouse.guard.images.match.result import bare_package, combined
+from pilothouse.guard.images.match.result import Told, bare_package, combined, told_of
 from pilothouse.guard.images.match.targets import target_of
-from pilothouse.guard.images.model import Inventory, Package, System
+from pilothouse.guard.images.model import Inventory, Package, Placed, System
 
 Key: TypeAlias = tuple[System | None, Package]
 """A package wherever it is; the system is None for packages of a language, which do not depend on it."""
 
 _SYSTEM_TYPES = ("deb", "apk", "rpm")
-_NOTHING = Judged()
-_MOST_DECODED = 512
+_NOTHING = Told()
+_MOST_DECODED = 1024
 _LARGEST_DECODED = 2048
 """Bytes, packed: some twenty flaws."""
 
@@ -39,7 +39,7 @@ class Index:
         self._users: dict[Key, set[str]] = {}
         self._by_name: dict[tuple[str, str], set[Key]] = {}
         self._patterns: dict[str, int] = {}
-        self._decoded: dict[bytes, Judged] = {}
+        self._told: dict[tuple[bytes, str, str, int], Told] = {}
 
     def add(self, image: str, inventory: Inventory) -> None:
         """Takes an image in."""
@@ -112,25 +112,27 @@ class Index:
     def flaws(self, image: str) -> tuple[tuple[Flaw, ...], tuple[str, ...]]:
         """An image's flaws, worst first, and why it is not scanned in full."""
         inventory = self.images[image]
-        flaws, problems = combined(inventory, self._judged)
+        flaws, problems = combined(inventory, lambda placed: self._ask(placed, inventory.system))
         return flaws, (*self.reasons.get(image, ()), *problems)
 
     def release(self) -> None:
         """Gives back the memory that `flaws` takes to be quick for many images of one base."""
-        self._decoded.clear()
+        self._told.clear()
 
-    def _judged(self, package: Package, system: System | None) -> Judged:
-        data = self._answers.get(_key(package, system))
+    def _ask(self, placed: Placed, system: System | None) -> Told:
+        data = self._answers.get(_key(bare_package(placed.package), system))
         if not data:
             return _NOTHING
-        found = self._decoded.get(data)
-        if found is None:
-            found = _unpacked(data)
-            if len(data) <= _LARGEST_DECODED:
-                if len(self._decoded) >= _MOST_DECODED:
-                    self._decoded.clear()
-                self._decoded[data] = found
-        return found
+        spot = (data, placed.package.name, placed.package.path, placed.layer)
+        told = self._told.pop(spot, None)
+        if told is None:
+            told = told_of(_unpacked(data), placed)
+            if len(data) > _LARGEST_DECODED:
+                return told
+            if len(self._told) >= _MOST_DECODED:
+                del self._told[next(iter(self._told))]
+        self._told[spot] = told  # the last to go: what a base brings is met again with the next image
+        return told
 
 
 def keys_of(inventory: Inventory) -> set[Key]:

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from operator import attrgetter
+from operator import itemgetter
+from typing import NamedTuple, TypeAlias
 
 import msgspec
 
@@ -34,37 +35,69 @@ class Result:
         return not self.not_scanned
 
 
-Judge = Callable[[Package, System | None], Judged]
+FlawKey: TypeAlias = tuple[str, str, str, str]
+"""Id, type, package and version: the same flaw in several packages is one."""
+Rank: TypeAlias = tuple[int, int, float, float, str, str]
 
 
-def scanned(base: Base, inventory: Inventory, judged: Judge | None = None) -> Result:
-    """Looks every package up. `judged` stands in for asking the data base, where answers are kept."""
-    answer = judged or (lambda package, system: judge(base, package, system))
-    flaws, problems = combined(inventory, answer)
+class Told(NamedTuple):
+    """What was found of a package that is in one place, as it is put together with others."""
+
+    flaws: tuple[tuple[FlawKey, Rank, Flaw], ...] = ()
+    problems: tuple[str, ...] = ()
+
+
+Ask = Callable[[Placed], Told]
+
+
+def scanned(base: Base, inventory: Inventory) -> Result:
+    """Looks every package up."""
+    known: dict[Package, Judged] = {}
+
+    def ask(placed: Placed) -> Told:
+        bare = bare_package(placed.package)
+        judged = known.get(bare)
+        if judged is None:
+            judged = known[bare] = judge(base, bare, inventory.system)
+        return told_of(judged, placed)
+
+    flaws, problems = combined(inventory, ask)
     return Result(inventory, flaws, (*reasons_against(base, inventory), *problems))
 
 
-def combined(inventory: Inventory, answer: Judge) -> tuple[tuple[Flaw, ...], tuple[str, ...]]:
-    """The flaws of all its packages, each with its places, worst first; and what could not be judged."""
-    found: dict[tuple[str, str, str, str], tuple[Flaw, list[Placed]]] = {}
-    problems: list[str] = []
-    seen: dict[Package, Judged] = {}
+def told_of(judged: Judged, placed: Placed) -> Told:
+    """What was found of a package, as it is said of one place."""
+    flaws = (
+        ((flaw.id, flaw.type, flaw.package, flaw.version), flaw.rank, _with_places(flaw, [placed]))
+        for flaw in judged.flaws
+    )
+    return Told(tuple(flaws), tuple(judged.problems))
+
+
+def combined(inventory: Inventory, ask: Ask) -> tuple[tuple[Flaw, ...], tuple[str, ...]]:
+    """The flaws of all its packages, each with its places, worst first; and what could not be judged.
+
+    An engine puts a hundred thousand together after one advisory, nearly all of one place: those are taken as they are.
+    """
+    found: dict[FlawKey, tuple[Rank, Flaw, Placed]] = {}
+    several: dict[FlawKey, list[Placed]] = {}
+    problems: dict[Package, tuple[str, ...]] = {}
     for placed in inventory.packages:
-        bare = bare_package(placed.package)
-        judged = seen.get(bare)
-        if judged is None:
-            judged = seen[bare] = answer(bare, inventory.system)
-            problems += judged.problems
-        for flaw in judged.flaws:
-            key = (flaw.id, flaw.type, flaw.package, flaw.version)
-            known = found.get(key)
-            if known is None:
-                found[key] = flaw, [placed]
+        told = ask(placed)
+        if told.problems:
+            problems[bare_package(placed.package)] = told.problems
+        for key, rank, flaw in told.flaws:
+            if key not in found:
+                found[key] = rank, flaw, placed
             else:
-                known[1].append(placed)
-    more = [f"{len(problems) - _FEW} more advisories could not be compared"] if len(problems) > _FEW else []
-    flaws = [_with_places(flaw, places) for flaw, places in found.values()]
-    return tuple(sorted(flaws, key=attrgetter("rank"))), (*problems[:_FEW], *more)
+                several.setdefault(key, [found[key][2]]).append(placed)
+    for key, places in several.items():
+        rank, flaw, first = found[key]
+        found[key] = rank, _with_places(flaw, places), first
+    texts = [text for said in problems.values() for text in said]
+    more = [f"{len(texts) - _FEW} more advisories could not be compared"] if len(texts) > _FEW else []
+    flaws = tuple(flaw for _, flaw, _ in sorted(found.values(), key=itemgetter(0)))
+    return flaws, (*texts[:_FEW], *more)
 
 
 def bare_package(package: Package) -> Package:
@@ -73,16 +106,9 @@ def bare_package(package: Package) -> Package:
 
 
 def _with_places(flaw: Flaw, places: list[Placed]) -> Flaw:
-    names: tuple[str, ...]
-    paths: tuple[str, ...]
-    layers: tuple[int, ...]
-    if len(places) == 1:  # nearly always: an engine puts a hundred thousand together after one advisory
-        name, path, layer = places[0].package.name, places[0].package.path, places[0].layer
-        names, paths, layers = (name,), (path,) if path else (), (layer,) if layer != -1 else ()
-    else:
-        names = tuple(sorted({placed.package.name for placed in places}))
-        paths = tuple(sorted({placed.package.path for placed in places} - {""})[:_FEW])
-        layers = tuple(sorted({placed.layer for placed in places} - {-1}))
+    names = tuple(sorted({placed.package.name for placed in places}))
+    paths = tuple(sorted({placed.package.path for placed in places} - {""})[:_FEW])
+    layers = tuple(sorted({placed.layer for placed in places} - {-1}))
     packages = names if names != (flaw.package,) else ()
     return msgspec.structs.replace(flaw, packages=packages, paths=paths, layers=layers)
 
