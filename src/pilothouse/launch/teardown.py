@@ -23,6 +23,7 @@ from pilothouse.linux.mounts import unmount_below
 from pilothouse.network.teardown import tear_down as tear_down_network
 from pilothouse.node.cri import Runtime, RuntimeFailure
 from pilothouse.node.csi.paths import CsiLayout
+from pilothouse.node.csi.root import give_back
 
 Say = Callable[[str], None]
 
@@ -64,6 +65,7 @@ def tear_down(data_dir: Path, purge: bool, say: Say) -> None:
     if drivers is not None:
         # Drivers' pods are gone, so nobody else undoes their mounts; what is on the volumes must not be taken for ours.
         drivers.unmount()
+    give_back(data_dir)
     Cgroups().remove(config.cgroup_root)
     if not purge:
         say("Everything is stopped. Data is kept; `pilothouse up` brings the applications back.")

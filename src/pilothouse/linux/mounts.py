@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 MS_RDONLY, MS_NOSUID, MS_NODEV, MS_NOEXEC, MS_REMOUNT, MS_BIND, MS_REC = 1, 2, 4, 8, 32, 4096, 16384
+MS_SHARED = 1 << 20
 _MNT_DETACH = 2
 _OPENAT2 = 437
 _RESOLVE_NO_MAGICLINKS, _RESOLVE_BENEATH = 0x02, 0x08
@@ -58,6 +59,34 @@ def unmount(target: str | Path) -> None:
             raise OSError(code, os.strerror(code), str(target))
 
 
+def unmount_top(target: str | Path) -> None:
+    """Takes away the uppermost mount at `target` only, with what is mounted in it. Raises OSError."""
+    if _libc.umount2(os.fsencode(target), _MNT_DETACH) != 0:
+        code = ctypes.get_errno()
+        if code not in (errno.EINVAL, errno.ENOENT):
+            raise OSError(code, os.strerror(code), str(target))
+
+
+def is_shared(path: str | Path) -> bool:
+    """Whether what is mounted below the path in another mount namespace that has it from here is mounted here too."""
+    real = os.path.realpath(path)
+    longest, shared = -1, False
+    for line in _mount_lines():
+        point = _point(line)
+        holds = real == point or point == "/" or real.startswith(point + "/")
+        # Of several at one point the last counts: it lies on top.
+        if holds and len(point) >= longest:
+            fields = line.split(" - ")[0].split()[6:]
+            longest, shared = len(point), any(field.startswith("shared:") for field in fields)
+    return shared
+
+
+def share(path: str | Path) -> None:
+    """Makes a directory a mount of its own that is shared (`is_shared`). Raises OSError."""
+    bind(path, path)
+    _mount("none", path, None, MS_SHARED | MS_REC, None)
+
+
 def mounts_below(directory: str | Path) -> list[str]:
     """Mount points in and below a directory, deepest first."""
     prefix = os.path.realpath(directory)
@@ -82,8 +111,15 @@ def is_mount_point(path: str | Path) -> bool:
 
 
 def _mount_points() -> list[str]:
-    lines = Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
-    return [line.split()[4].encode().decode("unicode_escape") for line in lines]
+    return [_point(line) for line in _mount_lines()]
+
+
+def _mount_lines() -> list[str]:
+    return Path("/proc/self/mountinfo").read_text(errors="surrogateescape").splitlines()
+
+
+def _point(line: str) -> str:
+    return line.split()[4].encode().decode("unicode_escape")
 
 
 def _mount(source: str, target: str | Path, kind: str | None, flags: int, options: str | None) -> None:

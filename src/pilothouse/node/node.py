@@ -81,8 +81,8 @@ class Node:
             if directory
             else None
         )
-        root = config.settings.csi_root_dir
-        self._csi = Csi(Path(root), client, references, config.name, self._driver_came) if root else None
+        takes_drivers = bool(config.settings.csi_root_dir)
+        self._csi = Csi(config, client, references, self._driver_came) if takes_drivers else None
         self._reporter = Reporter(client, self.pods, config.addresses)
         self._context = Context(
             config=config,

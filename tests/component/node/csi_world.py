@@ -70,7 +70,8 @@ class CsiLab(World):
         return Settings(csi_root_dir=str(self.kubelet) if self.takes_drivers else "")
 
     def mounts(self) -> list[str]:
-        return mounts_below(self.kubelet)
+        """What is mounted below the drivers' root, which may itself be a mount."""
+        return [path for path in mounts_below(self.kubelet) if path != str(self.kubelet)]
 
     async def registered(self, **entry: Any) -> None:
         """Waits until the CSINode says so."""

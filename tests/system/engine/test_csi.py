@@ -7,11 +7,13 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from image_cache import Images
 from machine import Machine, until
 
+import pilothouse
 from pilothouse.linux.mounts import mounts_below
 from pilothouse.testing.csi_driver import NAME
 
@@ -59,6 +61,34 @@ spec:
 """
 
 
+def daemon_set(driver: Driver, image: str) -> str:
+    """The driver with the host's Python, which is seen at the same paths."""
+    python = {"/usr", "/lib", "/lib64", sys.prefix, sys.base_prefix, str(Path(pilothouse.__file__).parents[2])}
+    paths = {str(driver.store): "None", **dict.fromkeys(python, "None"), str(driver.root): "Bidirectional"}
+    mounts = [
+        {"name": f"v{number}", "mountPath": path, "mountPropagation": way}
+        for number, (path, way) in enumerate(sorted(paths.items()))
+    ]
+    container = {
+        "name": "driver",
+        "image": image,
+        "command": driver.command,
+        "securityContext": {"privileged": True, "runAsUser": 0, "runAsNonRoot": False},
+        "volumeMounts": mounts,
+    }
+    volumes = [{"name": mount["name"], "hostPath": {"path": mount["mountPath"]}} for mount in mounts]
+    spec = {"terminationGracePeriodSeconds": 5, "volumes": volumes, "containers": [container]}
+    template = {"metadata": {"labels": {"app": "driver"}}, "spec": spec}
+    return json.dumps(
+        {
+            "apiVersion": "apps/v1",
+            "kind": "DaemonSet",
+            "metadata": {"name": "driver", "namespace": "kube-system"},
+            "spec": {"selector": {"matchLabels": {"app": "driver"}}, "template": template},
+        }
+    )
+
+
 class Driver:
     """The driver, and what its attacher would do."""
 
@@ -67,13 +97,25 @@ class Driver:
         self.root = machine.root / "kubelet"
         self.store = machine.root / "store"
         words = ["--root", str(self.root), "--store", str(self.store), "--node-id", "i-1"]
-        program = [sys.executable, "-m", "pilothouse.testing.csi_driver", *words, "--ability", "STAGE_UNSTAGE_VOLUME"]
-        self.process = machine.start(*program)
+        program = [sys.executable, "-m", "pilothouse.testing.csi_driver"]
+        self.command = [*program, *words, "--ability", "STAGE_UNSTAGE_VOLUME"]
+        self.start()
+
+    def start(self) -> None:
+        self.process = self.machine.start(*self.command)
+
+    def end(self) -> None:
+        self.process.send_signal(signal.SIGTERM)
+        self.process.wait()
 
     def asked(self, method: str) -> int:
         path = self.store / "calls"
         lines = path.read_text().splitlines() if path.exists() else []
         return sum(json.loads(line)["method"] == method for line in lines)
+
+    def mounts(self) -> list[str]:
+        """What is mounted below the root; that itself is, where the host shares no mounts."""
+        return [path for path in mounts_below(self.root) if path != str(self.root)]
 
     def attach(self) -> None:
         """Says that everything is attached, once there is anything to attach."""
@@ -97,8 +139,7 @@ def driver(engine: Machine) -> Iterator[Driver]:
     engine.wait_ready()
     until(lambda: engine.get("csinode", engine.name)["spec"]["drivers"], "the driver is told")
     yield made
-    made.process.send_signal(signal.SIGTERM)
-    made.process.wait()
+    made.end()
 
 
 def test_a_volume_outlives_the_node_and_leaves_nothing(engine: Machine, driver: Driver, images: Images) -> None:
@@ -129,17 +170,41 @@ def test_a_volume_outlives_the_node_and_leaves_nothing(engine: Machine, driver: 
     engine.kill("node")
     hold.unlink()
     engine.kubectl("wait", "--for=delete", "pod/one", "pod/two", "--timeout=60s", seconds=70)
-    until(lambda: not mounts_below(driver.root), "nothing is mounted")
+    until(lambda: not driver.mounts(), "nothing is mounted")
     until(lambda: not list(driver.root.rglob("vol_data.json")), "nothing is on record")
     until(lambda: not driver.attachments(), "it is detached")
     assert driver.asked("NodeUnstageVolume")
+
+
+def test_a_driver_in_a_pod(engine: Machine, driver: Driver, images: Images) -> None:
+    """As stock drivers run: what it mounts in its own mount namespace reaches the host and the other pod."""
+    driver.end()
+    until(lambda: not engine.get("csinode", engine.name)["spec"]["drivers"], "the driver is gone")
+    engine.apply(daemon_set(driver, images.tools))
+    until(lambda: engine.get("csinode", engine.name)["spec"]["drivers"], "the driver is told", 60)
+    engine.apply(POD.format(name="four", image=images.tools))
+    driver.attach()
+    engine.kubectl("wait", "--for=condition=Ready", "pod/four", "--timeout=60s", seconds=70)
+    said = engine.kubectl("exec", "four", "--", "busybox", "mount")
+    assert " on /data " in said
+    assert driver.mounts()
+    # The driver's pod is replaced: volumes stay, and the new one undoes what the old one did.
+    engine.kubectl("rollout", "restart", "-n", "kube-system", "daemonset/driver")
+    engine.kubectl("rollout", "status", "-n", "kube-system", "daemonset/driver", "--timeout=60s", seconds=70)
+    until(lambda: engine.get("csinode", engine.name)["spec"]["drivers"], "the driver is told", 60)
+    engine.kubectl("exec", "four", "--", "busybox", "cat", "/data/written")
+    engine.kubectl("delete", "pod", "four", "--timeout=60s", seconds=70)
+    until(lambda: not driver.mounts(), "nothing is mounted")
+    engine.kubectl("delete", "-n", "kube-system", "daemonset/driver", "--timeout=60s", seconds=70)
+    driver.start()
+    until(lambda: engine.get("csinode", engine.name)["spec"]["drivers"], "the driver is told", 60)
 
 
 def test_down_leaves_no_mount(engine: Machine, driver: Driver, images: Images) -> None:
     engine.apply(POD.format(name="three", image=images.tools))
     driver.attach()
     engine.kubectl("wait", "--for=condition=Ready", "pod/three", "--timeout=60s", seconds=70)
-    assert mounts_below(driver.root)
+    assert driver.mounts()
     engine.pilothouse("down", "--purge")
     assert mounts_below(driver.root) == []
     assert os.listdir(driver.store / "volumes" / "vol-1") == ["written"]

@@ -11,10 +11,14 @@ from pilothouse.linux.mounts import (
     EscapeError,
     bind_beneath,
     is_mount,
+    is_mount_point,
+    is_shared,
     mount_tmpfs,
     mounts_below,
     open_beneath,
+    share,
     unmount_below,
+    unmount_top,
 )
 
 root_only = pytest.mark.skipif(os.geteuid() != 0, reason="mounting needs root")
@@ -68,3 +72,23 @@ def test_memory_file_systems_are_found_and_unmounted(tmp_path: Path) -> None:
     assert os.statvfs(target).f_blocks * os.statvfs(target).f_frsize == 1 << 20
     unmount_below(tmp_path)
     assert mounts_below(tmp_path) == []
+
+
+@root_only
+def test_a_directory_is_shared_as_a_mount_of_its_own(tmp_path: Path) -> None:
+    inside = tmp_path / "shared" / "inside"
+    inside.mkdir(parents=True)
+    mount_tmpfs(inside)
+    (inside / "file").touch()
+    share(inside.parent)
+    try:
+        assert is_shared(inside.parent)
+        assert is_shared(inside)
+        assert is_mount_point(inside.parent)
+        # What was mounted in it before is still seen, then and when it is taken away again.
+        assert (inside / "file").exists()
+        unmount_top(inside.parent)
+        assert not is_mount_point(inside.parent)
+        assert (inside / "file").exists()
+    finally:
+        unmount_below(tmp_path)

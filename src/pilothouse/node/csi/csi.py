@@ -9,21 +9,23 @@ from pathlib import Path
 from pilothouse.client.client import Client
 from pilothouse.client.informer import Informer
 from pilothouse.kinds.storage.csi_driver import CSIDriver
+from pilothouse.node.config import NodeConfig
 from pilothouse.node.csi.announce import Announcer
 from pilothouse.node.csi.paths import CsiLayout
 from pilothouse.node.csi.registry import Registry
+from pilothouse.node.csi.root import prepare
 from pilothouse.node.csi.sweep import Sweep
 from pilothouse.node.csi.volumes import CsiVolumes
 from pilothouse.node.references import References
 
 
 class Csi:
-    """Drivers that register below `root`, and their volumes. `came` is called when a driver may have come."""
+    """Drivers that register below the configured root, and their volumes. `came` is called when a driver may have
+    come."""
 
-    def __init__(
-        self, root: Path, client: Client, references: References, node_name: str, came: Callable[[], None]
-    ) -> None:
-        layout = CsiLayout(root)
+    def __init__(self, config: NodeConfig, client: Client, references: References, came: Callable[[], None]) -> None:
+        layout, node_name = CsiLayout(Path(config.settings.csi_root_dir)), config.name
+        self._data_dir = config.data_dir
         self._layout = layout
         self._registered = asyncio.Event()
         self._drivers: Informer[CSIDriver] = Informer(client, CSIDriver)
@@ -36,7 +38,7 @@ class Csi:
 
     async def run(self) -> None:
         """Takes registrations and clears away what nobody has, until cancelled; from when the Node is there."""
-        await asyncio.to_thread(self._make_directories)
+        await asyncio.to_thread(prepare, self._layout, self._data_dir)
         await self._registered.wait()
         async with asyncio.TaskGroup() as group:
             group.create_task(self._drivers.run())
@@ -46,10 +48,6 @@ class Csi:
     def _changed(self) -> None:
         self._sweep.wake()
         self._came()
-
-    def _make_directories(self) -> None:
-        for path in (self._layout.root, self._layout.plugins, self._layout.root / "pods"):
-            path.mkdir(mode=0o750, parents=True, exist_ok=True)
 
     async def forsake(self, known: Collection[str]) -> None:
         """Undoes what is mounted for all pods but these."""
