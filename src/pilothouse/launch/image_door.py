@@ -10,11 +10,12 @@ import msgspec
 
 from pilothouse.apiserver.chain import AdmissionRequest, ObjectReader
 from pilothouse.guard.images.door.ask import Door
-from pilothouse.guard.images.door.policy import BadPolicy, Policy, of_facts, of_name, policy_of
+from pilothouse.guard.images.door.policy import BadPolicy, Facts, Policy, of_facts, of_name, policy_of
 from pilothouse.guard.images.door.question import Question
+from pilothouse.guard.images.live.attached_vex import KEYS
 from pilothouse.guard.images.live.vex_documents import LABEL, documents
 from pilothouse.guard.images.live.vex_documents import NAMESPACE as VEX_NAMESPACE
-from pilothouse.guard.images.match.vex import NO_STATEMENTS, Statements, named
+from pilothouse.guard.images.match.vex import NO_STATEMENTS, Statements, named, statements_of
 from pilothouse.guard.images.model import NotReadable
 from pilothouse.guard.images.source.reference import parse
 from pilothouse.kinds.core.config_map import ConfigMap
@@ -31,8 +32,7 @@ from pilothouse.node.images.reference import parse as parse_name
 _LISTS = ("initContainers", "containers", "ephemeralContainers")
 
 
-KEYS: Final = "image-signing-keys"
-"""The ConfigMap of kube-system that holds public keys by name."""
+_WHERE: Final = f"ConfigMap {VEX_NAMESPACE}/{KEYS}"
 
 
 class ImageDoor:
@@ -97,7 +97,7 @@ class ImageDoor:
         except NotReadable as error:
             return [str(error)], []
         against = of_name(policy, reference)
-        if against or not (policy.scans or policy.signed_by):
+        if against or not policy.asks:
             return against, []
         question, missing = self._question(image, policy, secrets)
         if missing:
@@ -106,8 +106,13 @@ class ImageDoor:
         if facts.signed_by and facts.signed_digest != reference.digest:
             # Known only after the name was to get its digest: by the tag the node might pull another image.
             return [f"its signature (by {facts.signed_by}) was not verified in time; it is now, so try again"], []
-        left, _ = (await self._vex()).split(facts.flaws, named(str(reference), facts.digests))
-        return of_facts(policy, msgspec.structs.replace(facts, flaws=tuple(left)))
+        vex = await self._vex()
+        if facts.vex:
+            vex = await asyncio.to_thread(_with_attached, vex, facts)
+        left, _ = vex.split(facts.flaws, named(str(reference), facts.digests))
+        bad, warnings = of_facts(policy, msgspec.structs.replace(facts, flaws=tuple(left)))
+        silent = [name for name in policy.vex_signed_by if name not in question.voices]
+        return bad, [*warnings, *(f"there is no key {name} in {_WHERE}: its VEX is not heard" for name in silent)]
 
     async def _pinned(self, image: str, policy: Policy, secrets: Sequence[Secret]) -> str:
         """The name with the digest that one of the keys has signed; as it is when none has, or its name is refused."""
@@ -127,12 +132,14 @@ class ImageDoor:
 
     def _question(self, image: str, policy: Policy, secrets: Sequence[Secret]) -> tuple[Question, str]:
         """What to ask of an image, and what is amiss with the keys that the policy names."""
-        there = self._objects.get(ConfigMap.resource, VEX_NAMESPACE, KEYS) if policy.signed_by else None
+        named_keys = policy.signed_by or policy.vex_signed_by
+        there = self._objects.get(ConfigMap.resource, VEX_NAMESPACE, KEYS) if named_keys else None
         texts = (there or {}).get("data") or {}
         missing = [name for name in policy.signed_by if not texts.get(name)]
         keys = {name: str(texts[name]) for name in policy.signed_by if texts.get(name)}
-        told = f"there is no key {', '.join(missing)} in ConfigMap {VEX_NAMESPACE}/{KEYS}, whose signature is asked for"
-        question = Question(image, keys, policy.scans, policy.sbom, _login(image, secrets))
+        voices = {name: str(texts[name]) for name in policy.vex_signed_by if texts.get(name)}
+        told = f"there is no key {', '.join(missing)} in {_WHERE}, whose signature is asked for"
+        question = Question(image, keys, policy.scans, policy.sbom, voices, _login(image, secrets))
         return question, told if missing else ""
 
     def _secrets(self, request: AdmissionRequest) -> list[Secret]:
@@ -151,6 +158,11 @@ class ImageDoor:
             self._statements, _ = await asyncio.to_thread(documents, maps)
             self._read_at = revision
         return self._statements
+
+
+def _with_attached(vex: Statements, facts: Facts) -> Statements:
+    """Also what documents beside the image say; they were read before, so all of them can be."""
+    return vex.with_more(said for entry in facts.vex for said in statements_of(entry))
 
 
 def _policy(namespace: Obj, plural: str, name: str) -> Policy | None:

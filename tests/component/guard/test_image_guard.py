@@ -12,6 +12,8 @@ from typing import Any
 
 import msgspec
 import pytest
+from cryptography.hazmat.primitives.asymmetric import ed25519
+from cryptography.hazmat.primitives.serialization import Encoding, PublicFormat
 from known_layers import DEBIAN, sha256, status, tar_of
 
 from pilothouse.client.client import Client
@@ -29,10 +31,14 @@ from pilothouse.guard.images.live.account_rights import AccountRights
 from pilothouse.guard.images.live.contents import Described
 from pilothouse.guard.images.live.kept import Listed
 from pilothouse.guard.images.live.run import COVERAGE, ImageGuard
+from pilothouse.guard.images.match.vex import Vouched
 from pilothouse.guard.images.model import Inventory, Layer, Package, Placed
 from pilothouse.guard.images.places import LAYERS, data_file
 from pilothouse.guard.images.scan.cache import LayerCache
+from pilothouse.guard.images.signed.keys import public_key
 from pilothouse.kinds.apiextensions.definition import CustomResourceDefinition
+from pilothouse.kinds.core.config_map import ConfigMap
+from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.guard.finding import FINDINGS, Finding
 from pilothouse.machinery.errors import NotFound
@@ -408,3 +414,41 @@ async def test_what_an_attached_sbom_says_is_in_the_findings(
     async with running(plane, findings, tmp_path):
         found = await shown(plane.client(), lambda found: {"CVE-1", "CVE-2"} <= found.keys())
     assert found["CVE-2"].spec.evidence["package"] == "deb/hidden 1"
+
+
+async def test_attached_vex_is_heard_where_its_key_is_named_and_as_long_as_the_key_is_there(
+    plane: ControlPlane, findings: Findings, tmp_path: Path
+) -> None:
+    """The door has fetched it."""
+    client = plane.client()
+    key = ed25519.Ed25519PrivateKey.generate().public_key()
+    pem = key.public_bytes(Encoding.PEM, PublicFormat.SubjectPublicKeyInfo)
+    said = {"vulnerability": {"name": "CVE-1"}, "status": "not_affected", "justification": "component_not_present"}
+    head = {"@context": "https://openvex.dev/ns/v0.2.0", "author": "Acme", "timestamp": "2024-05-01T00:00:00Z"}
+    document = json.dumps(head | {"statements": [said]}).encode()
+    take(tmp_path, ("CVE-1", "redis", "2.0-1"))
+    await pod(client, "one", DIGEST)
+    await client.create_tree(Namespace.resource, {"metadata": {"name": "default"}})
+    keys = {"metadata": {"name": "image-signing-keys"}, "data": {"security": pem.decode()}}
+
+    def heard(names: str | None) -> dict[str, Any]:
+        return {"metadata": {"annotations": {"images.guard.pilothouse.dev/vex-signed-by": names}}}
+
+    async with running(plane, findings, tmp_path):
+        await shown(client, lambda found: "CVE-1" in found)
+        cache = LayerCache(tmp_path / LAYERS)
+        cache.put_vex(DIGEST, [Vouched(document, "att", (DIGEST,), public_key(pem, "").id, "security")])
+        cache.close()
+        await client.create_tree(ConfigMap.resource, keys, "kube-system")
+        await client.patch(Namespace, "default", None, heard("security"))
+        await shown(client, lambda found: "CVE-1" not in found)
+        (accepted,) = (await client.list(Finding, field_selector="status.state=accepted")).items
+        assert accepted.spec.evidence["silenced-by"] == (
+            "not_affected (component_not_present) says Acme, attached as att, signed by security"
+        )
+        await client.patch(Namespace, "default", None, heard("other"))
+        await shown(client, lambda found: "CVE-1" in found)
+        await client.patch(Namespace, "default", None, heard("other, security"))
+        await shown(client, lambda found: "CVE-1" not in found)
+        await client.delete(ConfigMap, "image-signing-keys", "kube-system")
+        await shown(client, lambda found: "CVE-1" in found)

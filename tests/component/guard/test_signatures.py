@@ -20,6 +20,7 @@ from pilothouse.guard.images.door.ask import Door
 from pilothouse.guard.images.door.policy import Facts
 from pilothouse.guard.images.door.question import Question
 from pilothouse.guard.images.door.scan import answer
+from pilothouse.guard.images.match.vex import Statements, named, statements_of
 from pilothouse.guard.images.places import LAYERS
 from pilothouse.guard.images.scan.cache import LayerCache
 from pilothouse.testing.images import Image, push
@@ -481,3 +482,47 @@ async def test_the_doors_process_answers(repository: Repository, tmp_path: Path)
     under = Question(f"{repository.name('process')}@{image}", {"release": key})
     door.same(asked, under)
     assert await door.facts(under) is facts
+
+
+def openvex(flaw: str, **more: Any) -> dict[str, Any]:
+    said = {"vulnerability": {"name": flaw}, "status": "not_affected", "justification": "component_not_present", **more}
+    head = {"@context": "https://openvex.dev/ns/v0.2.0", "author": "Acme", "timestamp": "2024-05-01T00:00:00Z"}
+    return head | {"statements": [said]}
+
+
+def test_attached_vex_that_a_named_key_vouches_for_is_kept_for_the_engine(
+    repository: Repository, ask: Any, tmp_path: Path
+) -> None:
+    """The image need not be signed, and the document may mean the index that the image is in."""
+    security, stranger = Signer(), Signer()
+    voices = {"security": security.pem().decode()}
+    image = repository.image("heard", "1.0-10")
+    platform = {"os": "linux", "architecture": "amd64"}
+    entry = {"mediaType": MANIFEST, "digest": image, "size": len(b"x"), "platform": platform}
+    index = repository.put_index("heard-index", {"schemaVersion": 2, "mediaType": INDEX, "manifests": [entry]})
+
+    def attach(signer: Signer, flaw: str) -> None:
+        document = openvex(flaw, products=[{"@id": f"pkg:oci/app@{index}"}])
+        repository.attest(signer, index, statement(index, "https://openvex.dev/ns/v0.2.0", document))
+
+    def kept() -> list[tuple[str, ...]]:
+        cache = LayerCache(tmp_path / "vulndb" / LAYERS)
+        found = [cache.vex(digest) for digest in (image, index)]
+        cache.close()
+        assert found[0] == found[1]
+        return [tuple(sorted(name for said in statements_of(entry) for name in said.names)) for entry in found[0]]
+
+    attach(stranger, "CVE-1")
+    unheard = ask(repository.name("heard-index"), voices=voices)
+    assert (unheard.vex, kept()) == ((), [])
+    assert "is not signed by security, and not heard" in unheard.unheard[0]
+    attach(security, "CVE-1")
+    facts = ask(repository.name("heard-index"), voices=voices, scan=False)
+    assert ([entry.signer for entry in facts.vex], facts.unheard, kept()) == (["security"], (), [("CVE-1",)])
+    left, silenced = Statements(said for entry in facts.vex for said in statements_of(entry)).split(
+        unheard.flaws, named("app", (image,))
+    )
+    assert (left, [entry.flaw.id for entry in silenced]) == ([], ["CVE-1"])
+    attach(stranger, "CVE-1")  # takes its place
+    assert ask(repository.name("heard-index"), voices=voices).vex == ()
+    assert kept() == []

@@ -19,6 +19,7 @@ from pilothouse.guard.images.door.policy import BadPolicy, Facts, of_facts, of_n
 from pilothouse.guard.images.door.question import Question
 from pilothouse.guard.images.door.scan import answer
 from pilothouse.guard.images.match.flaw import Flaw
+from pilothouse.guard.images.match.vex import Vouched
 from pilothouse.guard.images.places import data_file
 from pilothouse.guard.images.source.reference import parse
 from pilothouse.kinds.core.config_map import ConfigMap
@@ -90,6 +91,7 @@ def test_names(image: str, settings: dict[str, str], refused: bool) -> None:
         {"registries": " , "},
         {"signed-by": ""},
         {"sbom": "yes"},
+        {"vex-signed-by": " "},
     ],
 )
 def test_a_policy_that_says_nothing_sensible_is_told(annotations: dict[str, str]) -> None:
@@ -172,6 +174,27 @@ async def test_what_the_clusters_vex_documents_silence_passes() -> None:
     labels = {PREFIX + "vex": "acme"}
     objects.maps.append({"metadata": {"name": "y", "namespace": "kube-system", "labels": labels}, "data": data})
     await step.validate(request(pod("r.example/bad:1")))
+
+
+async def test_attached_vex_counts_at_the_door_and_what_is_not_heard_is_told() -> None:
+    said = {"vulnerability": {"name": "CVE-1"}, "status": "not_affected", "justification": "component_not_present"}
+    head = {"@context": "https://openvex.dev/ns/v0.2.0", "author": "Acme", "timestamp": "2024-05-01T00:00:00Z"}
+    vouched = Vouched(json.dumps(head | {"statements": [said]}).encode(), "att", (DIGEST,), "sha256:key", "security")
+    flaws = (flaw("CVE-1", "critical", "2.0"),)
+    facts = Facts(flaws, digests=(DIGEST,), vex=(vouched,), unheard=("VEX x is not signed by security, and not heard",))
+    objects = Objects({PREFIX + "severity": "high", PREFIX + "vex-signed-by": "security, absent"})
+    keys_of(objects, security="PEM", other="PEM 2")
+    door = Known({"r/heard:1": facts, "r/unheard:1": Facts(flaws, digests=(DIGEST,))})
+    step = ImageDoor(objects, door)
+    passed = request(pod("r/heard:1"))
+    await step.validate(passed)
+    assert passed.warnings == [
+        'image "r/heard:1": VEX x is not signed by security, and not heard',
+        'image "r/heard:1": there is no key absent in ConfigMap kube-system/image-signing-keys: its VEX is not heard',
+    ]
+    assert [(question.keys, question.voices) for question in door.asked] == [({}, {"security": "PEM"})]
+    with pytest.raises(Forbidden, match="CVE-1"):
+        await step.validate(request(pod("r/unheard:1")))
 
 
 DIGEST = "sha256:" + "a" * 64

@@ -11,6 +11,7 @@ not-scanned       `refuse`: no image that is not scanned in full (else that is a
 data-days         no image judged by data older than so many days
 signed-by         names of keys, separated by commas: only images that one of them has signed
 sbom              `attached`: packages that attached SBOMs name are looked up too
+vex-signed-by     names of keys, separated by commas: attached VEX documents that one of them has signed are heard
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ import msgspec
 
 from pilothouse.guard.images.match.flaw import Flaw
 from pilothouse.guard.images.match.severity import RATINGS
+from pilothouse.guard.images.match.vex import Vouched
 from pilothouse.guard.images.source.reference import Reference
 
 PREFIX: Final = "images.guard.pilothouse.dev/"
@@ -37,6 +39,7 @@ _KEYS: Final = (
     "data-days",
     "signed-by",
     "sbom",
+    "vex-signed-by",
 )
 _WORDS: Final = {
     "digest": "required",
@@ -65,6 +68,12 @@ class Policy:
     data_days: float = 0.0
     signed_by: tuple[str, ...] = ()
     sbom: bool = False
+    vex_signed_by: tuple[str, ...] = ()
+
+    @property
+    def asks(self) -> bool:
+        """The registry is asked."""
+        return self.scans or bool(self.signed_by or self.vex_signed_by)
 
     @property
     def scans(self) -> bool:
@@ -85,6 +94,9 @@ class Facts(msgspec.Struct, frozen=True):
     signed_digest: str = ""
     unsigned: str = ""
     """Why no key is known to have signed it, "" when that was not asked."""
+    vex: tuple[Vouched, ...] = ()
+    unheard: tuple[str, ...] = ()
+    """Why VEX documents beside it are not heard."""
 
 
 def policy_of(annotations: Mapping[str, str]) -> Policy | None:
@@ -111,6 +123,7 @@ def policy_of(annotations: Mapping[str, str]) -> Policy | None:
         _days(given.get("data-days", "")),
         keys,
         "sbom" in given,
+        _listed(given, "vex-signed-by", "key"),
     )
 
 
@@ -167,6 +180,7 @@ def of_facts(policy: Policy, facts: Facts) -> tuple[list[str], list[str]]:
     if facts.reasons:
         text = f"it is not scanned in full: {'; '.join(facts.reasons)[:300]}"
         (against if policy.not_scanned else warnings).append(text)
+    warnings += facts.unheard
     return against, warnings
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import resource
 import sys
 import time
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -33,6 +34,9 @@ from pilothouse.guard.images.source.reference import Reference, parse
 from pilothouse.guard.images.source.registry import Login, Registry
 
 _MEMORY: Final = 2 << 30
+_LARGEST_VEX: Final = 1 << 20
+_MOST_VEX: Final = 16
+"""VEX documents of an image."""
 
 
 def answer(folder: Path, question: Question, certs: Path | None = None) -> Facts:
@@ -50,10 +54,10 @@ def answer(folder: Path, question: Question, certs: Path | None = None) -> Facts
 
 
 def _answer(folder: Path, question: Question, certs: Path | None, cache: LayerCache) -> Facts:
-    keys = _keys(question)
+    keys, voices = _keys(question.keys), _keys(question.voices)
     reference = parse(question.image)
     known = _known(cache, keys, (reference.digest,))
-    if keys and known.signed_by and not question.scan:
+    if keys and known.signed_by and not question.scan and not voices:
         return known
     try:
         registry, image = _pulled(reference, Login(*(question.login or ())), certs)
@@ -65,7 +69,7 @@ def _answer(folder: Path, question: Question, certs: Path | None, cache: LayerCa
     digests = tuple(digest for digest in (image.digest, image.index) if digest)
     if keys and not known.signed_by:
         known = _known(cache, keys, digests)
-    asked = Asked(() if known.signed_by else keys, question.sbom)
+    asked = Asked(() if known.signed_by else keys, question.sbom, bool(voices), voices)
     try:
         beside = look_beside(registry, image, asked)
     except NotSigned as error:
@@ -73,12 +77,36 @@ def _answer(folder: Path, question: Question, certs: Path | None, cache: LayerCa
     except NotReadable as error:
         if keys and not known.signed_by:
             raise
-        beside = Beside(reasons=[str(error)])
+        beside = Beside(reasons=[str(error)] if question.sbom else [], notes=[f"VEX: {error}"] if voices else [])
+    else:
+        if voices:
+            _keep_vex(cache, digests, beside, voices)
     if beside.signed_by is not None:
         cache.put_signature(beside.signed_digest, beside.signed_by.id)
         known = Facts(signed_by=beside.signed_by.name, signed_digest=beside.signed_digest)
     facts = _scanned(folder, image, beside, cache) if question.scan else Facts()
-    return msgspec.structs.replace(facts, digests=digests, signed_by=known.signed_by, signed_digest=known.signed_digest)
+    return msgspec.structs.replace(
+        facts,
+        digests=digests,
+        signed_by=known.signed_by,
+        signed_digest=known.signed_digest,
+        vex=tuple(beside.vouched),
+        unheard=tuple(beside.notes),
+    )
+
+
+def _keep_vex(cache: LayerCache, digests: tuple[str, ...], beside: Beside, voices: tuple[Key, ...]) -> None:
+    """For the findings of what runs. Documents by keys that were not asked about this time stay: other namespaces may
+    hear those."""
+    large = [entry for entry in beside.vouched if len(entry.document) > _LARGEST_VEX]
+    beside.notes += [f"VEX {entry.where} is longer than {_LARGEST_VEX} bytes, and not heard" for entry in large]
+    few = [entry for entry in beside.vouched if entry not in large]
+    beside.notes += [f"VEX {entry.where}: {_MOST_VEX} documents are heard at most" for entry in few[_MOST_VEX:]]
+    beside.vouched = few[:_MOST_VEX]
+    heard = {key.id for key in voices}
+    for digest in digests:
+        others = [entry for entry in cache.vex(digest) if entry.key not in heard]
+        cache.put_vex(digest, [*beside.vouched, *others][: 2 * _MOST_VEX])
 
 
 def _pulled(reference: Reference, login: Login, certs: Path | None) -> tuple[Registry, Image]:
@@ -98,9 +126,9 @@ def _pulled(reference: Reference, login: Login, certs: Path | None) -> tuple[Reg
     return registry, registry.image(host_platform())
 
 
-def _keys(question: Question) -> tuple[Key, ...]:
+def _keys(texts: Mapping[str, str]) -> tuple[Key, ...]:
     keys = []
-    for name, text in question.keys.items():
+    for name, text in texts.items():
         try:
             keys.append(public_key(text.encode(), name))
         except BadKey as error:

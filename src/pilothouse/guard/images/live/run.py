@@ -25,6 +25,7 @@ from pilothouse.guard.findings.findings import Findings
 from pilothouse.guard.findings.model import Report
 from pilothouse.guard.images.inventory.stated import with_sbom
 from pilothouse.guard.images.live.account_rights import AccountRights
+from pilothouse.guard.images.live.attached_vex import KEYS, AttachedVex
 from pilothouse.guard.images.live.gateway_routes import GatewayRoutes
 from pilothouse.guard.images.live.index import Index, Key
 from pilothouse.guard.images.live.kept import MOST, Kept, Listed, kept, listed_in
@@ -46,6 +47,7 @@ from pilothouse.guard.images.scan.cache import LayerCache
 from pilothouse.kinds.apps.replica_set import ReplicaSet
 from pilothouse.kinds.batch.job import Job
 from pilothouse.kinds.core.config_map import ConfigMap
+from pilothouse.kinds.core.namespace import Namespace
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
@@ -91,6 +93,8 @@ class ImageGuard:
         self._listed: dict[str, Sequence[Listed]] = {}
         self._unlisted: set[str] = set()
         self._documents = Informer(client, ConfigMap, namespace=VEX_NAMESPACE, label_selector=VEX_LABEL)
+        self._keys = Informer(client, ConfigMap, namespace=VEX_NAMESPACE, field_selector=f"metadata.name={KEYS}")
+        self._attached = AttachedVex()
         self._vex = NO_STATEMENTS
         self._vex_unread = False
         self._ready: set[str] = set()
@@ -107,7 +111,7 @@ class ImageGuard:
         """Runs until cancelled; may be run again."""
         self._quiet_until = time.monotonic() + START_SECONDS
         asyncio.get_running_loop().call_later(START_SECONDS + 0.1, self._woken.set)
-        views: tuple[type[Object], ...] = (Pod, Service, Ingress, ReplicaSet, Job, Node)
+        views: tuple[type[Object], ...] = (Pod, Service, Ingress, ReplicaSet, Job, Node, Namespace)
         if not self._subscribed:
             self._subscribed = True
             self.world.replica_sets, self.world.jobs = informers.of(ReplicaSet), informers.of(Job)
@@ -117,12 +121,15 @@ class ImageGuard:
             informers.of(Service).subscribe(self._service_changed)
             informers.of(Ingress).subscribe(self._ingress_changed)
             informers.of(Node).subscribe(self._node_changed)
+            informers.of(Namespace).subscribe(self._namespace_changed)
             self.world.routes.follow(informers)
             self._documents.subscribe(self._document_changed)
+            self._keys.subscribe(self._keys_changed)
         await informers.synced(*views)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._documents.run())
+                group.create_task(self._keys.run())
                 await self._first_documents()
                 group.create_task(self._watch_data())
                 group.create_task(update_on_schedule(self._folder))
@@ -172,11 +179,26 @@ class ImageGuard:
         self._vex_unread = True
         self._woken.set()
 
+    def _keys_changed(self, key: str, old: ConfigMap | None, new: ConfigMap | None) -> None:
+        if self._attached.keys_changed(new.data if new is not None else {}):
+            self._dirty |= self._reported
+            self._woken.set()
+
+    def _namespace_changed(self, key: str, old: Namespace | None, new: Namespace | None) -> None:
+        if self._attached.namespace_changed(key, new):
+            self._dirty |= {subject for subject in self._reported if self._is_in(subject, key)}
+            self._woken.set()
+
+    def _is_in(self, subject: str, namespace: str) -> bool:
+        use = self.world.use(subject)
+        return use is not None and use.owner.namespace == namespace
+
     async def _first_documents(self) -> None:
         """Waits for what VEX documents say, so that a restart does not reopen what they silence; not for ever."""
         try:
             async with asyncio.timeout(_DOCUMENTS_SECONDS):
                 await self._documents.synced()
+                await self._keys.synced()
         except TimeoutError:
             log.warning("VEX documents of %s cannot be listed yet: nothing is silenced by them", VEX_NAMESPACE)
 
@@ -195,6 +217,8 @@ class ImageGuard:
             self._cache = await asyncio.to_thread(LayerCache, self._folder / LAYERS)
         self._dirty |= await self.world.take_in()
         self._forget_images()
+        for image in await self._attached.take_in(self._cache, self.index.images):
+            self._dirty |= self.world.subjects_of(image)
         await self._report()
         for image in list(self.world.images):
             if image in self.world.images and image not in self.index.images and self._due(image):
@@ -260,6 +284,7 @@ class ImageGuard:
             return
         for where, sbom in await asyncio.to_thread(self._cache.sboms, image):
             inventory = with_sbom(inventory, sbom, where)
+        await self._attached.know(self._cache, image)
         self._failed.pop(image, None)
         self.index.add(image, inventory)
         if self._data.feeds:
@@ -318,7 +343,8 @@ class ImageGuard:
                     if image not in scanned:
                         scanned[image] = self._scanned(image)
                 self._reported.add(subject)
-                batch.append(report_of(use, scanned, self._data.generation, self._vex, time.time()))
+                vex = self._attached.heard(use.owner.namespace, use.pods, self._vex)
+                batch.append(report_of(use, scanned, self._data.generation, vex, time.time()))
             if len(batch) >= _REPORTS:
                 await self._hand_in(batch)
                 batch = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Collection, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Final, NamedTuple
 
 import msgspec
@@ -62,6 +62,17 @@ class Statement:
         return text + "".join(f", {part}" for part in (self.document, self.place) if part)
 
 
+class Vouched(msgspec.Struct, frozen=True):
+    """A document that was beside an image, and the key that vouches for it: its id, and the name it had then. `digests`
+    are the image's, and its index's."""
+
+    document: bytes
+    where: str
+    digests: tuple[str, ...]
+    key: str
+    signer: str
+
+
 class Silenced(NamedTuple):
     """A flaw that a statement silences."""
 
@@ -96,6 +107,23 @@ def statements_in(text: bytes, place: str = "", default: Product | None = None) 
     if not isinstance(entries, list):
         raise BadVex("it has no statements")
     return [_statement(entry, f"statements[{number}]", tree, place, default) for number, entry in enumerate(entries)]
+
+
+def statements_of(vouched: Vouched) -> list[Statement]:
+    """What a document beside an image says. Whoever means the image's index means the image. Raises BadVex."""
+    digests = frozenset(vouched.digests)
+    image = Named("", digests)
+    place = f"attached as {vouched.where}, signed by {vouched.signer}"
+    return [
+        replace(
+            said,
+            products=tuple(
+                replace(product, digests=product.digests | digests) if _is_subject(product, image) else product
+                for product in said.products
+            ),
+        )
+        for said in statements_in(vouched.document, place, Product((), digests))
+    ]
 
 
 def _statement(entry: Any, where: str, tree: dict[str, Any], place: str, default: Product | None) -> Statement:
@@ -158,10 +186,15 @@ class Statements:
     """Statements by the flaws they are about."""
 
     def __init__(self, statements: Iterable[Statement] = ()) -> None:
+        self._all = tuple(statements)
         self._by_name: dict[str, list[tuple[int, Statement]]] = {}
-        for number, statement in enumerate(statements):
+        for number, statement in enumerate(self._all):
             for name in statement.names:
                 self._by_name.setdefault(name, []).append((number, statement))
+
+    def with_more(self, statements: Iterable[Statement]) -> Statements:
+        """These and others, said after them."""
+        return Statements((*self._all, *statements))
 
     def verdict(self, flaw: Flaw, subject: Named) -> Statement | None:
         """The statement about a flaw that counts, None when there is none."""

@@ -10,7 +10,7 @@ import msgspec
 
 from pilothouse.guard.images.inventory.sbom import sbom_in
 from pilothouse.guard.images.inventory.stated import with_sbom, without_sbom
-from pilothouse.guard.images.match.vex import BadVex, Product, Statement, statements_in
+from pilothouse.guard.images.match.vex import BadVex, Statement, Vouched, statements_of
 from pilothouse.guard.images.model import Inventory, NotReadable
 from pilothouse.guard.images.signed.documents import SBOM, VEX, Document, documents_of
 from pilothouse.guard.images.signed.keys import Key
@@ -32,11 +32,13 @@ class NotSigned(NotReadable):
 
 @dataclass(frozen=True, slots=True)
 class Asked:
-    """What is wanted: to be signed by one of the keys, and attached SBOMs and VEX documents to be heard."""
+    """What is wanted: to be signed by one of the keys, and attached SBOMs and VEX documents to be heard; of the latter
+    those that one of `voices` has signed, or one of the keys."""
 
     keys: tuple[Key, ...] = ()
     sbom: bool = False
     vex: bool = False
+    voices: tuple[Key, ...] = ()
 
     def __bool__(self) -> bool:
         return bool(self.keys) or self.sbom or self.vex
@@ -50,6 +52,8 @@ class Beside:
     signed_digest: str = ""
     sboms: list[tuple[Document, Inventory]] = field(default_factory=list)
     statements: list[Statement] = field(default_factory=list)
+    vouched: list[Vouched] = field(default_factory=list)
+    """The documents that the statements are from."""
     reasons: list[str] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
 
@@ -83,7 +87,7 @@ def look_beside(registry: Registry, image: Image, asked: Asked) -> Beside:
     if asked.sbom:
         _read_sboms(entries, digests, asked.keys, found)
     if asked.vex:
-        _read_vex(entries, digests, asked.keys, found)
+        _read_vex(entries, digests, asked.voices or asked.keys, found)
     return found
 
 
@@ -102,13 +106,16 @@ def _read_sboms(entries: Sequence[Attached], digests: frozenset[str], keys: Sequ
 def _read_vex(entries: Sequence[Attached], digests: frozenset[str], keys: Sequence[Key], found: Beside) -> None:
     """Only what a key vouches for is heard: whoever may write to the repository may attach anything."""
     documents, reasons = documents_of(entries, VEX, digests, keys)
+    ids = {key.name: key.id for key in keys}
     for document in documents:
         if not document.signed_by:
             reasons.append(f"VEX {document.where} is not signed by {_names(keys)}, and not heard")
             continue
         try:
-            place = f"attached as {document.where}, signed by {document.signed_by}"
-            found.statements += statements_in(document.data, place, Product((), digests))
+            signer = document.signed_by
+            vouched = Vouched(document.data, document.where, tuple(sorted(digests)), ids[signer], signer)
+            found.statements += statements_of(vouched)
+            found.vouched.append(vouched)
         except BadVex as error:
             reasons.append(f"VEX {document.where}: {error}")
     found.notes += reasons

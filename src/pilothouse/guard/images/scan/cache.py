@@ -9,13 +9,14 @@ import sqlite3
 import threading
 import time
 import zlib
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from pathlib import Path
 from typing import Final
 
 import msgspec
 
 from pilothouse.guard.images.inventory.limits import MIB
+from pilothouse.guard.images.match.vex import Vouched
 from pilothouse.guard.images.model import RECORD_FORMAT, Inventory, LayerRecord
 
 _LARGEST: Final = 512 * MIB
@@ -30,9 +31,12 @@ CREATE TABLE IF NOT EXISTS signature (
 CREATE TABLE IF NOT EXISTS sbom (
   digest TEXT NOT NULL, format INTEGER NOT NULL, used INTEGER NOT NULL, said BLOB NOT NULL,
   PRIMARY KEY (digest, format)) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS vex (
+  digest TEXT NOT NULL PRIMARY KEY, used INTEGER NOT NULL, said BLOB NOT NULL) WITHOUT ROWID;
 """
 _SIGNATURES: Final = 20_000
 _SBOMS: Final = 2_000
+_VEX: Final = 2_000
 
 
 class LayerCache:
@@ -141,6 +145,30 @@ class LayerCache:
                 "INSERT OR REPLACE INTO sbom VALUES (?, ?, ?, ?)", (digest, RECORD_FORMAT, int(time.time()), data)
             )
             self._keep("sbom", _SBOMS)
+
+    def vex(self, digest: str) -> list[Vouched]:
+        """The VEX documents that were beside an image when its registry was last asked, and vouched for by a key."""
+        with self._lock:
+            row = self._base.execute("SELECT said FROM vex WHERE digest = ?", (digest,)).fetchone()
+        try:
+            return msgspec.msgpack.decode(zlib.decompress(row[0]), type=list[Vouched]) if row else []
+        except (zlib.error, msgspec.DecodeError):
+            return []
+
+    def put_vex(self, digest: str, said: Sequence[Vouched]) -> None:
+        """Keeps what is beside an image now, if it is something else than before."""
+        if self.vex(digest) == list(said):
+            return
+        data = zlib.compress(msgspec.msgpack.encode(said), 1)
+        with self._lock:
+            self._base.execute("INSERT OR REPLACE INTO vex VALUES (?, ?, ?)", (digest, time.time_ns(), data))
+            self._keep("vex", _VEX)
+
+    def vex_since(self, when: int) -> tuple[int, list[str]]:
+        """The images about which something else is said since then, and the time (0 at first) to ask with next."""
+        with self._lock:
+            rows = self._base.execute("SELECT digest, used FROM vex WHERE used > ?", (when,)).fetchall()
+        return max((used for _, used in rows), default=when), [digest for digest, _ in rows]
 
     def _keep(self, table: str, most: int) -> None:
         """Forgets all but the latest."""
