@@ -18,7 +18,9 @@ from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
+from pilothouse.kinds.storage.csi_driver import CSIDriver
 from pilothouse.kinds.storage.csi_node import CSINode
+from pilothouse.kinds.storage.csi_storage_capacity import CSIStorageCapacity
 from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.machinery.errors import ApiError
 from pilothouse.scheduler.explain import Explanation, NodeVerdict, explain
@@ -72,6 +74,8 @@ async def snapshot_without(pod: Pod, client: Client) -> Snapshot:
         {volume.key: volume for volume in (await client.list(PersistentVolume)).items},
         {each.key: each for each in (await client.list(StorageClass)).items},
         {each.name: each for each in (await client.list(CSINode)).items},
+        {each.name: each for each in (await client.list(CSIDriver)).items},
+        (await client.list(CSIStorageCapacity)).items,
     )
     return snapshot
 

@@ -20,7 +20,9 @@ from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
+from pilothouse.kinds.storage.csi_driver import CSIDriver
 from pilothouse.kinds.storage.csi_node import CSINode
+from pilothouse.kinds.storage.csi_storage_capacity import CSIStorageCapacity
 from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.kinds.view import Object
 from pilothouse.machinery.errors import ApiError, Conflict, NotFound
@@ -52,7 +54,8 @@ async def run_scheduler(client: Client, *, informers: SharedInformers, name: str
     """
     events = EventRecorder(client, name)
     scheduler = Scheduler(client, informers, events, name, seed)
-    await informers.synced(Node, Pod, Namespace, PersistentVolume, PersistentVolumeClaim, StorageClass, CSINode)
+    await informers.synced(Node, Pod, Namespace, PersistentVolume, PersistentVolumeClaim, StorageClass)
+    await informers.synced(CSINode, CSIDriver, CSIStorageCapacity)
     await informers.synced(PodDisruptionBudget)
     scheduler.subscribe()
     async with asyncio.TaskGroup() as group:
@@ -75,6 +78,8 @@ class Scheduler:
         self._volumes = informers.of(PersistentVolume)
         self._classes = informers.of(StorageClass)
         self._csi_nodes = informers.of(CSINode)
+        self._csi_drivers = informers.of(CSIDriver)
+        self._csi_capacities = informers.of(CSIStorageCapacity)
         self._budgets = informers.of(PodDisruptionBudget)
         self._queue = SchedulingQueue(time.monotonic)
         self._wake = asyncio.Event()
@@ -92,6 +97,8 @@ class Scheduler:
         self._volumes.subscribe(self._storage_changed)
         self._classes.subscribe(self._storage_changed)
         self._csi_nodes.subscribe(self._storage_changed)
+        self._csi_drivers.subscribe(self._storage_changed)
+        self._csi_capacities.subscribe(self._storage_changed)
         self._budgets.subscribe(self._budget_changed)
 
     def _happened(self, change: Change) -> None:
@@ -240,6 +247,8 @@ class Scheduler:
                 {volume.key: volume for volume in self._volumes},
                 {storage_class.key: storage_class for storage_class in self._classes},
                 {csi_node.name: csi_node for csi_node in self._csi_nodes},
+                {driver.name: driver for driver in self._csi_drivers},
+                list(self._csi_capacities),
             )
             self._storage_stale = False
         return self.snapshot

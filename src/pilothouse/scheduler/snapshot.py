@@ -20,7 +20,9 @@ from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.policy.pod_disruption_budget import PodDisruptionBudget
+from pilothouse.kinds.storage.csi_driver import CSIDriver
 from pilothouse.kinds.storage.csi_node import CSINode
+from pilothouse.kinds.storage.csi_storage_capacity import CSIStorageCapacity
 from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.scheduler.pod_info import Amounts, PodInfo, amounts
 
@@ -79,12 +81,15 @@ class NodeInfo:
 
 @dataclass(frozen=True, slots=True)
 class Storage:
-    """Claims by key, volumes by name, classes by name; what nodes say of their CSI drivers, by the node's name."""
+    """Claims by key, volumes by name, classes by name; what nodes say of their CSI drivers, by the node's name; drivers
+    by name, and where provisioners say that there is room."""
 
     claims: Mapping[str, PersistentVolumeClaim] = field(default_factory=dict)
     volumes: Mapping[str, PersistentVolume] = field(default_factory=dict)
     classes: Mapping[str, StorageClass] = field(default_factory=dict)
     csi_nodes: Mapping[str, CSINode] = field(default_factory=dict)
+    drivers: Mapping[str, CSIDriver] = field(default_factory=dict)
+    capacities: Sequence[CSIStorageCapacity] = ()
 
 
 class Follower(Protocol):

@@ -19,6 +19,7 @@ from pilothouse.reconcile.volumes import (
 )
 from pilothouse.scheduler.pod_info import PodInfo
 from pilothouse.scheduler.snapshot import NodeInfo, Storage
+from pilothouse.scheduler.volume_capacity import has_room
 
 _VOLUMES_DIR = "pilothouse.io/volumes-dir"
 _NO_PROVISIONER = "kubernetes.io/no-provisioner"
@@ -71,6 +72,8 @@ def objections(claims: Claims, info: NodeInfo, storage: Storage) -> list[str]:
         if best_volume(claim, storage.volumes.values(), info.node) is None:
             if not _can_be_made(claim, info, storage):
                 return ["node(s) didn't find available persistent volumes to bind"]
+            if not has_room(claim, storage.classes[claim.spec.storage_class_name or ""], info.labels, storage):
+                return ["node(s) did not have enough free storage"]
             if _is_local(claim, storage):
                 made.append(claim)
     left = room(info.node, storage.volumes.values()) if made else None
