@@ -42,9 +42,10 @@ NODE_RIGHTS: Final = (
     NodeRight("delete", "", "pods", "those bound to it"),
     NodeRight("get update patch", "", "pods/status", "those bound to it"),
     NodeRight("create", "", "pods/eviction", "those bound to it"),
-    NodeRight(_READ, "", "secrets", _OF_ITS_PODS),
+    NodeRight(_READ, "", "secrets", "those its pods and their volumes name"),
     NodeRight(_READ, "", "configmaps", _OF_ITS_PODS),
     NodeRight("get", "", "persistentvolumeclaims", _OF_ITS_PODS),
+    NodeRight("get update patch", "", "persistentvolumeclaims/status", _OF_ITS_PODS),
     NodeRight("create", "", "serviceaccounts/token", "for its pods"),
     NodeRight("list watch", "", "persistentvolumes"),
     NodeRight("get update patch", "", "persistentvolumes", "those that live on it"),
@@ -54,6 +55,9 @@ NODE_RIGHTS: Final = (
     NodeRight("create", "authentication.k8s.io", "tokenreviews"),
     NodeRight("create", "authorization.k8s.io", "subjectaccessreviews"),
     NodeRight("create get update patch delete", "coordination.k8s.io", "leases", _ITSELF),
+    NodeRight(_READ, "storage.k8s.io", "csidrivers"),
+    NodeRight("create get update patch delete", "storage.k8s.io", "csinodes", _ITSELF),
+    NodeRight("get", "storage.k8s.io", "volumeattachments", "those to it"),
 )
 
 

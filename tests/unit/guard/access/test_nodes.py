@@ -25,6 +25,9 @@ class AllRelated(NodeGraph):
     async def catch_up(self) -> None:
         return None
 
+    def mounts_with(self, node: str, secret: Reference) -> bool:
+        return True
+
     def needs(self, node: str, reference: Reference) -> bool:
         return True
 
@@ -36,7 +39,8 @@ class Volumes(ObjectReader):
     def get(self, resource: Resource, namespace: str, name: str) -> Obj | None:
         here = {"key": "kubernetes.io/hostname", "operator": "In", "values": ["n1"]}
         terms = {"nodeSelectorTerms": [{"matchExpressions": [here]}]}
-        return {"spec": {"claimRef": {"namespace": "shop", "name": "data"}, "nodeAffinity": {"required": terms}}}
+        claim = {"namespace": "shop", "name": "data"}
+        return {"spec": {"nodeName": "n1", "claimRef": claim, "nodeAffinity": {"required": terms}}}
 
 
 async def test_rights_are_the_authorisers() -> None:
