@@ -19,6 +19,7 @@ from pilothouse.kinds.storage.csi_driver import CSIDriver
 from pilothouse.kinds.storage.csi_node import CSINode
 from pilothouse.linux.mounts import mounts_below
 from pilothouse.machinery.objects import Obj
+from pilothouse.node.csi.paths import CsiLayout
 from pilothouse.node.settings import Settings
 from pilothouse.testing.csi_driver import NAME
 
@@ -162,7 +163,7 @@ class CsiLab(World):
         """Waits until nothing is mounted, and nothing on record."""
 
         async def check() -> bool:
-            left = [*self.kubelet.rglob("vol_data.json"), *(self.kubelet / "pods").iterdir()]
-            return not self.mounts() and not left
+            layout = CsiLayout(self.kubelet)
+            return not self.mounts() and not layout.pods() and not layout.staged()
 
         await until(check)

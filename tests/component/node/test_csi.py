@@ -30,6 +30,8 @@ from pilothouse.kinds.storage.volume_attachment import VolumeAttachment
 from pilothouse.linux.mounts import unmount_below
 from pilothouse.machinery.errors import NotFound
 from pilothouse.machinery.objects import Obj, timestamp
+from pilothouse.node.config import WORKERS
+from pilothouse.node.csi import patience
 from pilothouse.node.volumes import mounter
 from pilothouse.reconcile.csi import attachment_name
 from pilothouse.testing.control_plane import ControlPlane, allow_all
@@ -372,4 +374,31 @@ async def test_a_volume_that_is_a_device(lab: CsiLab) -> None:
     assert stage["volumeCapability"]["block"] == publish["volumeCapability"]["block"] == {}
     await lab.end("one")
     await lab.asked("Stage", "Publish", "Unpublish", "Unstage")
+    await lab.clean()
+
+
+async def test_a_driver_that_hangs_keeps_nobody_else(lab: CsiLab, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(patience, "SECONDS", 0.1)
+    await lab.driver.start(STAGES)
+    await lab.describe()
+    await lab.registered(there=True)
+    hold = lab.root / "store/hold-NodePublishVolume"
+    hold.touch()
+    names = [f"p{number}" for number in range(WORKERS + 1)]
+    for name in names:
+        await lab.volume(name, f"vol-{name}")
+        await lab.claiming(name, name)
+    await lab.said("FailedMount", f"of driver {NAME} is still being mounted: its driver has not answered yet")
+    await lab.pod("other", {"emptyDir": {}})
+    await lab.runs("other")
+    # One that is deleted meanwhile is unmounted after the driver is done with it, not before.
+    ending = asyncio.create_task(lab.end("p0"))
+    await lab.said("FailedKillPod", "volumes are still being unmounted")
+    assert lab.driver.calls("NodeUnpublishVolume") == []
+    hold.unlink()
+    await ending
+    await lab.runs("other", *sorted(names[1:]))
+    assert len(lab.driver.calls("NodePublishVolume")) == len(names)
+    for name in names[1:]:
+        await lab.client.delete(Pod, name, "default")
     await lab.clean()

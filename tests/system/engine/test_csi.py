@@ -15,6 +15,7 @@ from machine import Machine, until
 
 import pilothouse
 from pilothouse.linux.mounts import mounts_below
+from pilothouse.node.csi.paths import CsiLayout
 from pilothouse.testing.csi_driver import NAME
 
 pytestmark = pytest.mark.system
@@ -171,7 +172,8 @@ def test_a_volume_outlives_the_node_and_leaves_nothing(engine: Machine, driver: 
     hold.unlink()
     engine.kubectl("wait", "--for=delete", "pod/one", "pod/two", "--timeout=60s", seconds=70)
     until(lambda: not driver.mounts(), "nothing is mounted")
-    until(lambda: not list(driver.root.rglob("vol_data.json")), "nothing is on record")
+    layout = CsiLayout(driver.root)
+    until(lambda: not layout.pods() and not layout.staged(), "nothing is on record")
     until(lambda: not driver.attachments(), "it is detached")
     assert driver.asked("NodeUnstageVolume")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -119,7 +120,7 @@ def test_an_entry_of_another_identity_goes_before_it_comes() -> None:
 
 
 @pytest.mark.parametrize("block", [False, True])
-def test_records_are_found_again_and_forgotten(tmp_path: Any, block: bool) -> None:
+def test_records_are_found_again_and_forgotten(tmp_path: Path, block: bool) -> None:
     layout = CsiLayout(tmp_path)
     record = Record(driver=NAME, handle="vol", name="pv", node="n1", mode="Persistent", block=block)
     keep(layout.staged_data(record), record)
@@ -132,3 +133,14 @@ def test_records_are_found_again_and_forgotten(tmp_path: Any, block: bool) -> No
     forget(layout.staging(record), layout.staged_data(record))
     assert layout.staged() == []
     assert layout.pods() == []
+
+
+def test_records_of_another_kubelet_are_left_alone(tmp_path: Path) -> None:
+    layout = CsiLayout(tmp_path)
+    record = Record(driver=NAME, handle="vol", name="pv")
+    data = layout.target_data("uid", record)
+    data.parent.mkdir(parents=True)
+    data.write_text(f'{{"driverName": "{NAME}", "volumeHandle": "vol", "specVolID": "pv"}}')
+    assert layout.published("uid") == []
+    layout.forget_all()
+    assert data.exists()

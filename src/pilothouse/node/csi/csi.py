@@ -33,17 +33,20 @@ class Csi:
         self._came = came
         self._registry = Registry(layout.registry, Announcer(client, node_name), self._changed)
         self.volumes = CsiVolumes(
-            client, references, layout, self._registry, self._drivers, node_name, self._sweep.wake
+            client, references, layout, self._registry, self._drivers, node_name, self._sweep.wake, came
         )
 
     async def run(self) -> None:
         """Takes registrations and clears away what nobody has, until cancelled; from when the Node is there."""
         await asyncio.to_thread(prepare, self._layout, self._data_dir)
         await self._registered.wait()
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._drivers.run())
-            group.create_task(self._registry.run())
-            group.create_task(self._sweep.run(self.volumes))
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._drivers.run())
+                group.create_task(self._registry.run())
+                group.create_task(self._sweep.run(self.volumes))
+        finally:
+            await self.volumes.close()
 
     def _changed(self) -> None:
         self._sweep.wake()

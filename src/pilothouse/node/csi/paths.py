@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +18,7 @@ from pilothouse.linux.mounts import unmount_below
 
 _PLUGIN = "kubernetes.io~csi"
 _DATA = "vol_data.json"
+_DEVICES = "volumeDevices"
 
 
 class Record(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -30,9 +31,12 @@ class Record(msgspec.Struct, frozen=True, omit_defaults=True):
     node: str = msgspec.field(name="nodeName", default="")
     attachment: str = msgspec.field(name="attachmentID", default="")
     mode: str = msgspec.field(name="volumeLifecycleMode", default="")
+    kept_by: str = msgspec.field(name="keptBy", default="")
     block: bool = False
 
 
+_US = "pilothouse"
+"""Who kept a record. Those of another kubelet that has the same root are none of our business."""
 _RECORD = msgspec.json.Decoder(Record)
 
 
@@ -57,18 +61,18 @@ class CsiLayout:
     def staging(self, record: Record) -> Path:
         """Where the driver mounts the volume once for all pods."""
         if record.block:
-            return self._csi / "volumeDevices" / "staging" / record.name
+            return self._csi / _DEVICES / "staging" / record.name
         return self._csi / record.driver / hashlib.sha256(record.handle.encode()).hexdigest() / "globalmount"
 
     def staged_data(self, record: Record) -> Path:
         if record.block:
-            return self._csi / "volumeDevices" / record.name / "data" / _DATA
+            return self._csi / _DEVICES / record.name / "data" / _DATA
         return self.staging(record).parent / _DATA
 
     def target(self, uid: str, record: Record) -> Path:
         """Where the pod's own mount, or its device, is."""
         if record.block:
-            return self._csi / "volumeDevices" / "publish" / record.name / uid
+            return self._csi / _DEVICES / "publish" / record.name / uid
         return self.root / "pods" / uid / "volumes" / _PLUGIN / record.name / "mount"
 
     def target_data(self, uid: str, record: Record) -> Path:
@@ -77,21 +81,18 @@ class CsiLayout:
 
     def pods(self) -> list[str]:
         """The uids of pods that anything is kept of."""
-        with contextlib.suppress(FileNotFoundError):
-            return sorted(path.name for path in (self.root / "pods").iterdir())
-        return []
+        return [path.name for path in _children(self.root / "pods")]
 
     def published(self, uid: str) -> list[Record]:
         """What is, or may be, mounted for a pod."""
-        directory = self.root / "pods" / uid
-        return list(_read(directory.glob(f"volume*/{_PLUGIN}/*/{_DATA}")))
+        kinds = [self.root / "pods" / uid / kind / _PLUGIN for kind in ("volumes", "volumeDevices")]
+        return _read(volume / _DATA for kind in kinds for volume in _children(kind))
 
     def staged(self) -> list[Record]:
         """What is, or may be, mounted for all pods together."""
-        return [
-            *_read(path for path in self._csi.glob(f"*/*/{_DATA}") if path.parent.parent.name != "volumeDevices"),
-            *_read(self._csi.glob(f"volumeDevices/*/data/{_DATA}")),
-        ]
+        volumes = [volume for driver in _children(self._csi) if driver.name != _DEVICES for volume in _children(driver)]
+        devices = [volume / "data" for volume in _children(self._csi / _DEVICES)]
+        return _read(directory / _DATA for directory in (*volumes, *devices))
 
     def users(self, record: Record) -> bool:
         """Whether a pod has the staged volume."""
@@ -102,8 +103,11 @@ class CsiLayout:
 
     def unmount(self) -> None:
         """Takes away everything that drivers mounted for pods, without asking them. Raises OSError."""
-        for directory in (self.root / "pods", self._csi):
-            unmount_below(directory)
+        for uid in self.pods():
+            for record in self.published(uid):
+                unmount_below(self.target(uid, record))
+        for record in self.staged():
+            unmount_below(self.staging(record))
 
     def forget_all(self) -> None:
         """Removes all records, once nothing is mounted. Raises OSError."""
@@ -129,7 +133,7 @@ def keep(path: Path, record: Record) -> None:
     """Writes a record; it is there whole or not at all. Raises OSError."""
     path.parent.mkdir(mode=0o750, parents=True, exist_ok=True)
     fresh = path.with_suffix(".new")
-    fresh.write_bytes(msgspec.json.encode(record))
+    fresh.write_bytes(msgspec.json.encode(msgspec.structs.replace(record, kept_by=_US)))
     fresh.replace(path)
 
 
@@ -145,7 +149,18 @@ def forget(mounted: Path, data: Path) -> None:
             path.rmdir()
 
 
-def _read(paths: Iterator[Path]) -> Iterator[Record]:
+def _children(directory: Path) -> list[Path]:
+    """In order; none of a directory that is gone, as others remove them at any moment."""
+    with contextlib.suppress(FileNotFoundError, NotADirectoryError):
+        return sorted(directory.iterdir())
+    return []
+
+
+def _read(paths: Iterable[Path]) -> list[Record]:
+    found = []
     for path in paths:
         with contextlib.suppress(OSError, msgspec.DecodeError):
-            yield _RECORD.decode(path.read_bytes())
+            record = _RECORD.decode(path.read_bytes())
+            if record.kept_by == _US:
+                found.append(msgspec.structs.replace(record, kept_by=""))
+    return found

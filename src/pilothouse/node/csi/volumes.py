@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import weakref
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -21,6 +23,7 @@ from pilothouse.node.csi.driver import Driver, DriverError
 from pilothouse.node.csi.expand import Expansion
 from pilothouse.node.csi.in_use import InUse
 from pilothouse.node.csi.paths import CsiLayout, Record, forget, keep
+from pilothouse.node.csi.patience import NotYet, Patience
 from pilothouse.node.csi.plan import STAGES, Wanted, capability, check_mode, gives_group, must_attach, volume_context
 from pilothouse.node.csi.registry import Registry
 from pilothouse.node.csi.secrets import secret_data
@@ -43,7 +46,8 @@ class Published:
 
 
 class CsiVolumes:
-    """`unused` is called when a volume may have lost its last user."""
+    """`unused` is called when a volume may have lost its last user, `finished` when what was waited for in vain is
+    done."""
 
     def __init__(
         self,
@@ -54,6 +58,7 @@ class CsiVolumes:
         drivers: Informer[CSIDriver],
         node_name: str,
         unused: Callable[[], None],
+        finished: Callable[[], None],
     ) -> None:
         self._client = client
         self._references = references
@@ -65,6 +70,9 @@ class CsiVolumes:
         self.node_name = node_name
         self.expansion = Expansion(client, references, layout, registry)
         self.in_use = InUse(client, layout, node_name)
+        self._setting_up: Patience[Published] = Patience(finished)
+        self._taking_down: Patience[None] = Patience(finished)
+        self._mounting: set[asyncio.Task[Published]] = set()
         self._staged: set[Path] = set()
         self._published: dict[Path, Published] = {}
         """What this process has had staged and published."""
@@ -76,6 +84,15 @@ class CsiVolumes:
         known = self._published.get(target)
         if known is not None and not known.again:
             return known
+        try:
+            return await self._setting_up.outcome(
+                (pod.metadata.uid, str(target)), lambda: self._set_up(pod, wanted, group, target)
+            )
+        except NotYet:
+            what = f"volume {wanted.record.name} of driver {wanted.record.driver}"
+            raise VolumeError(f"{what} is still being mounted: its driver has not answered yet") from None
+
+    async def _set_up(self, pod: Pod, wanted: Wanted, group: int | None, target: Path) -> Published:
         driver = await self._registry.get(wanted.record.driver)
         described = await self._described(wanted.record.driver)
         check_mode(wanted, described)
@@ -87,15 +104,32 @@ class CsiVolumes:
         else:
             wanted = replace(wanted, record=msgspec.structs.replace(wanted.record, attachment=""))
         use = capability(wanted, abilities, group)
-        async with self._turn(wanted.record):
-            staging = ""
-            if STAGES in abilities and not wanted.ephemeral:
-                staging = str(self._layout.staging(wanted.record))
-                await self._stage(pod, driver, wanted, publish_context, use)
-            await self._publish(pod, driver, wanted, described, publish_context, staging, use)
-            published = Published(target, gives_group(wanted, described, abilities, group), again)
-            self._published[target] = published
-        return published
+
+        async def mount() -> Published:
+            async with self._turn(wanted.record):
+                staging = ""
+                if STAGES in abilities and not wanted.ephemeral:
+                    staging = str(self._layout.staging(wanted.record))
+                    await self._stage(pod, driver, wanted, publish_context, use)
+                await self._publish(pod, driver, wanted, described, publish_context, staging, use)
+                published = Published(target, gives_group(wanted, described, abilities, group), again)
+                self._published[target] = published
+            return published
+
+        return await self._to_its_end(mount())
+
+    async def _to_its_end(self, work: Coroutine[Any, Any, Published]) -> Published:
+        """Runs to its end although it is not wanted any more: a driver must not mount after it was asked to unmount."""
+        task = asyncio.create_task(work)
+        self._mounting.add(task)
+        task.add_done_callback(self._mounting.discard)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            await asyncio.wait([task])
+            if not task.cancelled():
+                task.exception()
+            raise
 
     async def _described(self, name: str) -> CSIDriver | None:
         try:
@@ -129,7 +163,12 @@ class CsiVolumes:
             secrets=secrets,
             volume_context=wanted.attributes,
         )
-        await self._ask(driver, "NodeStageVolume", request, wire.NodeStageVolumeResponse, staging, data)
+        try:
+            await driver.call("NodeStageVolume", request, wire.NodeStageVolumeResponse)
+        except DriverError as error:
+            if error.sure and not await asyncio.to_thread(self._layout.users, record):
+                await asyncio.to_thread(_forget_unmounted, staging, data)
+            raise
         self._staged.add(staging)
 
     async def _publish(
@@ -159,23 +198,12 @@ class CsiVolumes:
             secrets=secrets,
             volume_context=volume_context(wanted, pod, described, tokens),
         )
-        await self._ask(driver, "NodePublishVolume", request, wire.NodePublishVolumeResponse, target, data)
-
-    async def _ask(
-        self,
-        driver: Driver,
-        method: str,
-        request: wire.NodeStageVolumeRequest | wire.NodePublishVolumeRequest,
-        reply: type[wire.NodeStageVolumeResponse] | type[wire.NodePublishVolumeResponse],
-        mounted: Path,
-        data: Path,
-    ) -> None:
-        """Calls; what the driver has certainly not done needs no undoing, so its record goes."""
         try:
-            await driver.call(method, request, reply)
+            await driver.call("NodePublishVolume", request, wire.NodePublishVolumeResponse)
         except DriverError as error:
-            if error.sure and mounted not in self._published:
-                await asyncio.to_thread(_forget_unmounted, mounted, data)
+            # What the driver has certainly not done needs no undoing, so its record goes.
+            if error.sure and target not in self._published:
+                await asyncio.to_thread(_forget_unmounted, target, data)
             raise
 
     async def _token_texts(self, pod: Pod, described: CSIDriver | None) -> dict[str, dict[str, str]]:
@@ -198,10 +226,27 @@ class CsiVolumes:
 
     async def take_down(self, uid: str) -> None:
         """Has everything of the pod unmounted. Raises OSError, which names what stays."""
+        try:
+            await self._setting_up.cancel(uid)
+            await self._taking_down.outcome((uid, "take down"), lambda: self._take_down(uid))
+        except NotYet:
+            raise OSError("volumes are still being unmounted: their CSI drivers have not answered yet") from None
+
+    async def close(self) -> None:
+        """Ends all work; what it leaves half done is on record."""
+        for task in self._mounting:
+            task.cancel()
+        with contextlib.suppress(NotYet):
+            await self._setting_up.cancel()
+        with contextlib.suppress(NotYet):
+            await self._taking_down.cancel()
+
+    async def _take_down(self, uid: str) -> None:
         self._tokens.release(uid)
         for record in await asyncio.to_thread(self._layout.published, uid):
             await self._unpublish(uid, record)
         await asyncio.to_thread(self._layout.forget_pod, uid)
+        self._unused()
 
     async def _unpublish(self, uid: str, record: Record) -> None:
         target = self._layout.target(uid, record)
@@ -214,10 +259,16 @@ class CsiVolumes:
                 raise OSError(f"volume {record.name} cannot be unmounted: {error}") from None
             self._published.pop(target, None)
             await asyncio.to_thread(forget, target, self._layout.target_data(uid, record))
-        self._unused()
 
     async def unstage_unused(self, record: Record) -> None:
         """Has a staged volume unmounted that no pod of this node has any more. Raises VolumeError, OSError."""
+        key = ("", f"unstage {self._layout.staging(record)}")
+        try:
+            await self._taking_down.outcome(key, lambda: self._unstage(record))
+        except NotYet:
+            raise VolumeError(f"driver {record.driver} has not answered NodeUnstageVolume yet") from None
+
+    async def _unstage(self, record: Record) -> None:
         staging = self._layout.staging(record)
         async with self._turn(record):
             if await asyncio.to_thread(self._layout.users, record):
