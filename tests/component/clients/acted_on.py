@@ -59,7 +59,7 @@ ACTED_ON: dict[tuple[str, str], str] = {
     ("scheduling.k8s.io/v1", "PriorityClass"): "admission, scheduler",
     ("storage.k8s.io/v1", "CSIDriver"): "controller, node",
     ("storage.k8s.io/v1", "CSINode"): "written by nodes; scheduler",
-    ("storage.k8s.io/v1", "CSIStorageCapacity"): STORED,
+    ("storage.k8s.io/v1", "CSIStorageCapacity"): "scheduler",
     ("storage.k8s.io/v1", "StorageClass"): "admission, controller",
     ("storage.k8s.io/v1", "VolumeAttachment"): "controller, node",
     ("storage.k8s.io/v1", "VolumeAttributesClass"): STORED,
