@@ -318,7 +318,8 @@ async def test_a_volume_that_grew_is_expanded_and_its_claim_told(lab: CsiLab) ->
     await lab.volume("pv1", "vol-1")
     # What the driver's resizer leaves to the node.
     await lab.client.patch(PersistentVolume, "pv1", None, {"spec": {"capacity": {"storage": "2Gi"}}})
-    pending = {"status": {"conditions": [{"type": "FileSystemResizePending", "status": "True"}]}}
+    conditions = [{"type": "FileSystemResizePending", "status": "True"}]
+    pending = {"status": {"conditions": conditions, "allocatedResourceStatuses": {"storage": "NodeResizePending"}}}
     await lab.client.patch(PersistentVolumeClaim, "pv1", "default", pending, subresource="status")
     await lab.claiming("one", "pv1")
     await lab.runs("one")
@@ -327,6 +328,7 @@ async def test_a_volume_that_grew_is_expanded_and_its_claim_told(lab: CsiLab) ->
     assert expand["volumePath"].endswith("/pv1/mount")
     status = (await lab.client.get(PersistentVolumeClaim, "pv1", "default")).status
     assert (status.capacity, status.conditions) == ({"storage": "2Gi"}, [])
+    assert status.allocated_resource_statuses == {}
 
 
 async def test_a_driver_may_want_tokens_and_to_be_asked_again(lab: CsiLab, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -43,6 +43,7 @@ class PersistentVolumeClaimStatus(View):
     access_modes: list[str] = []
     capacity: dict[str, str] = {}
     allocated_resources: dict[str, str] = {}
+    allocated_resource_statuses: dict[str, str] = {}
     conditions: list[Condition] = []
 
 

@@ -22,6 +22,8 @@ def api_references(spec: Obj) -> list[str]:
     found = [key for key in ("serviceAccountName", "imagePullSecrets", "resourceClaims") if spec.get(key)]
     for index, volume in enumerate(spec.get("volumes") or ()):
         found += [f"volumes[{index}].{key}" for key in _VOLUMES if volume.get(key) is not None]
+        if (volume.get("csi") or {}).get("nodePublishSecretRef") is not None:
+            found.append(f"volumes[{index}].csi.nodePublishSecretRef")
         for position, source in enumerate((volume.get("projected") or {}).get("sources") or ()):
             place = f"volumes[{index}].projected.sources[{position}]"
             found += [f"{place}.{key}" for key in _PROJECTED if source.get(key) is not None]

@@ -11,6 +11,7 @@ from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.view import to_tree
+from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.quantity import to_bytes
 from pilothouse.node.csi.paths import CsiLayout
 from pilothouse.node.csi.plan import EXPANDS, STAGES, Wanted, capability
@@ -54,9 +55,9 @@ class Expansion:
         )
         await driver.call("NodeExpandVolume", request, wire.NodeExpandVolumeResponse)
         left = [to_tree(condition) for condition in claim.status.conditions if condition.type not in _PENDING]
-        patch = {
-            "metadata": {"uid": claim.metadata.uid},
-            "status": {"capacity": {"storage": size}, "conditions": left or None},
-        }
+        status: Obj = {"capacity": {"storage": size}, "conditions": left or None}
+        if "storage" in claim.status.allocated_resource_statuses:
+            status["allocatedResourceStatuses"] = {"storage": None}
+        patch = {"metadata": {"uid": claim.metadata.uid}, "status": status}
         await self._client.patch(PersistentVolumeClaim, claim.name, claim.namespace, patch, subresource="status")
         return True

@@ -310,6 +310,10 @@ async def test_a_node_creates_mirrors_of_its_own_pods_only(world: Objects) -> No
         (plain, "can only create mirror pods"),
         (foreign, "owner reference set to itself"),
         (mirror(nodeName="n2"), "spec.nodeName set to itself"),
+        (
+            mirror(volumes=[{"name": "v", "csi": {"driver": "d", "nodePublishSecretRef": {"name": "s"}}}]),
+            r"reference volumes\[0\]\.csi\.nodePublishSecretRef",
+        ),
         (mirror(serviceAccountName="admin"), "reference serviceAccountName"),
         (mirror(volumes=[{"name": "v", "secret": {"secretName": "s"}}]), r"volumes\[0\].secret"),
     ):
