@@ -6,6 +6,7 @@ from typing import Any
 
 from cluster_world import Cluster
 
+from pilothouse.kinds.core.event import Event
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
@@ -116,3 +117,35 @@ async def test_a_node_takes_as_many_volumes_as_its_driver_says(cluster: Cluster)
     for name in ("one", "three"):
         await cluster.client.delete(Pod, name, "shop")
     await cluster.until(lambda: cluster.get(Pod, "shop/two").spec.node_name == "n1")
+
+
+async def test_a_volume_goes_from_one_node_to_the_next(cluster: Cluster) -> None:
+    """It may be at one only, so the second pod's node waits, is told so, and gets it when the first lets go."""
+    await set_up(cluster, mode="Immediate")
+    await cluster.add_node("n2")
+    await provision(cluster, await claim(cluster, "data"))
+    attachments = cluster.informers.of(VolumeAttachment)
+
+    def nodes() -> set[str]:
+        return {attachment.spec.node_name for attachment in attachments}
+
+    for name, node in (("one", "n1"), ("two", "n2")):
+        spec = {
+            "nodeName": node,
+            "containers": [{"name": "a", "image": "a:1"}],
+            "volumes": [{"name": "v", "persistentVolumeClaim": {"claimName": "data"}}],
+        }
+        await cluster.client.create_tree(Pod.resource, {"metadata": {"name": name}, "spec": spec}, "shop")
+    await cluster.until(nodes)
+    (first,) = nodes()
+    waiting = "two" if first == "n1" else "one"
+
+    def told() -> bool:
+        return any(
+            event.involved_object.name == waiting and event.message.startswith("Multi-Attach error")
+            for event in cluster.all(Event)
+        )
+
+    await cluster.until(told)
+    await cluster.client.delete(Pod, "one" if first == "n1" else "two", "shop")
+    await cluster.until(lambda: nodes() and first not in nodes())

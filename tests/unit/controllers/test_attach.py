@@ -62,7 +62,8 @@ def world(*attachments: VolumeAttachment, modes: tuple[str, ...] = ("ReadWriteOn
         {"shop/data": msgspec.convert(claim, PersistentVolumeClaim)}.get,
         {"pv": msgspec.convert(volume, PersistentVolume)}.get,
         {DRIVER: msgspec.convert(driver, CSIDriver)}.get,
-        attachments,
+        [made for made in attachments if made.spec.node_name == "n1"],
+        lambda name: any(made.spec.node_name != "n1" for made in attachments),
     )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 
-from pilothouse.client.shared import NODE
+from pilothouse.client.shared import NAMESPACE, NODE
 from pilothouse.controllers.attach.decide import FORCE_SECONDS, Plan, World, claim_names, decide
 from pilothouse.controllers.context import Context
 from pilothouse.kinds.core.node import Node
@@ -47,6 +47,10 @@ class Controller:
         self._drivers = informers.of(CSIDriver)
         self._attachments = informers.of(VolumeAttachment)
         self.queue = KeyedQueue()
+        self._to: dict[str, set[str]] = {}
+        """Names of attachments by the node they are to."""
+        self._holders: dict[str, set[str]] = {}
+        """Nodes by the volume that is attached to them."""
         self._kept_since: dict[str, float] = {}
         self._blocked: dict[str, set[str]] = {}
         """Nodes that wait for a volume which another has."""
@@ -78,43 +82,60 @@ class Controller:
     def _wake_users(self, volume: PersistentVolume) -> None:
         """Nodes with pods that may use it."""
         ref = volume.spec.claim_ref
-        for pod in self._pods:
-            if ref is not None and pod.namespace == ref.namespace and ref.name in claim_names(pod):
-                self.queue.add(pod.spec.node_name or "")
+        for pod in self._pods.by_index(NAMESPACE, ref.namespace) if ref is not None else ():
+            if ref is not None and pod.spec.node_name and ref.name in claim_names(pod):
+                self.queue.add(pod.spec.node_name)
 
     def _node_changed(self, key: str, old: Node | None, new: Node | None) -> None:
         if old is None or new is None or old.status.volumes_in_use != new.status.volumes_in_use:
             self.queue.add(key)
             return
         health = (old.spec.taints, old.status.conditions) != (new.spec.taints, new.status.conditions)
-        if health and any(attachment.spec.node_name == key for attachment in self._attachments):
+        if health and self._to.get(key):
             self.queue.add(key)
 
     def _attachment_changed(self, key: str, old: VolumeAttachment | None, new: VolumeAttachment | None) -> None:
         found = new or old
         if found is None:
             return
-        self.queue.add(found.spec.node_name)
-        if new is None:
+        node, volume = found.spec.node_name, found.spec.source.persistent_volume_name or ""
+        self.queue.add(node)
+        if new is not None:
+            self._hold(key, volume, node)
+        else:
+            _drop(self._to, node, key)
+            _drop(self._holders, volume, node)
             self._told.pop(key, None)
-            for node in self._blocked.pop(found.spec.source.persistent_volume_name or "", ()):
-                self.queue.add(node)
+            self._kept_since.pop(key, None)
+            for waiting in self._blocked.pop(volume, ()):
+                self.queue.add(waiting)
+
+    def _hold(self, attachment: str, volume: str, node: str) -> None:
+        self._to.setdefault(node, set()).add(attachment)
+        self._holders.setdefault(volume, set()).add(node)
 
     def _wake_all(self) -> None:
         for node in self._nodes:
             self.queue.add(node.name)
 
     async def reconcile(self, key: str) -> float | None:
-        if not key:
-            return None
         now = time.monotonic()
         waited = {name: now - since for name, since in self._kept_since.items()}
-        world = World(self._claims.get, self._volumes.get, self._drivers.get, list(self._attachments))
+        found = [self._attachments.get(name) for name in sorted(self._to.get(key, ()))]
+        world = World(
+            self._claims.get,
+            self._volumes.get,
+            self._drivers.get,
+            [attachment for attachment in found if attachment is not None],
+            lambda volume: bool(self._holders.get(volume, set()) - {key}),
+        )
         plan = decide(key, self._nodes.get(key), self._pods.by_index(NODE, key), world, waited)
         self._note(key, plan, now)
-        for tree in plan.create.values():
+        for name, tree in plan.create.items():
             with contextlib.suppress(AlreadyExists):
                 await self._context.client.create_tree(VolumeAttachment.resource, tree)
+            # At once, not when the copy has it: by then another node could have been given the volume too.
+            self._hold(name, tree["spec"]["source"]["persistentVolumeName"], key)
         for name in plan.delete:
             with contextlib.suppress(NotFound):
                 await self._context.client.delete(VolumeAttachment, name)
@@ -124,9 +145,8 @@ class Controller:
         return FORCE_SECONDS if plan.kept else None
 
     def _note(self, node: str, plan: Plan, now: float) -> None:
-        for attachment in self._attachments:
-            if attachment.spec.node_name == node and attachment.name not in plan.kept:
-                self._kept_since.pop(attachment.name, None)
+        for name in self._to.get(node, set()) - set(plan.kept):
+            self._kept_since.pop(name, None)
         for name in plan.kept:
             self._kept_since.setdefault(name, now)
         for name in plan.blocked:
@@ -159,3 +179,10 @@ class Controller:
                 else:
                     message = f'AttachVolume.Attach failed for volume "{name}" : {news}'
                     events.event(pod, "Warning", "FailedAttachVolume", message)
+
+
+def _drop(sets: dict[str, set[str]], key: str, member: str) -> None:
+    found = sets.get(key, set())
+    found.discard(member)
+    if not found:
+        sets.pop(key, None)

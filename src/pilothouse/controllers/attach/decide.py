@@ -32,6 +32,9 @@ class World:
     volume: Callable[[str], PersistentVolume | None]
     driver: Callable[[str], CSIDriver | None]
     attachments: Iterable[VolumeAttachment]
+    """Those to the node."""
+    elsewhere: Callable[[str], bool]
+    """Whether a volume, by name, is attached to another node, or about to be."""
 
 
 @dataclass(slots=True)
@@ -49,13 +52,7 @@ class Plan:
 def decide(name: str, node: Node | None, pods: Iterable[Pod], world: World, waited: Mapping[str, float]) -> Plan:
     """The plan for a node; `waited` is for how many seconds attachments were kept that nobody needs."""
     plan = Plan()
-    mine: dict[str, VolumeAttachment] = {}
-    elsewhere: set[str] = set()
-    for attachment in world.attachments:
-        if attachment.spec.node_name == name:
-            mine[attachment.name] = attachment
-        elif attachment.spec.source.persistent_volume_name:
-            elsewhere.add(attachment.spec.source.persistent_volume_name)
+    mine = {attachment.name: attachment for attachment in world.attachments}
     wanted = set()
     for volume, users in _needed(pods, world):
         source = volume.spec.csi
@@ -65,7 +62,7 @@ def decide(name: str, node: Node | None, pods: Iterable[Pod], world: World, wait
         plan.users[volume.name] = users
         if key in mine or node is None:
             continue
-        if volume.name in elsewhere and not _SHARED & set(volume.spec.access_modes):
+        if world.elsewhere(volume.name) and not _SHARED & set(volume.spec.access_modes):
             plan.blocked.append(volume.name)
             continue
         plan.create[key] = _tree(key, volume.name, source.driver, name)
