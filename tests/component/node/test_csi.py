@@ -280,13 +280,17 @@ async def test_a_volume_that_ends_with_its_pod(lab: CsiLab) -> None:
     await lab.clean()
 
 
-async def test_an_attached_volume_is_waited_for_and_told_to_be_in_use(lab: CsiLab) -> None:
+async def test_an_attached_volume_is_waited_for_and_told_to_be_in_use(
+    lab: CsiLab, monkeypatch: pytest.MonkeyPatch
+) -> None:
     await lab.driver.start(STAGES)
     await lab.describe(attachRequired=True)
     await lab.registered(there=True)
     await lab.volume("pv1", "vol-1")
+    monkeypatch.setattr(patience, "SECONDS", 0.1)
     await lab.claiming("one", "pv1")
     name = attachment_name("vol-1", NAME, "n1")
+    await lab.said("FailedMount", f"is still being mounted: it is not attached yet (VolumeAttachment {name})")
     spec = {"attacher": NAME, "nodeName": "n1", "source": {"persistentVolumeName": "pv1"}}
     await lab.client.create_tree(VolumeAttachment.resource, {"metadata": {"name": name}, "spec": spec})
     status = {"status": {"attached": False, "attachError": {"message": "no such disk"}}}

@@ -15,7 +15,7 @@ from pilothouse.machinery.errors import Forbidden
 from pilothouse.node.csi.paths import Record
 from pilothouse.node.volumes.payload import VolumeError
 
-_PATIENCE = 20.0
+_PATIENCE = 120.0
 _PAUSE_FIRST, _PAUSE_MOST = 0.1, 2.0
 
 

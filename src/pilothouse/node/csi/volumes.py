@@ -14,7 +14,7 @@ import msgspec
 
 from pilothouse.client.client import Client
 from pilothouse.client.informer import Informer
-from pilothouse.kinds.core.pod import Pod, ServiceAccountTokenProjection
+from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.storage.csi_driver import CSIDriver
 from pilothouse.linux.mounts import is_mount_point
 from pilothouse.machinery.errors import ServiceUnavailable
@@ -26,7 +26,7 @@ from pilothouse.node.csi.paths import CsiLayout, Record, forget, keep
 from pilothouse.node.csi.patience import NotYet, Patience
 from pilothouse.node.csi.plan import STAGES, Wanted, capability, check_mode, gives_group, must_attach, volume_context
 from pilothouse.node.csi.registry import Registry
-from pilothouse.node.csi.secrets import secret_data
+from pilothouse.node.csi.secrets import secret_data, token_texts
 from pilothouse.node.references import References
 from pilothouse.node.volumes.payload import VolumeError
 from pilothouse.node.volumes.tokens import Tokens
@@ -72,6 +72,8 @@ class CsiVolumes:
         self.in_use = InUse(client, layout, node_name)
         self._setting_up: Patience[Published] = Patience(finished)
         self._taking_down: Patience[None] = Patience(finished)
+        self._waits_for: dict[Path, str] = {}
+        """What is waited for, in words."""
         self._mounting: set[asyncio.Task[Published]] = set()
         self._staged: set[Path] = set()
         self._published: dict[Path, Published] = {}
@@ -90,9 +92,13 @@ class CsiVolumes:
             )
         except NotYet:
             what = f"volume {wanted.record.name} of driver {wanted.record.driver}"
-            raise VolumeError(f"{what} is still being mounted: its driver has not answered yet") from None
+            raise VolumeError(f"{what} is still being mounted: {self._waits_for.get(target, 'a while')}") from None
+        finally:
+            if target in self._published:
+                self._waits_for.pop(target, None)
 
     async def _set_up(self, pod: Pod, wanted: Wanted, group: int | None, target: Path) -> Published:
+        self._waits_for[target] = "its driver has not answered yet"
         driver = await self._registry.get(wanted.record.driver)
         described = await self._described(wanted.record.driver)
         check_mode(wanted, described)
@@ -100,7 +106,9 @@ class CsiVolumes:
         again = described is not None and described.spec.requires_republish
         publish_context: dict[str, str] = {}
         if must_attach(wanted, described):
+            self._waits_for[target] = f"it is not attached yet (VolumeAttachment {wanted.record.attachment})"
             publish_context = await attached(self._client, wanted.record)
+            self._waits_for[target] = "its driver has not answered yet"
         else:
             wanted = replace(wanted, record=msgspec.structs.replace(wanted.record, attachment=""))
         use = capability(wanted, abilities, group)
@@ -184,7 +192,7 @@ class CsiVolumes:
         uid, record = pod.metadata.uid, wanted.record
         target, data = self._layout.target(uid, record), self._layout.target_data(uid, record)
         secrets = await secret_data(self._references, uid, wanted.publish_secret)
-        tokens = await self._token_texts(pod, described)
+        tokens = await token_texts(self._tokens, pod, described)
         await asyncio.to_thread(keep, data, record)
         await self.in_use.tell()
         await asyncio.to_thread(target.parent.mkdir, 0o750, True, True)
@@ -205,16 +213,6 @@ class CsiVolumes:
             if error.sure and target not in self._published:
                 await asyncio.to_thread(_forget_unmounted, target, data)
             raise
-
-    async def _token_texts(self, pod: Pod, described: CSIDriver | None) -> dict[str, dict[str, str]]:
-        texts = {}
-        for wish in described.spec.token_requests if described is not None else ():
-            projection = ServiceAccountTokenProjection(
-                audience=wish.audience, expiration_seconds=wish.expiration_seconds
-            )
-            token = await self._tokens.get(pod, projection)
-            texts[wish.audience] = {"token": token.text, "expirationTimestamp": token.expires}
-        return texts
 
     def intact(self, uid: str) -> bool:
         """Whether everything on record for a pod is still mounted (no reboot took it)."""
@@ -243,6 +241,8 @@ class CsiVolumes:
 
     async def _take_down(self, uid: str) -> None:
         self._tokens.release(uid)
+        for target in [path for path in self._waits_for if uid in path.parts]:
+            del self._waits_for[target]
         for record in await asyncio.to_thread(self._layout.published, uid):
             await self._unpublish(uid, record)
         await asyncio.to_thread(self._layout.forget_pod, uid)

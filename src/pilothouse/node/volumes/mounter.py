@@ -139,7 +139,7 @@ class Volumes:
             read_only = name in mounted.read_only
             wanted = of_persistent(bound, self._drivers().node_name, read_only=read_only)
             await self._publish(pod, wanted, name, mounted)
-            if await self._drivers().expansion.catch_up(pod, found, bound, wanted, _group(pod)):
+            if await self._drivers().expansion.catch_up(pod, found, bound, wanted, ownership.group_of(pod)):
                 mounted.look_again(time.time() + REPUBLISH_SECONDS)
             return
         path = await asyncio.to_thread(claim.set_up, bound)
@@ -154,7 +154,7 @@ class Volumes:
         return self._csi
 
     async def _publish(self, pod: Pod, wanted: Wanted, name: str, mounted: Mounted) -> None:
-        published = await self._drivers().set_up(pod, wanted, _group(pod))
+        published = await self._drivers().set_up(pod, wanted, ownership.group_of(pod))
         (mounted.devices if wanted.record.block else mounted.paths)[name] = published.path
         if published.gives_group:
             mounted.grouped.add(name)
@@ -187,7 +187,7 @@ class Volumes:
     def _write(
         self, pod: Pod, volumes: list[Volume], payloads: dict[str, tuple[Payload, bool]], mounted: Mounted
     ) -> None:
-        context, group = pod.spec.security_context, _group(pod)
+        context, group = pod.spec.security_context, ownership.group_of(pod)
         on_mismatch = context is not None and context.fs_group_change_policy == "OnRootMismatch"
         marker = self._layout.volumes_ready(pod.metadata.uid)
         first_time = not marker.exists()
@@ -296,8 +296,3 @@ class Volumes:
         """Whether a token in the pod's volumes is to be renewed now."""
         mounted = self._mounted.get(uid)
         return mounted is not None and 0 < mounted.refresh_at <= time.time()
-
-
-def _group(pod: Pod) -> int | None:
-    context = pod.spec.security_context
-    return context.fs_group if context is not None else None

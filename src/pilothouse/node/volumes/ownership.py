@@ -6,6 +6,14 @@ import os
 import stat
 from pathlib import Path
 
+from pilothouse.kinds.core.pod import Pod
+
+
+def group_of(pod: Pod) -> int | None:
+    """The group that a pod wants its volumes' files to belong to."""
+    context = pod.spec.security_context
+    return context.fs_group if context is not None else None
+
 
 def give_to_group(root: Path, group: int, *, only_if_root_differs: bool) -> None:
     """Owns everything below `root` by `group`, readable and writable by it, directories with setgid. Raises OSError.
