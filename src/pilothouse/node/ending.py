@@ -15,6 +15,7 @@ from pilothouse.node.cri import RuntimeFailure, RuntimeMissing
 from pilothouse.node.resources import cgroup_parent
 from pilothouse.node.sandbox import share_cpu
 from pilothouse.node.state import PodState, Refusal
+from pilothouse.node.volumes.unfinished import QUIET_SECONDS, Unfinished
 
 _RETRY_FIRST, _RETRY_MOST = 1.0, 60.0
 _QOS = ("guaranteed", "burstable", "besteffort")
@@ -133,6 +134,9 @@ def _remove_cgroup(context: Context, state: PodState) -> None:
 
 
 def _later(context: Context, state: PodState, error: RuntimeFailure | OSError) -> None:
+    if isinstance(error, Unfinished) and error.quiet:
+        state.cleanup_retry_at = time.time() + QUIET_SECONDS
+        return
     state.cleanup_failures += 1
     delay = min(_RETRY_MOST, _RETRY_FIRST * 2 ** (state.cleanup_failures - 1))
     state.cleanup_retry_at = time.time() + delay

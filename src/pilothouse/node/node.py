@@ -82,7 +82,7 @@ class Node:
             else None
         )
         takes_drivers = bool(config.settings.csi_root_dir)
-        self._csi = Csi(config, client, references, self._driver_came) if takes_drivers else None
+        self._csi = Csi(config, client, references, self._driver_came, self._volumes_done) if takes_drivers else None
         self._reporter = Reporter(client, self.pods, config.addresses)
         self._context = Context(
             config=config,
@@ -213,6 +213,13 @@ class Node:
             if state.volumes_failures:
                 state.volumes_retry_at = 0.0
                 self._wake(state.uid)
+
+    def _volumes_done(self, uid: str) -> None:
+        """What was still being mounted or unmounted for a pod is done, or has failed."""
+        state = self.pods.by_uid(uid)
+        if state is not None:
+            state.volumes_retry_at = state.cleanup_retry_at = 0.0
+            self._wake(uid)
 
     def _reference_changed(self, uid: str) -> None:
         self._pods.reference_changed(uid)

@@ -21,6 +21,7 @@ from pilothouse.node.runtime_config import sandbox_config
 from pilothouse.node.state import PodState, SandboxState
 from pilothouse.node.stopping import KILLED, settle
 from pilothouse.node.volumes.payload import VolumeError
+from pilothouse.node.volumes.unfinished import QUIET_SECONDS, Unfinished
 from pilothouse.node.wire import cri_pb2 as cri
 
 _RETRY_FIRST, _RETRY_MOST = 0.5, 120.0
@@ -122,6 +123,10 @@ async def _make_volumes(context: Context, state: PodState) -> None:
     try:
         mounted = await context.volumes.set_up(pod, volume_sources(context, state))
     except (VolumeError, ApiError, OSError) as error:
+        if isinstance(error, Unfinished) and error.quiet:
+            state.volumes_retry_at = time.time() + QUIET_SECONDS
+            state.volumes_message = str(error)
+            return
         state.volumes_failures += 1
         state.volumes_retry_at = time.time() + _delay(state.volumes_failures)
         state.volumes_message = error.message if isinstance(error, ApiError) else str(error)
@@ -162,6 +167,9 @@ async def _refresh(context: Context, state: PodState, moment: float) -> None:
         try:
             moment = await context.volumes.refresh(pod, volume_sources(context, state))
         except (VolumeError, ApiError, OSError) as error:
+            if isinstance(error, Unfinished) and error.quiet:
+                moment = time.time() + _RETRY_FIRST
+                continue
             failures += 1
             moment = time.time() + _delay(failures)
             message = error.message if isinstance(error, ApiError) else str(error)

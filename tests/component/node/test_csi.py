@@ -32,7 +32,7 @@ from pilothouse.machinery.errors import NotFound
 from pilothouse.machinery.objects import Obj, timestamp
 from pilothouse.node.config import WORKERS
 from pilothouse.node.csi import patience
-from pilothouse.node.volumes import mounter
+from pilothouse.node.volumes import mounter, unfinished
 from pilothouse.reconcile.csi import attachment_name
 from pilothouse.testing.control_plane import ControlPlane, allow_all
 from pilothouse.testing.csi_driver import NAME
@@ -288,6 +288,7 @@ async def test_an_attached_volume_is_waited_for_and_told_to_be_in_use(
     await lab.registered(there=True)
     await lab.volume("pv1", "vol-1")
     monkeypatch.setattr(patience, "SECONDS", 0.1)
+    monkeypatch.setattr(unfinished, "QUIET_SECONDS", 0.0)
     await lab.claiming("one", "pv1")
     name = attachment_name("vol-1", NAME, "n1")
     await lab.said("FailedMount", f"is still being mounted: it is not attached yet (VolumeAttachment {name})")
@@ -385,6 +386,7 @@ async def test_a_volume_that_is_a_device(lab: CsiLab) -> None:
 
 async def test_a_driver_that_hangs_keeps_nobody_else(lab: CsiLab, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(patience, "SECONDS", 0.1)
+    monkeypatch.setattr(unfinished, "QUIET_SECONDS", 0.0)
     await lab.driver.start(STAGES)
     await lab.describe()
     await lab.registered(there=True)

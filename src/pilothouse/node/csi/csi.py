@@ -21,9 +21,16 @@ from pilothouse.node.references import References
 
 class Csi:
     """Drivers that register below the configured root, and their volumes. `came` is called when a driver may have
-    come."""
+    come, `finished` with a pod's uid when work for it that it did not wait for has ended."""
 
-    def __init__(self, config: NodeConfig, client: Client, references: References, came: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        config: NodeConfig,
+        client: Client,
+        references: References,
+        came: Callable[[], None],
+        finished: Callable[[str], None],
+    ) -> None:
         layout, node_name = CsiLayout(Path(config.settings.csi_root_dir)), config.name
         self._data_dir = config.data_dir
         self._layout = layout
@@ -31,9 +38,10 @@ class Csi:
         self._drivers: Informer[CSIDriver] = Informer(client, CSIDriver)
         self._sweep = Sweep(layout)
         self._came = came
+        self._done_for = finished
         self._registry = Registry(layout.registry, Announcer(client, node_name), self._changed)
         self.volumes = CsiVolumes(
-            client, references, layout, self._registry, self._drivers, node_name, self._sweep.wake, came
+            client, references, layout, self._registry, self._drivers, node_name, self._sweep.wake, self._finished
         )
 
     async def run(self) -> None:
@@ -47,6 +55,10 @@ class Csi:
                 group.create_task(self._sweep.run(self.volumes))
         finally:
             await self.volumes.close()
+
+    def _finished(self, uid: str) -> None:
+        self._sweep.wake()
+        self._done_for(uid)
 
     def _changed(self) -> None:
         self._sweep.wake()

@@ -30,6 +30,7 @@ from pilothouse.node.csi.secrets import secret_data, token_texts
 from pilothouse.node.references import References
 from pilothouse.node.volumes.payload import VolumeError
 from pilothouse.node.volumes.tokens import Tokens
+from pilothouse.node.volumes.unfinished import Unfinished
 from pilothouse.node.wire import csi_pb2 as wire
 
 _SYNC_SECONDS = 10.0
@@ -46,8 +47,8 @@ class Published:
 
 
 class CsiVolumes:
-    """`unused` is called when a volume may have lost its last user, `finished` when what was waited for in vain is
-    done."""
+    """`unused` is called when a volume may have lost its last user, `finished` with a pod's uid when what was
+    waited for in vain is done."""
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class CsiVolumes:
         drivers: Informer[CSIDriver],
         node_name: str,
         unused: Callable[[], None],
-        finished: Callable[[], None],
+        finished: Callable[[str], None],
     ) -> None:
         self._client = client
         self._references = references
@@ -90,9 +91,10 @@ class CsiVolumes:
             return await self._setting_up.outcome(
                 (pod.metadata.uid, str(target)), lambda: self._set_up(pod, wanted, group, target)
             )
-        except NotYet:
+        except NotYet as error:
             what = f"volume {wanted.record.name} of driver {wanted.record.driver}"
-            raise VolumeError(f"{what} is still being mounted: {self._waits_for.get(target, 'a while')}") from None
+            why = self._waits_for.get(target, "its driver has not answered yet")
+            raise Unfinished(f"{what} is still being mounted: {why}", error.seconds) from None
         finally:
             if target in self._published:
                 self._waits_for.pop(target, None)
@@ -227,8 +229,9 @@ class CsiVolumes:
         try:
             await self._setting_up.cancel(uid)
             await self._taking_down.outcome((uid, "take down"), lambda: self._take_down(uid))
-        except NotYet:
-            raise OSError("volumes are still being unmounted: their CSI drivers have not answered yet") from None
+        except NotYet as error:
+            message = "volumes are still being unmounted: their CSI drivers have not answered yet"
+            raise Unfinished(message, error.seconds) from None
 
     async def close(self) -> None:
         """Ends all work; what it leaves half done is on record."""
