@@ -19,7 +19,9 @@ from pilothouse.cli import output as out
 from pilothouse.launch import listeners, runfile
 from pilothouse.launch.config import API_PORT, NODE_PORT, Config, ConfigError, load
 from pilothouse.launch.examine import Surroundings, findings
+from pilothouse.linux.cgroups import Cgroups
 from pilothouse.linux.host import detect, has_ipv6
+from pilothouse.linux.huge_pages import pools
 
 _COLOURS = {"ok": "green", "note": "yellow", "bad": "red"}
 
@@ -64,6 +66,7 @@ def _look_around(data_dir: str) -> Surroundings:
         clock_synchronised=_clock_synchronised(),
         engine_runs=runs,
         sandbox_runs=_sandbox_runs(path),
+        unbounded_pages=0 if Cgroups().limits_huge_pages else sum(pools().values()),
     )
 
 

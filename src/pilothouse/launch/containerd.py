@@ -44,7 +44,7 @@ def configuration(config: Config, host: Host) -> str:
         f"disable_apparmor = {str(not host.apparmor).lower()}",
         f"enable_selinux = {str(host.selinux).lower()}",
         "tolerate_missing_hugetlb_controller = true",
-        "disable_hugetlb_controller = true",
+        "disable_hugetlb_controller = false",
         "max_container_log_line_size = 16384",
         '[plugins."io.containerd.grpc.v1.cri".cni]',
         f'bin_dir = "{CNI_BIN_DIR}"',

@@ -39,6 +39,8 @@ class Surroundings:
     """Whether the host has IPv6, for clusters that are asked to have it."""
     sandbox_runs: dict[str, str]
     """Runtime name to "" when a test pod ran on it, else why it did not; empty while that was never tried."""
+    unbounded_pages: int = 0
+    """Bytes of huge pages that the host has and no control group can bound."""
 
 
 def findings(host: Host, around: Surroundings) -> list[Finding]:
@@ -54,6 +56,7 @@ def findings(host: Host, around: Surroundings) -> list[Finding]:
         *_runtimes(host, around),
         _disk(around),
         _memory(host),
+        *_huge_pages(around),
         _uplink(host),
         _ipv6(around),
         _ports(around),
@@ -96,6 +99,13 @@ def _cgroups(host: Host) -> Finding:
     if host.cgroup_mode == "none":
         return Finding("cgroups", "bad", "none mounted", "mount -t cgroup2 cgroup2 /sys/fs/cgroup")
     return Finding("cgroups", "ok" if host.cgroup_mode == "v2" else "note", texts[host.cgroup_mode])
+
+
+def _huge_pages(around: Surroundings) -> list[Finding]:
+    if not around.unbounded_pages:
+        return []
+    told = f"{around.unbounded_pages >> 20} MB, and no hugetlb controller that bounds their use: pods get none"
+    return [Finding("huge pages", "note", told, "mount -t cgroup -o hugetlb none /sys/fs/cgroup/hugetlb (cgroup v1)")]
 
 
 def _kernel(host: Host, around: Surroundings) -> list[Finding]:

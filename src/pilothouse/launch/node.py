@@ -24,7 +24,9 @@ from pilothouse.launch.network import network_config
 from pilothouse.launch.notify import notify
 from pilothouse.launch.pause import IMAGE
 from pilothouse.launch.shutdown import DONE
+from pilothouse.linux.cgroups import Cgroups
 from pilothouse.linux.host import Host, detect, has_ipv6
+from pilothouse.linux.huge_pages import pools
 from pilothouse.machinery.errors import ApiError
 from pilothouse.machinery.quantity import to_bytes
 from pilothouse.network import addresses
@@ -221,7 +223,12 @@ def node_config(config: Config, host: Host, labels: dict[str, str]) -> NodeConfi
         cluster_dns=config.dns_address,
         domain=config.domain,
         port=config.node_port,
-        abilities=Abilities(apparmor=host.apparmor, selinux=host.selinux, seccomp_dir=str(config.path("seccomp"))),
+        abilities=Abilities(
+            apparmor=host.apparmor,
+            selinux=host.selinux,
+            seccomp_dir=str(config.path("seccomp")),
+            huge_pages=tuple(pools()) if Cgroups().limits_huge_pages else (),
+        ),
         labels=labels,
         settings=config.node,
         version=VERSION,

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 _PERIOD_US = 100_000
-_V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids")
+_V2_CONTROLLERS = ("cpuset", "cpu", "io", "memory", "pids", "hugetlb")
 _LIMITED_V1 = ("cpu", "memory", "pids")
 
 
@@ -34,6 +34,13 @@ class Cgroups:
         self.unified = (self._root / "cgroup.controllers").exists()
         self._hierarchies = [] if self.unified else _hierarchies(self._root)
 
+    @property
+    def limits_huge_pages(self) -> bool:
+        """Whether runtimes can bound what a group uses of huge pages."""
+        if self.unified:
+            return "hugetlb" in (self._root / "cgroup.controllers").read_text().split()
+        return any("hugetlb" in names for names, _ in self._hierarchies)
+
     def create(self, path: str, limits: GroupLimits | None = None) -> None:
         """Makes a group and its parents, and sets its limits. Raises OSError."""
         if self.unified:
@@ -51,6 +58,14 @@ class Cgroups:
             for directory in [self._root / path.lstrip("/")] if self.unified else self._v1(path, (controller,)):
                 with contextlib.suppress(FileNotFoundError):
                     (directory / name).write_text(value)
+
+    def allow_swap(self, path: str, allowed: bool) -> None:
+        """Whether what runs in a group may be swapped out; on v1 that holds for groups that are made afterwards."""
+        v1, v2 = ("60", "max") if allowed else ("0", "0")
+        name, value = ("memory.swap.max", v2) if self.unified else ("memory.swappiness", v1)
+        for directory in [self._root / path.lstrip("/")] if self.unified else self._v1(path, ("memory",)):
+            with contextlib.suppress(OSError):  # a kernel that does not account for swap
+                (directory / name).write_text(value)
 
     def remove(self, path: str) -> bool:
         """Removes a group with all below it, in every hierarchy; False when processes are still in it."""

@@ -31,6 +31,13 @@ def mount_tmpfs(target: str | Path, *, size_bytes: int = 0, mode: int = 0o777) -
     _mount("tmpfs", target, "tmpfs", 0, options)
 
 
+def mount_huge_pages(target: str | Path, *, page_bytes: int, size_bytes: int = 0) -> None:
+    """Mounts a file system of huge pages; 0 bytes leaves it the whole pool. Raises OSError."""
+    _mount(
+        "hugetlbfs", target, "hugetlbfs", 0, f"pagesize={page_bytes}" + (f",size={size_bytes}" if size_bytes else "")
+    )
+
+
 def bind(source: str | Path, target: str | Path) -> None:
     """Shows `source` at `target` too, with what is mounted below it. Raises OSError."""
     _mount(str(source), target, None, MS_BIND | MS_REC, None)

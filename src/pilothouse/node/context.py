@@ -26,6 +26,7 @@ from pilothouse.node.references import References
 from pilothouse.node.resources import cgroup_parent
 from pilothouse.node.runtime_config import Placement
 from pilothouse.node.state import PodState, PodTable
+from pilothouse.node.swap import HostSwap
 from pilothouse.node.volumes.mounter import Volumes
 
 log = logging.getLogger(__name__)
@@ -100,6 +101,7 @@ class Context:
     wake: Callable[[str], None]
     """Has the pod of that UID looked at again soon."""
     memory_capacity: int
+    swap: HostSwap
     host_resolver: Resolver
     allocatable: dict[str, str]
     shutting_down: asyncio.Event
@@ -116,6 +118,8 @@ class Context:
             cgroup_parent=cgroup_parent(self.config.cgroup_root, pod),
             memory_capacity=self.memory_capacity,
             seccomp_dir=str(self.config.seccomp_dir),
+            huge_pages=self.config.abilities.huge_pages,
+            swap=self.swap,
         )
 
     def tell(

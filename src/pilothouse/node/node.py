@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 from collections.abc import Callable
 from pathlib import Path
 
@@ -35,9 +36,12 @@ from pilothouse.node.reporting import Reporter
 from pilothouse.node.state import PodTable
 from pilothouse.node.static.mirrors import is_static
 from pilothouse.node.static.static_pods import StaticPods
+from pilothouse.node.swap import LIMITED_SWAP, NOTHING_SHARED, HostSwap
 from pilothouse.node.volumes.image import ImageVolumes
 from pilothouse.node.volumes.mounter import Volumes
 from pilothouse.node.volumes.reclaim import Reclaimer
+
+log = logging.getLogger(__name__)
 
 __all__ = ["Node", "NodeConfig"]
 
@@ -111,6 +115,7 @@ class Node:
             tasks=tasks,
             wake=self._wake,
             memory_capacity=memory,
+            swap=NOTHING_SHARED,
             host_resolver=config.host_resolver or _host_resolver(),
             allocatable={},
             shutting_down=asyncio.Event(),
@@ -146,6 +151,14 @@ class Node:
         """Calls `hook` with the node's pod range as soon as it is known; the network is then looked at again."""
         self.registration.on_pod_cidr(hook)
 
+    def _shared_swap(self) -> HostSwap:
+        if self.config.settings.swap_behavior != LIMITED_SWAP:
+            return NOTHING_SHARED
+        if not self._context.cgroups.unified:
+            log.warning("swap_behavior LimitedSwap: control groups of version 1 cannot bound it, so no pod may swap")
+            return NOTHING_SHARED
+        return HostSwap(capacity.swap_total(), capacity.memory_bytes())
+
     async def run(self) -> None:
         """Runs the node until cancelled."""
         config = self.config
@@ -154,8 +167,11 @@ class Node:
         # Secrets and logs are below: containers reach them by mounts, other users of the host not at all.
         for directory in (config.layout.pods, config.layout.logs):
             directory.chmod(0o750)
-        self._context.allocatable.update(capacity.allocatable(config.data_dir, config.settings))
+        pages = config.abilities.huge_pages
+        self._context.allocatable.update(capacity.allocatable(config.data_dir, config.settings, pages))
         self._context.cgroups.create(config.cgroup_root, capacity.pods_limits(config.settings))
+        self._context.swap = self._shared_swap()
+        self._context.cgroups.allow_swap(config.cgroup_root, bool(self._context.swap.swap))
         kept = await adopt.kept_pods(self._context)
         for pod in kept:
             if not is_static(pod):

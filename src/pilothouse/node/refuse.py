@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pilothouse.kinds.core.bandwidth import bandwidth
 from pilothouse.kinds.core.pod import Container, Pod, PodSecurityContext, SecurityContext, Volume
 from pilothouse.kinds.view import api_name
+from pilothouse.node.huge_pages import MEDIUM, PREFIX, page_size, resource_of
 from pilothouse.node.plan import all_containers
 from pilothouse.node.state import Refusal
 
@@ -42,6 +43,9 @@ _VOLUME_SOURCES = (
 )
 
 
+_NO_PAGES = "this host has no such huge pages, or no hugetlb controller that bounds their use"
+
+
 @dataclass(frozen=True, slots=True)
 class Abilities:
     """What the host and the runtime can do."""
@@ -52,6 +56,8 @@ class Abilities:
     recursive_read_only: bool = False
     seccomp_dir: str = ""
     allowed_unsafe_sysctls: tuple[str, ...] = ()
+    huge_pages: tuple[int, ...] = ()
+    """Sizes of huge pages of which containers can be held to a limit."""
 
 
 def refusal(pod: Pod, abilities: Abilities) -> Refusal | None:
@@ -73,7 +79,7 @@ def refusal(pod: Pod, abilities: Abilities) -> Refusal | None:
             return _cannot(
                 f"the type of volume {volume.name!r}", f"known are {', '.join(api_name(s) for s in _VOLUME_SOURCES)}"
             )
-        reason = _volume(volume)
+        reason = _volume(volume, pod, abilities)
         if reason is not None:
             return reason
     context = spec.security_context
@@ -103,9 +109,10 @@ def _container(container: Container, abilities: Abilities) -> Refusal | None:
         if mount.recursive_read_only == "Enabled" and not abilities.recursive_read_only:
             return _cannot(f"{where}: recursiveReadOnly of mount {mount.name!r}", "use IfPossible")
     resources = container.resources
+    offered = {resource_of(size) for size in abilities.huge_pages}
     for name in {**resources.limits, **resources.requests} if resources is not None else {}:
-        if name.startswith("hugepages-"):
-            return _cannot(f"{where}: resource {name}", "huge pages are not supported yet")
+        if name.startswith(PREFIX) and name not in offered:
+            return _cannot(f"{where}: resource {name}", _NO_PAGES)
     return None
 
 
@@ -130,9 +137,18 @@ def without_effect(pod: Pod, abilities: Abilities) -> list[str]:
     )
 
 
-def _volume(volume: Volume) -> Refusal | None:
-    if volume.empty_dir is not None and volume.empty_dir.medium not in ("", "Memory"):
-        return _cannot(f"volume {volume.name!r}: emptyDir medium {volume.empty_dir.medium}", "use Memory or none")
+def _volume(volume: Volume, pod: Pod, abilities: Abilities) -> Refusal | None:
+    if volume.empty_dir is None or volume.empty_dir.medium in ("", "Memory"):
+        return None
+    what = f"volume {volume.name!r}: emptyDir medium {volume.empty_dir.medium}"
+    if not volume.empty_dir.medium.startswith(MEDIUM):
+        return _cannot(what, "use Memory, HugePages or none")
+    try:
+        size = page_size(volume.empty_dir.medium, pod)
+    except ValueError as error:
+        return Refusal("InvalidHugePages", f"volume {volume.name!r}: {error}")
+    if size not in abilities.huge_pages:
+        return _cannot(what, _NO_PAGES)
     return None
 
 

@@ -250,7 +250,7 @@ class Registration:
             self.ready.clear()
 
     async def _facts(self, runtime_answers: bool) -> Obj:
-        config = self._config
+        config, pages = self._config, self._config.abilities.huge_pages
         devices = self._devices.amounts() if self._devices is not None else ({}, {})
         facts: Obj = {
             "addresses": [
@@ -259,8 +259,8 @@ class Registration:
                 *({"type": "InternalIP", "address": address} for address in config.addresses),
                 {"type": "Hostname", "address": config.name},
             ],
-            "capacity": {**capacity.capacity(config.data_dir, config.settings), **devices[0]},
-            "allocatable": {**capacity.allocatable(config.data_dir, config.settings), **devices[1]},
+            "capacity": {**capacity.capacity(config.data_dir, config.settings, pages), **devices[0]},
+            "allocatable": {**capacity.allocatable(config.data_dir, config.settings, pages), **devices[1]},
             "daemonEndpoints": {"kubeletEndpoint": {"Port": config.port}},
             "nodeInfo": capacity.system_info(self._version, config.version),
         }

@@ -14,6 +14,7 @@ from pilothouse.node.plan import find_container, holds_resources
 from pilothouse.node.resources import CPU_PERIOD_US, cgroup_parent, container_limits, pod_limits, resizable
 from pilothouse.node.sandbox import share_cpu
 from pilothouse.node.state import PodState, Resize
+from pilothouse.node.swap import swap_bytes
 from pilothouse.node.wire import cri_pb2 as cri
 
 _RETRY = 30.0
@@ -30,12 +31,14 @@ async def resize(context: Context, state: PodState, name: str) -> None:
         _hold(context, state, held)
         return
     limits, before = container_limits(container), run.limits
+    swap = swap_bytes(pod, container, context.swap)
     growing = before is None or not before.memory_bytes or limits.memory_bytes >= before.memory_bytes
     resources = cri.LinuxContainerResources(
         cpu_period=CPU_PERIOD_US,
         cpu_quota=limits.cpu_quota_us,
         cpu_shares=limits.cpu_shares,
         memory_limit_in_bytes=limits.memory_bytes,
+        memory_swap_limit_in_bytes=limits.memory_bytes + swap if limits.memory_bytes else 0,
     )
     try:
         if growing:

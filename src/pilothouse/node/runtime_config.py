@@ -8,12 +8,13 @@ from dataclasses import dataclass
 import orjson
 
 from pilothouse.kinds.core.pod import Container, Pod, Sysctl
-from pilothouse.node import labels
+from pilothouse.node import huge_pages, labels
 from pilothouse.node.environment import expand
 from pilothouse.node.hashing import spec_hash
 from pilothouse.node.names import Resolver, hostname
 from pilothouse.node.resources import CPU_PERIOD_US, container_limits, oom_score_adj, resizable
 from pilothouse.node.security import ImageUser, container_security, sandbox_security
+from pilothouse.node.swap import NOTHING_SHARED, HostSwap, swap_bytes
 from pilothouse.node.wire import cri_pb2 as cri
 
 _PROTOCOLS = {"TCP": cri.TCP, "UDP": cri.UDP, "SCTP": cri.SCTP}
@@ -44,6 +45,9 @@ class Placement:
     cgroup_parent: str
     memory_capacity: int
     seccomp_dir: str = ""
+    huge_pages: tuple[int, ...] = ()
+    """Sizes that the node offers: containers are held to what they have a limit for, and else to none."""
+    swap: HostSwap = NOTHING_SHARED
 
 
 def log_directory(root: str, namespace: str, name: str, uid: str) -> str:
@@ -103,7 +107,7 @@ def container_config(
     target: str = "",
 ) -> cri.ContainerConfig:
     """The configuration of one attempt at a container. Raises RefusedConfiguration."""
-    limits = container_limits(container)
+    limits, swap = container_limits(container), swap_bytes(pod, container, placement.swap)
     return cri.ContainerConfig(
         metadata=cri.ContainerMetadata(name=container.name, attempt=attempt),
         image=cri.ImageSpec(image=image_id, user_specified_image=container.image),
@@ -146,6 +150,12 @@ def container_config(
                 cpu_quota=limits.cpu_quota_us,
                 cpu_shares=limits.cpu_shares,
                 memory_limit_in_bytes=limits.memory_bytes,
+                memory_swap_limit_in_bytes=limits.memory_bytes + swap if limits.memory_bytes else 0,
+                unified={"memory.swap.max": str(swap)} if placement.swap.swap else {},
+                hugepage_limits=[
+                    cri.HugepageLimit(page_size=unit, limit=bound)
+                    for unit, bound in huge_pages.limits(container, placement.huge_pages)
+                ],
                 oom_score_adj=oom_score_adj(pod, container, placement.memory_capacity),
             ),
             security_context=container_security(pod, container, image_user, placement.seccomp_dir, target),

@@ -10,6 +10,7 @@ import msgspec
 
 from pilothouse.machinery.quantity import InvalidQuantity, parse_quantity
 from pilothouse.node.eviction.signals import DEFAULT_HARD, InvalidThreshold, Threshold, thresholds
+from pilothouse.node.swap import BEHAVIORS
 
 if TYPE_CHECKING:
     from pilothouse.node.images.providers import Providers
@@ -39,6 +40,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
     max_pods: int = 110
     pod_pids_limit: int = 4096
     """Processes and threads a pod may have; -1 for any number. Upstream's default is any number."""
+    swap_behavior: str = "NoSwap"
+    """`LimitedSwap` lets burstable pods use the host's swap in proportion to their memory requests (cgroup v2)."""
     image_gc_high_threshold_percent: int = 85
     image_gc_low_threshold_percent: int = 80
     image_minimum_gc_age: float = 120.0
@@ -101,6 +104,8 @@ class Settings(msgspec.Struct, kw_only=True, frozen=True):
             raise InvalidSettings(
                 "image_gc_low_threshold_percent must be at most image_gc_high_threshold_percent, both 0 to 100"
             )
+        if self.swap_behavior not in BEHAVIORS:
+            raise InvalidSettings(f"swap_behavior: {self.swap_behavior!r}: there is {' and '.join(BEHAVIORS)}")
         for name in ("csi_root_dir", "device_plugins_dir"):
             if getattr(self, name) and not getattr(self, name).startswith("/"):
                 raise InvalidSettings(f"{name} must be an absolute path")

@@ -37,10 +37,14 @@ def pod_status(
         status["podIP"], status["podIPs"] = ips[0], [{"ip": ip} for ip in ips]
     if state.refusal is not None:
         status["reason"], status["message"] = state.refusal.reason, state.refusal.message
-    if init:
+    # Of a pod that was refused before anything ran there is no container to tell of: clients show the reason then, and
+    # not that its containers are being made.
+    begun = state.refusal is None or bool(state.containers)
+    if init and begun:
         status["initContainerStatuses"] = init
-    status["containerStatuses"] = main
-    if pod.spec.ephemeral_containers:
+    if begun:
+        status["containerStatuses"] = main
+    if pod.spec.ephemeral_containers and begun:
         status["ephemeralContainerStatuses"] = [
             _container_status(state, pod, c, waiting) for c in pod.spec.ephemeral_containers
         ]

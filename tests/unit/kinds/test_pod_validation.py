@@ -128,6 +128,18 @@ CONTAINER_CASES: list[tuple[dict[str, object], list[str]]] = [
         ],
     ),
     (
+        {"resources": {"limits": {"hugepages-2Mi": "4Mi"}}},
+        ["resources: Forbidden: HugePages require cpu or memory"],
+    ),
+    (
+        {"resources": {"limits": {"hugepages-2Mi": "3Mi", "cpu": "1"}}},
+        ['resources: Invalid value: "3Mi": 3Mi is not positive integer multiple of hugepages-2Mi'] * 2,
+    ),
+    (
+        {"resources": {"limits": {"hugepages-2Mi": "4Mi", "cpu": "1"}, "requests": {"hugepages-2Mi": "2Mi"}}},
+        ['resources.requests: Invalid value: "2Mi": must be equal to hugepages-2Mi limit of 4Mi'],
+    ),
+    (
         {"resources": {"requests": {"example.com/gpu": "1"}}},
         ["resources.limits: Required value: Limit must be set for non overcommitable resources"],
     ),
@@ -274,7 +286,10 @@ def test_specs(spec: dict[str, object], expected: list[str]) -> None:
 
 VOLUME_CASES: list[tuple[dict[str, object], list[str]]] = [
     ({"emptyDir": {}, "secret": {"secretName": "s"}}, [".secret: Forbidden: may not specify more than 1 volume type"]),
-    ({"emptyDir": {"medium": "Disk"}}, ['.emptyDir.medium: Unsupported value: "Disk": supported values: "Memory"']),
+    (
+        {"emptyDir": {"medium": "Disk"}},
+        ['.emptyDir.medium: Unsupported value: "Disk": supported values: "HugePages", "HugePages-2Mi", "Memory"'],
+    ),
     ({"hostPath": {}}, [".hostPath.path: Required value"]),
     ({"hostPath": {"path": "/a/../b"}}, [".hostPath.path: Invalid value: \"/a/../b\": must not contain '..'"]),
     ({"configMap": {}}, [".configMap.name: Required value"]),

@@ -88,6 +88,7 @@ def test_what_keeps_the_engine_from_running(
 @pytest.mark.parametrize(
     ("host", "around", "subject", "words"),
     [
+        ({}, {"unbounded_pages": 32 << 20}, "huge pages", "32 MB, and no hugetlb controller"),
         ({"cgroup_mode": "hybrid"}, {}, "cgroups", "v1 with a v2 tree"),
         ({"capabilities": REQUIRED_CAPABILITIES}, {}, "capabilities", "CAP_SYS_RESOURCE"),
         ({"init": "tini"}, {}, "after a reboot", "nothing starts the engine at boot"),

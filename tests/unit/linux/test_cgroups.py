@@ -52,3 +52,15 @@ def test_a_group_in_use_stays(unified: Path) -> None:
 @pytest.mark.parametrize(("shares", "weights"), [(2, 1), (1024, 39), (262_144, 10_000)])
 def test_weights(shares: int, weights: int) -> None:
     assert weight(shares) == weights
+
+
+def test_whether_a_unified_group_may_be_swapped_out_and_use_of_huge_pages_bounded(unified: Path) -> None:
+    groups = Cgroups(unified)
+    groups.create("/a")
+    assert not groups.limits_huge_pages
+    groups.allow_swap("/a", False)
+    assert (unified / "a" / "memory.swap.max").read_text() == "0"
+    groups.allow_swap("/a", True)
+    assert (unified / "a" / "memory.swap.max").read_text() == "max"
+    (unified / "cgroup.controllers").write_text("cpu hugetlb memory\n")
+    assert Cgroups(unified).limits_huge_pages

@@ -26,7 +26,13 @@ class KeyToPath(View):
 
 class EmptyDirVolumeSource(View):
     medium: str = ""
+    """Nothing for disk, `Memory`, or `HugePages` (with a size of page behind it, `HugePages-2Mi`)."""
     size_limit: str | None = None
+
+    @property
+    def in_memory(self) -> bool:
+        """Whether it is a file system of its own that is gone after a reboot."""
+        return bool(self.medium)
 
 
 class HostPathVolumeSource(View):

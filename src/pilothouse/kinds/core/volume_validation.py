@@ -62,7 +62,9 @@ def _check_source(volume: Obj, path: str, problems: Problems) -> None:
 
 
 def _empty_dir(source: Obj, path: str, problems: Problems) -> None:
-    problems.one_of(f"{path}.medium", source.get("medium"), ("Memory",), required=False)
+    medium = source.get("medium") or ""
+    if not medium.startswith("HugePages-"):
+        problems.one_of(f"{path}.medium", medium, ("Memory", "HugePages", "HugePages-2Mi"), required=False)
     if "sizeLimit" in source:
         check_quantity(source["sizeLimit"], f"{path}.sizeLimit", problems)
 

@@ -45,7 +45,7 @@ def without_room(pod: Pod, others: Iterable[Pod], allocatable: Mapping[str, str]
         for name, number in pod_requests(other).items():
             used[name] = used.get(name, Fraction(0)) + number
     for name in sorted(asked):
-        if not asked[name] or name.startswith("hugepages-"):
+        if not asked[name]:
             continue
         room = parse_quantity(allocatable.get(name, "0"))
         taken = used.get(name, Fraction(0))

@@ -134,7 +134,7 @@ class Observer:
         found = {}
         for volume in subject.pod.spec.volumes:
             if volume.empty_dir is not None or volume.config_map is not None or volume.downward_api is not None:
-                in_memory = volume.empty_dir is not None and volume.empty_dir.medium == "Memory"
+                in_memory = volume.empty_dir is not None and volume.empty_dir.in_memory
                 if not in_memory:
                     found[volume.name] = Space(*disk_usage(self._layout.volume(subject.uid, volume.name)))
         return found

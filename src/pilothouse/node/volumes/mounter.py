@@ -17,7 +17,6 @@ from pilothouse.node.devices.given import DeviceNode
 from pilothouse.node.environment import Sources, expand
 from pilothouse.node.plan import all_containers
 from pilothouse.node.references import References
-from pilothouse.node.resources import pod_limits
 from pilothouse.node.runtime_config import BindMount
 from pilothouse.node.volumes import atomic, claim, empty_dir, host_path, ownership
 from pilothouse.node.volumes.image import ImageVolumes
@@ -204,7 +203,7 @@ class Volumes:
                 mounted.read_only.add(volume.name)
                 mounted.paths[volume.name] = target
             elif volume.empty_dir is not None:
-                empty_dir.set_up(volume.empty_dir, target, pod_limits(pod).memory_bytes)
+                empty_dir.set_up(volume.empty_dir, target, pod)
                 mounted.paths[volume.name] = target
             elif volume.host_path is not None:
                 mounted.paths[volume.name] = host_path.set_up(volume.host_path)
@@ -232,7 +231,7 @@ class Volumes:
             target = self._layout.volume(uid, volume.name)
             if volume.image is not None and not is_mount(target):
                 return False
-            in_memory = volume.secret or volume.projected or (volume.empty_dir and volume.empty_dir.medium == "Memory")
+            in_memory = volume.secret or volume.projected or (volume.empty_dir and volume.empty_dir.in_memory)
             made_here = in_memory or volume.empty_dir or volume.config_map or volume.downward_api
             if made_here and not (is_mount(target) if in_memory else target.is_dir()):
                 return False

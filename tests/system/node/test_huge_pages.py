@@ -1,0 +1,119 @@
+"""Huge pages on real containers: what is offered, what a container may use of them, volumes of them.
+
+The test reserves some pages, and mounts the hugetlb controller where the host has it without a hierarchy of its own.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from node_cluster import NODE_NAME, Cluster, Runtime
+
+from pilothouse.kinds.core.node import Node
+from pilothouse.linux.cgroups import Cgroups
+from pilothouse.node.refuse import Abilities
+
+pytestmark = pytest.mark.system
+
+PAGES = Path("/sys/kernel/mm/hugepages/hugepages-2048kB/nr_hugepages")
+HIERARCHY = Path("/sys/fs/cgroup/hugetlb")
+SIZE, WANTED = 2 << 20, 8
+USE = """\
+busybox fallocate -l 4194304 /huge/a && echo four
+busybox fallocate -l 2097152 /huge/b || echo no more
+echo the end
+exec sleep 1000
+"""
+
+
+@pytest.fixture
+def pages(runtime: Runtime) -> Iterator[None]:
+    if not PAGES.exists():
+        pytest.skip("this kernel has no huge pages of 2 MiB")
+    before = PAGES.read_text()
+    PAGES.write_text(str(WANTED))
+    mounted = False
+    try:
+        if int(PAGES.read_text()) < WANTED:
+            pytest.skip("no memory can be set aside for huge pages")
+        if not Cgroups().limits_huge_pages:
+            HIERARCHY.mkdir(exist_ok=True)
+            command = ["mount", "-t", "cgroup", "-o", "hugetlb", "none", str(HIERARCHY)]
+            mounted = subprocess.run(command, capture_output=True, check=False).returncode == 0
+            if not mounted:
+                pytest.skip("the hugetlb controller cannot be mounted")
+            runtime.kill()  # containerd looks for the controller once
+            runtime.start()
+        yield
+    finally:
+        if mounted:
+            for group in sorted(HIERARCHY.glob(f"{runtime.config.cgroup_root.lstrip('/')}/**/"), reverse=True):
+                with contextlib.suppress(OSError):
+                    group.rmdir()
+            subprocess.run(["umount", str(HIERARCHY)], check=False)
+            HIERARCHY.rmdir()
+        PAGES.write_text(before)
+
+
+def bound(pid: int) -> int:
+    """The most of 2 MiB pages that a process' control group may use."""
+    for line in Path(f"/proc/{pid}/cgroup").read_text().splitlines():
+        _, controllers, path = line.split(":", 2)
+        if "hugetlb" in controllers.split(","):
+            return int((HIERARCHY / path.lstrip("/") / "hugetlb.2MB.limit_in_bytes").read_text())
+        if not controllers and Path("/sys/fs/cgroup/cgroup.controllers").exists():
+            return int((Path("/sys/fs/cgroup") / path.lstrip("/") / "hugetlb.2MB.max").read_text())
+    raise AssertionError("the process is in no group of hugetlb")
+
+
+def mounts_of_pages(root: Path) -> list[str]:
+    lines = Path("/proc/self/mounts").read_text().splitlines()
+    return [line for line in lines if line.split()[2] == "hugetlbfs" and line.split()[1].startswith(str(root))]
+
+
+async def test_huge_pages_are_offered_bounded_and_mounted(cluster: Cluster, runtime: Runtime, pages: None) -> None:
+    await cluster.stop_node()
+    cluster.start_node(abilities=Abilities(huge_pages=(SIZE,)))
+
+    async def offered() -> bool:
+        node = await cluster.client.find(Node, NODE_NAME)
+        return node is not None and node.status.allocatable.get("hugepages-2Mi") == "16Mi"
+
+    await cluster.until(offered, "the node offers its pages")
+    amounts = {"limits": {"hugepages-2Mi": "4Mi", "memory": "64Mi"}}
+    mount = {"volumeMounts": [{"name": "v", "mountPath": "/huge"}]}
+    await cluster.create(
+        "huge",
+        {
+            "containers": [
+                {"command": ["sh", "-c", USE], "resources": amounts, **mount},
+                {"command": ["sh", "-c", "exec sleep 1001"]},
+            ],
+            "volumes": [{"name": "v", "emptyDir": {"medium": "HugePages"}}],
+        },
+    )
+    await cluster.ready("huge")
+
+    async def said() -> str:
+        text = cluster.log("huge", "c0")
+        return text if "the end" in text else ""
+
+    lines = str(await cluster.until(said, "the pages are used")).splitlines()
+    assert [line for line in lines if line in ("four", "no more")] == ["four", "no more"]
+    bounds = {}
+    for task, pid in runtime.tasks():
+        command = Path(f"/proc/{pid}/cmdline").read_bytes()
+        bounds[command.replace(b"\0", b" ").strip()] = bound(pid), task
+    assert bounds[b"sleep 1000"][0] == 4 << 20
+    assert bounds[b"sleep 1001"][0] == 0
+    assert len(mounts_of_pages(runtime.root)) == 1
+    await cluster.create("more", {"containers": [{"resources": {"limits": {"hugepages-2Mi": "14Mi", "cpu": "10m"}}}]})
+    pod = await cluster.phase("more", "Failed")
+    assert pod.status.reason == "OutOfhugepages-2Mi"
+    assert pod.status.container_statuses == []
+    await cluster.delete("huge")
+    assert mounts_of_pages(runtime.root) == []
