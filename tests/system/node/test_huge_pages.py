@@ -70,6 +70,10 @@ def bound(pid: int) -> int:
     raise AssertionError("the process is in no group of hugetlb")
 
 
+def command(pid: int) -> str:
+    return Path(f"/proc/{pid}/cmdline").read_text().replace("\0", " ").strip()
+
+
 def mounts_of_pages(root: Path) -> list[str]:
     lines = Path("/proc/self/mounts").read_text().splitlines()
     return [line for line in lines if line.split()[2] == "hugetlbfs" and line.split()[1].startswith(str(root))]
@@ -104,12 +108,8 @@ async def test_huge_pages_are_offered_bounded_and_mounted(cluster: Cluster, runt
 
     lines = str(await cluster.until(said, "the pages are used")).splitlines()
     assert [line for line in lines if line in ("four", "no more")] == ["four", "no more"]
-    bounds = {}
-    for task, pid in runtime.tasks():
-        command = Path(f"/proc/{pid}/cmdline").read_bytes()
-        bounds[command.replace(b"\0", b" ").strip()] = bound(pid), task
-    assert bounds[b"sleep 1000"][0] == 4 << 20
-    assert bounds[b"sleep 1001"][0] == 0
+    bounds = {command(pid): bound(pid) for _, pid in runtime.tasks()}
+    assert (bounds["sleep 1000"], bounds["sleep 1001"]) == (4 << 20, 0)
     assert len(mounts_of_pages(runtime.root)) == 1
     await cluster.create("more", {"containers": [{"resources": {"limits": {"hugepages-2Mi": "14Mi", "cpu": "10m"}}}]})
     pod = await cluster.phase("more", "Failed")
