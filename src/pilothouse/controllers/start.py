@@ -44,6 +44,7 @@ from pilothouse.controllers.service_cidr import controller as service_cidr
 from pilothouse.controllers.stateful_set import controller as stateful_set
 from pilothouse.controllers.ttl_after_finished import controller as ttl_after_finished
 from pilothouse.controllers.validating_admission_policy import controller as validating_admission_policy
+from pilothouse.controllers.volume_snapshot import controller as volume_snapshot
 from pilothouse.kinds.catalogue import KINDS
 from pilothouse.kinds.families import families_of, networks_of
 from pilothouse.machinery.objects import Resource
@@ -153,6 +154,7 @@ def controllers(
         Controller(node_ipam.NAME, functools.partial(node_ipam.run, cluster_range=pod_range, prefix=node_prefix)),
         Controller(persistent_volume.NAME, persistent_volume.run),
         Controller(attach.NAME, attach.run),
+        Controller(volume_snapshot.NAME, volume_snapshot.run),
         Controller(events_ttl.NAME, events_ttl.run),
         Controller(custom_resource_definition.NAME, custom_resource_definition.run),
         Controller(validating_admission_policy.NAME, validating_admission_policy.run),

@@ -37,6 +37,7 @@ from pilothouse.node.state import PodTable
 from pilothouse.node.static.mirrors import is_static
 from pilothouse.node.static.static_pods import StaticPods
 from pilothouse.node.swap import LIMITED_SWAP, NOTHING_SHARED, HostSwap
+from pilothouse.node.volumes.fill import Filler
 from pilothouse.node.volumes.image import ImageVolumes
 from pilothouse.node.volumes.mounter import Volumes
 from pilothouse.node.volumes.reclaim import Reclaimer
@@ -126,6 +127,7 @@ class Node:
         self._static = StaticPods(client, self._pods, self.pods, self._informer, config.static_pods_dir, config.name)
         self._sweeper = Sweeper(self._context)
         self._reclaimer = Reclaimer(client, config.volumes_dir, config.name)
+        self._filler = Filler(client, self._reclaimer, recorder, config.volumes_dir, config.name)
         self.registration = Registration(
             config, client, self.runtime, self._context.pressure, self._context.shutting_down, self._devices
         )
@@ -186,6 +188,7 @@ class Node:
                 group.create_task(self._sweeper.run())
                 group.create_task(self._evict())
                 group.create_task(self._reclaimer.run())
+                group.create_task(self._filler.run())
                 group.create_task(self._static.run())
                 if self._devices is not None:
                     group.create_task(self._devices.run())

@@ -61,7 +61,7 @@ def best_volume(
 ) -> PersistentVolume | None:
     """The volume to bind: one reserved for the claim, else the smallest free one that is large enough.
 
-    With `node`, only volumes usable there.
+    With `node`, only volumes usable there. A claim that is to be filled takes none that is there already.
     """
     free: list[tuple[int, str, PersistentVolume]] = []
     for volume in volumes:
@@ -71,6 +71,8 @@ def best_volume(
             continue
         if claims(volume, claim):
             return volume
+        if claim.spec.data_source_ref is not None:
+            continue
         if volume.spec.claim_ref is None and volume.status.phase in ("", "Available", "Pending"):
             free.append((to_bytes(volume.spec.capacity.get("storage", "0")), volume.name, volume))
     return min(free, key=lambda item: item[:2], default=(0, "", None))[2]

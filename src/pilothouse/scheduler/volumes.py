@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.storage.storage_class import StorageClass
+from pilothouse.reconcile.snapshots import HOSTNAME, SOURCE_NODE
 from pilothouse.reconcile.volumes import (
     LOCAL_PROVISIONER,
     SELECTED_NODE,
@@ -69,6 +70,9 @@ def objections(claims: Claims, info: NodeInfo, storage: Storage) -> list[str]:
         chosen = claim.metadata.annotations.get(SELECTED_NODE)
         if chosen and chosen != info.name:
             return ["node(s) didn't match the node selected for the pod's volumes"]
+        source = claim.metadata.annotations.get(SOURCE_NODE)
+        if source and source != info.labels.get(HOSTNAME, info.name):
+            return ["node(s) didn't have what the pod's volumes are to be filled from"]
         if best_volume(claim, storage.volumes.values(), info.node) is None:
             if not _can_be_made(claim, info, storage):
                 return ["node(s) didn't find available persistent volumes to bind"]

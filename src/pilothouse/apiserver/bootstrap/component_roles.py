@@ -23,6 +23,7 @@ from pilothouse.machinery.objects import Obj
 CONTROLLER_PREFIX = "system:controller:"
 _CHANGE = "patch update"
 _CERTIFICATES = "certificates.k8s.io"
+_SNAPSHOTS = "snapshot.storage.k8s.io"
 _SIGNERS = tuple(
     f"kubernetes.io/{name}" for name in ("kube-apiserver-client", "kube-apiserver-client-kubelet", "kubelet-serving")
 )
@@ -151,6 +152,14 @@ _CONTROLLERS: Mapping[str, tuple[Obj, ...]] = {
         rule(_CHANGE, "", "persistentvolumes/status persistentvolumeclaims/status"),
         rule(READ, "", "pods nodes"),
         rule(READ, "storage.k8s.io", "storageclasses"),
+    ),
+    "volume-snapshot-controller": (
+        rule(f"{READ} create delete", "", "persistentvolumes"),
+        rule(READ, "", "persistentvolumeclaims nodes"),
+        rule(f"{READ} {_CHANGE}", _SNAPSHOTS, "volumesnapshots"),
+        rule(_CHANGE, _SNAPSHOTS, "volumesnapshots/status volumesnapshotcontents/status"),
+        rule(f"{READ} {_CHANGE} create delete", _SNAPSHOTS, "volumesnapshotcontents"),
+        rule(READ, _SNAPSHOTS, "volumesnapshotclasses"),
     ),
     "attachdetach-controller": (
         rule(READ, "", "persistentvolumes persistentvolumeclaims nodes pods"),

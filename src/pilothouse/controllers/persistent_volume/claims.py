@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from pilothouse.controllers.conditions import find
+from pilothouse.controllers.persistent_volume.sources import NoSource, Snapshots, is_local, source_of
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.machinery.objects import Obj
 from pilothouse.machinery.quantity import to_bytes
+from pilothouse.reconcile.snapshots import FILL_FROM, NOT_FILLED, SOURCE_NODE, is_filled
 from pilothouse.reconcile.volumes import (
     LOCAL_PROVISIONER,
     PROVISIONED_BY,
@@ -47,10 +49,17 @@ class Bind:
 
 @dataclass(frozen=True, slots=True)
 class Provision:
-    """Make a volume for the claim from this tree, reserved for it."""
+    """Make a volume for the claim from this tree, reserved for it. One that is to be filled is bound afterwards."""
 
     name: str
     tree: Obj
+
+
+@dataclass(frozen=True, slots=True)
+class Steer:
+    """Tell the scheduler the one node, by host name, on which the claim's volume can be filled."""
+
+    hostname: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +107,7 @@ class Resize:
     storage: str
 
 
-Step = Bind | Resize | Provision | Entrust | SetClass | Lose | Unselect | Wait
+Step = Bind | Resize | Provision | Steer | Entrust | SetClass | Lose | Unselect | Wait
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +115,8 @@ class World:
     volumes: Sequence[PersistentVolume]
     classes: Sequence[StorageClass]
     nodes: dict[str, Node] = field(default_factory=dict)
+    claims: Mapping[str, PersistentVolumeClaim] = field(default_factory=dict)
+    snapshots: Snapshots = field(default_factory=Snapshots)
 
 
 def next_step(claim: PersistentVolumeClaim, world: World) -> Step:
@@ -169,7 +180,9 @@ def _unbound(claim: PersistentVolumeClaim, world: World, storage_class: StorageC
     selected = claim.metadata.annotations.get(SELECTED_NODE)
     reserved = next((volume for volume in world.volumes if claims(volume, claim)), None)
     if reserved is not None and reserved.metadata.deletion_timestamp is None:
-        return Bind(reserved)
+        return _when_filled(reserved)
+    if claim.spec.data_source_ref is not None and is_local(storage_class):
+        return _from_source(claim, storage_class, world)
     node = world.nodes.get(selected) if selected else None
     if waits_for_consumer(storage_class):
         if not selected:
@@ -192,6 +205,42 @@ def _unbound(claim: PersistentVolumeClaim, world: World, storage_class: StorageC
             "please verify that the provisioner is running and correctly registered.",
         )
     return _local(claim, storage_class, node or _roomiest(world), world)
+
+
+def _when_filled(volume: PersistentVolume) -> Step:
+    if is_filled(volume):
+        return Bind(volume)
+    annotations = volume.metadata.annotations
+    if NOT_FILLED in annotations:
+        told = f"volume {volume.name} could not be filled from {annotations[FILL_FROM]}: {annotations[NOT_FILLED]}"
+        return Wait("ProvisioningFailed", f"{told}; delete the claim, and make it again", warning=True)
+    return Wait("Provisioning", f"volume {volume.name} is being filled from {annotations[FILL_FROM]}")
+
+
+def _from_source(claim: PersistentVolumeClaim, storage_class: StorageClass | None, world: World) -> Step:
+    """A volume on the node that has what it is to be filled with."""
+    assert storage_class is not None
+    found = source_of(claim, world.claims, world.volumes, world.snapshots)
+    if isinstance(found, NoSource):
+        return Wait("ProvisioningFailed", found.why, warning=True)
+    if asked(claim) < found.size:
+        told = f"{asked(claim)} bytes are asked for, and {found.what} needs {found.size}"
+        return Wait("ProvisioningFailed", told, warning=True)
+    selected = claim.metadata.annotations.get(SELECTED_NODE)
+    if claim.metadata.annotations.get(SOURCE_NODE) != found.hostname:
+        return Steer(found.hostname)
+    node = next((n for n in world.nodes.values() if n.metadata.labels.get(_HOSTNAME, n.name) == found.hostname), None)
+    if waits_for_consumer(storage_class) and not selected:
+        return Wait("WaitForFirstConsumer", "waiting for first consumer to be created before binding")
+    if node is None:
+        told = f"{found.what} is on {found.hostname}, which is no node any more"
+        return Wait("ProvisioningFailed", told, warning=True)
+    if selected and selected != node.name:
+        return Unselect(f"{found.what} is on the node {node.name}, not on {selected}")
+    step = _local(claim, storage_class, node, world)
+    if isinstance(step, Provision):
+        step.tree["metadata"]["annotations"][FILL_FROM] = found.volume
+    return step
 
 
 def _roomiest(world: World) -> Node | None:

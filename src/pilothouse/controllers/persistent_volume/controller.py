@@ -18,6 +18,7 @@ from pilothouse.controllers.persistent_volume.claims import (
     Provision,
     Resize,
     SetClass,
+    Steer,
     Step,
     Unselect,
     Wait,
@@ -26,6 +27,7 @@ from pilothouse.controllers.persistent_volume.claims import (
     next_step,
 )
 from pilothouse.controllers.persistent_volume.protect import PVC_PROTECTION, claim_finalizers, claims_of, uses
+from pilothouse.controllers.persistent_volume.sources import Snapshots
 from pilothouse.controllers.persistent_volume.volumes import decide
 from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
@@ -34,7 +36,9 @@ from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.storage.storage_class import StorageClass
 from pilothouse.machinery.errors import AlreadyExists, NotFound
 from pilothouse.machinery.objects import Obj
+from pilothouse.reconcile.defined_kinds import DefinedKinds
 from pilothouse.reconcile.queue import KeyedQueue, work
+from pilothouse.reconcile.snapshots import SOURCE_NODE, VolumeSnapshot, VolumeSnapshotContent, is_filled
 from pilothouse.reconcile.volumes import PROVISIONED_BY, SELECTED_NODE, claims
 
 NAME = "persistent-volume-binder"
@@ -48,6 +52,7 @@ async def run(context: Context) -> None:
     controller = Controller(context)
     await context.informers.synced(PersistentVolume, PersistentVolumeClaim, StorageClass, Node, Pod)
     controller.subscribe()
+    await controller.watch_snapshots()
     async with asyncio.TaskGroup() as group:
         # One worker for claims: two of them must not be bound to the same volume.
         group.create_task(work(NAME, controller.claims_queue, controller.reconcile_claim))
@@ -63,6 +68,7 @@ class Controller:
         self._classes = context.informers.of(StorageClass)
         self._nodes = context.informers.of(Node)
         self._pods = context.informers.of(Pod)
+        self._snapshots = DefinedKinds(context.informers, (VolumeSnapshot, VolumeSnapshotContent), self._wake_filled)
         self.claims_queue = KeyedQueue()
         self.volumes_queue = KeyedQueue()
 
@@ -75,6 +81,8 @@ class Controller:
 
     def _claim_changed(self, key: str, old: PersistentVolumeClaim | None, new: PersistentVolumeClaim | None) -> None:
         self.claims_queue.add(key)
+        if old is None or new is None or old.status.phase != new.status.phase:
+            self._wake_filled()
         for claim in (old, new):
             if claim is not None and claim.spec.volume_name:
                 self.volumes_queue.add(claim.spec.volume_name)
@@ -90,6 +98,16 @@ class Controller:
             self.claims_queue.add(f"{ref.namespace}/{ref.name}")
         elif new is not None:
             self._wake_unbound()
+
+    async def watch_snapshots(self) -> None:
+        """Follows snapshots, if their kinds are defined."""
+        await self._snapshots.watch()
+
+    def _wake_filled(self) -> None:
+        """A snapshot is another one: claims that wait for it are looked at."""
+        for claim in self._claims:
+            if claim.status.phase != "Bound" and claim.spec.data_source_ref is not None:
+                self.claims_queue.add(claim.key)
 
     def _wake_unbound(self) -> None:
         for claim in self._claims:
@@ -118,10 +136,19 @@ class Controller:
         await self._protect(claim)
         if claim.metadata.deletion_timestamp is not None:
             return None
-        nodes = {node.name: node for node in self._nodes}
-        step = next_step(claim, World(list(self._volumes), list(self._classes), nodes))
+        step = next_step(claim, self._world())
         await self._take(claim, step)
         return _GROW_AGAIN if isinstance(step, Wait) and step.reason == "VolumeResizeFailed" else None
+
+    def _world(self) -> World:
+        snapshots = Snapshots(
+            self._snapshots.have(VolumeSnapshot, VolumeSnapshotContent),
+            {found.key: found for found in self._snapshots.all(VolumeSnapshot)},
+            {found.name: found for found in self._snapshots.all(VolumeSnapshotContent)},
+        )
+        nodes = {node.name: node for node in self._nodes}
+        claims = {claim.key: claim for claim in self._claims}
+        return World(list(self._volumes), list(self._classes), nodes, claims, snapshots)
 
     async def _protect(self, claim: PersistentVolumeClaim) -> None:
         used = False
@@ -148,9 +175,12 @@ class Controller:
                 await self._bind(claim, volume)
             case Provision(name=name, tree=tree):
                 volume = await self._provision(name, tree)
-                message = f"Successfully provisioned volume {name}"
-                events.event(claim, "Normal", "ProvisioningSucceeded", message)
-                await self._bind(claim, volume)
+                if is_filled(volume):
+                    message = f"Successfully provisioned volume {name}"
+                    events.event(claim, "Normal", "ProvisioningSucceeded", message)
+                    await self._bind(claim, volume)
+            case Steer(hostname=hostname):
+                await self._patch_claim(claim, {"metadata": {"annotations": {SOURCE_NODE: hostname}}})
             case Resize(volume=volume, storage=storage):
                 await self._resize(claim, volume, storage)
             case SetClass(name=name):

@@ -13,6 +13,7 @@ from pilothouse.machinery.objects import Obj
 
 ACCESS_MODES = ("ReadOnlyMany", "ReadWriteMany", "ReadWriteOnce", "ReadWriteOncePod")
 VOLUME_MODES = ("Block", "Filesystem")
+_FILLABLE = (("", "PersistentVolumeClaim"), ("snapshot.storage.k8s.io", "VolumeSnapshot"))
 
 
 def check_access_modes(modes: list[str], path: str, problems: Problems, when_none: str = "") -> None:
@@ -55,6 +56,35 @@ def check_claim_spec(spec: Obj, path: str, problems: Problems) -> None:
         check_label_selector(spec["selector"], f"{path}.selector", problems)
     if storage_class := spec.get("storageClassName"):
         problems.invalid_each(f"{path}.storageClassName", storage_class, names.dns1123_subdomain(storage_class))
-    for key in ("dataSource", "dataSourceRef"):
-        if key in spec:
-            problems.forbidden(f"{path}.{key}", "claims cannot be filled from a data source by Pilothouse")
+    _check_sources(spec, path, problems)
+
+
+def default_sources(spec: Obj) -> None:
+    """Each of the two fields says what the other does. Source: `NormalizeDataSources` of upstream's strategy."""
+    source, ref = spec.get("dataSource"), spec.get("dataSourceRef")
+    if source is not None and ref is None:
+        spec["dataSourceRef"] = dict(source)
+    elif source is None and ref is not None and (ref.get("apiGroup") or "", ref.get("kind")) in _FILLABLE:
+        spec["dataSource"] = {key: value for key, value in ref.items() if key != "namespace"}
+
+
+def _check_sources(spec: Obj, path: str, problems: Problems) -> None:
+    """Source: `validateDataSource` and `validateDataSourceRef` of upstream's core validation."""
+    source, ref = spec.get("dataSource"), spec.get("dataSourceRef")
+    for key, given in (("dataSource", source), ("dataSourceRef", ref)):
+        if given is None:
+            continue
+        at = f"{path}.{key}"
+        for name in ("name", "kind"):
+            if not given.get(name):
+                problems.required(f"{at}.{name}")
+        group = given.get("apiGroup") or ""
+        if group:
+            problems.invalid_each(f"{at}.apiGroup", group, names.dns1123_subdomain(group))
+        elif given.get("kind") and given["kind"] != "PersistentVolumeClaim":
+            what = "must be 'PersistentVolumeClaim' when referencing the default apiGroup"
+            problems.invalid(f"{at}.kind", given["kind"], what)
+    if ref is not None and ref.get("namespace"):
+        problems.forbidden(f"{path}.dataSourceRef.namespace", "claims are filled from their own namespace only")
+    elif source is not None and ref is not None and source != ref:
+        problems.invalid(path, source, "must match dataSourceRef")

@@ -7,7 +7,7 @@ from typing import ClassVar
 import msgspec
 
 from pilothouse.kinds.columns import AGE, NAME, UNSET, Column, field
-from pilothouse.kinds.core.claim_validation import check_claim_spec
+from pilothouse.kinds.core.claim_validation import check_claim_spec, default_sources
 from pilothouse.kinds.core.container import ResourceRequirements
 from pilothouse.kinds.core.quantities import canonical_quantities
 from pilothouse.kinds.core.volume_columns import access_modes, capacity, phase
@@ -25,6 +25,13 @@ class TypedLocalObjectReference(View):
     name: str = ""
 
 
+class TypedObjectReference(View):
+    api_group: str | None = None
+    kind: str = ""
+    name: str = ""
+    namespace: str | None = None
+
+
 class PersistentVolumeClaimSpec(View):
     """`storage_class_name` None asks for the default class, "" for none."""
 
@@ -36,6 +43,7 @@ class PersistentVolumeClaimSpec(View):
     volume_mode: str | None = None
     volume_attributes_class_name: str | None = None
     data_source: TypedLocalObjectReference | None = None
+    data_source_ref: TypedObjectReference | None = None
 
 
 class PersistentVolumeClaimStatus(View):
@@ -61,6 +69,7 @@ def _defaults(obj: Obj) -> None:
     spec = obj.setdefault("spec", {})
     spec.setdefault("volumeMode", "Filesystem")
     canonical_quantities(section(spec, "resources").get("requests"))
+    default_sources(spec)
 
 
 def _on_create(obj: Obj) -> None:

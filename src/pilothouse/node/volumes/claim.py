@@ -9,6 +9,7 @@ from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.node.volumes.payload import VolumeError
+from pilothouse.reconcile.snapshots import is_filled
 
 PROVISIONED_BY = "pv.kubernetes.io/provisioned-by"
 PROVISIONER = "pilothouse.io/local"
@@ -58,6 +59,8 @@ def set_up(volume: PersistentVolume) -> Path:
         if not path.is_block_device():
             raise VolumeError(f'persistentvolume "{volume.name}": {path} is no block device of this node')
         return path
+    if not is_filled(volume):
+        raise VolumeError(f'persistentvolume "{volume.name}" is not filled yet')
     if volume.metadata.annotations.get(PROVISIONED_BY) == PROVISIONER and not path.exists():
         path.mkdir(parents=True)
         path.chmod(0o777)

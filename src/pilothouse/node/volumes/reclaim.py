@@ -12,10 +12,13 @@ from pilothouse.client.informer import Informer
 from pilothouse.kinds.core.persistent_volume import PersistentVolume
 from pilothouse.machinery.errors import NotFound
 from pilothouse.reconcile.queue import KeyedQueue, work
+from pilothouse.reconcile.snapshots import sources_in_use
 
 log = logging.getLogger(__name__)
 
 FINALIZER = "pilothouse.io/local-volume"
+_SOURCE_SECONDS = 2.0
+"""Until it is looked again whether others are filled from a volume that is to go."""
 
 
 class Reclaimer:
@@ -25,13 +28,15 @@ class Reclaimer:
         self._client = client
         self._node_name = node_name
         self._directory = volumes_dir
-        self._informer: Informer[PersistentVolume] = Informer(client, PersistentVolume)
+        self.informer: Informer[PersistentVolume] = Informer(client, PersistentVolume)
         self._queue = KeyedQueue()
+        self.filling: set[str] = set()
+        """Volumes that are being filled just now."""
 
     async def run(self) -> None:
-        self._informer.subscribe(self._seen)
+        self.informer.subscribe(self._seen)
         async with asyncio.TaskGroup() as group:
-            group.create_task(self._informer.run())
+            group.create_task(self.informer.run())
             group.create_task(work("volume reclaim", self._queue, self._reclaim))
 
     def _seen(self, key: str, _old: PersistentVolume | None, new: PersistentVolume | None) -> None:
@@ -41,14 +46,17 @@ class Reclaimer:
             self._queue.add(key)
 
     async def _reclaim(self, key: str) -> float | None:
-        volume = self._informer.get(key)
+        volume = self.informer.get(key)
         if volume is None or volume.metadata.deletion_timestamp is None or volume.spec.local is None:
             return None
         path = Path(volume.spec.local.path)
         # Only a directory of this very node, directly in its volumes directory and named as the volume, is deleted.
         if path.parent != self._directory or path.name != volume.name or FINALIZER not in volume.metadata.finalizers:
             return None
+        if volume.name in self.filling or volume.name in sources_in_use(self.informer):
+            return _SOURCE_SECONDS
         await asyncio.to_thread(_delete, path)
+        await asyncio.to_thread(_delete, partial(path))
         finalizers = [name for name in volume.metadata.finalizers if name != FINALIZER]
         patch = {"metadata": {"finalizers": finalizers, "resourceVersion": volume.metadata.resource_version}}
         try:
@@ -68,6 +76,11 @@ def is_on(volume: PersistentVolume, node_name: str) -> bool:
         for term in terms
         for expression in term.match_expressions
     )
+
+
+def partial(path: Path) -> Path:
+    """Where a volume is while it is filled."""
+    return path.with_name(f".filling-{path.name}")
 
 
 def _delete(path: Path) -> None:
