@@ -111,3 +111,41 @@ def test_classes() -> None:
     assert faults(storage_class.KIND, changed(CLASS, "parameters", {"a": "b"}), CLASS) == [
         "parameters: Forbidden: updates to parameters are forbidden."
     ]
+
+
+SNAPSHOT = {"apiGroup": "snapshot.storage.k8s.io", "kind": "VolumeSnapshot", "name": "s"}
+BOOK = {"apiGroup": "example.com", "kind": "Book", "name": "b"}
+
+
+def test_the_two_fields_of_a_data_source_say_the_same() -> None:
+    kind = persistent_volume_claim.KIND
+    for given in ({"dataSource": SNAPSHOT}, {"dataSourceRef": SNAPSHOT}):
+        spec = defaulted(kind, claim(**given))["spec"]
+        assert spec["dataSource"] == spec["dataSourceRef"] == SNAPSHOT
+    assert "dataSource" not in defaulted(kind, claim(dataSourceRef=BOOK))["spec"]
+
+
+@pytest.mark.parametrize(
+    ("spec", "expected"),
+    [
+        ({"dataSource": SNAPSHOT}, []),
+        ({"dataSourceRef": BOOK}, []),
+        ({"dataSource": {"kind": "PersistentVolumeClaim", "name": "c"}}, []),
+        (
+            {"dataSourceRef": {"kind": "Pod", "name": "p"}},
+            ["kind: Invalid value: \"Pod\": must be 'PersistentVolumeClaim' when referencing the default apiGroup"],
+        ),
+        ({"dataSourceRef": {"apiGroup": "example.com", "kind": "Book"}}, ["name: Required value"]),
+        ({"dataSourceRef": {**BOOK, "namespace": "other"}}, ["namespace: Forbidden: claims are filled from their own"]),
+    ],
+)
+def test_data_sources(spec: dict[str, object], expected: list[str]) -> None:
+    found = faults(persistent_volume_claim.KIND, defaulted(persistent_volume_claim.KIND, claim(**spec)))
+    wanted = [f"spec.dataSourceRef.{fault}" for fault in expected]
+    assert [fault[: len(text)] for fault, text in zip(found, wanted, strict=True)] == wanted
+
+
+def test_two_data_sources_are_one_too_many() -> None:
+    (fault,) = faults(persistent_volume_claim.KIND, claim(dataSource=SNAPSHOT, dataSourceRef=BOOK))
+    assert fault.startswith("spec: Invalid value:")
+    assert fault.endswith("must match dataSourceRef")
