@@ -19,7 +19,8 @@ _OOM_NEAR = 5.0
 of some child marks the container too, although it went on."""
 _MESSAGE_LIMIT = 4096
 _LOG_LIMIT, _LOG_LINES = 2048, 80
-_SETTLE_TRIES, _SETTLE_WAIT = 25, 0.02
+_SETTLE_SECONDS, _SETTLE_WAIT = 5.0, 0.02
+"""How long the runtime may take to see an end that its events told already: it copies the log first."""
 
 
 def exited(context: Context, state: PodState, container_id: str, exit_code: int, at: float) -> None:
@@ -72,15 +73,18 @@ def _memory_did_it(run: ContainerState, *, marked: bool) -> bool:
 
 async def _settled(context: Context, run: ContainerState) -> cri.ContainerStatus | None:
     """The runtime's status once it too has seen the end; by then the log is complete."""
-    for _ in range(_SETTLE_TRIES):
+    pause, until = _SETTLE_WAIT, time.monotonic() + _SETTLE_SECONDS
+    while True:
         try:
             status = await context.runtime.container_status(run.id)
         except RuntimeFailure:
             return None
         if status.state == cri.CONTAINER_EXITED:
             return status
-        await asyncio.sleep(_SETTLE_WAIT)
-    return None
+        if time.monotonic() > until:
+            return None
+        await asyncio.sleep(pause)
+        pause = min(2 * pause, 0.5)
 
 
 def _last_words(path: Path, container: Container, run: ContainerState) -> str:

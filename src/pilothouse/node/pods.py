@@ -137,7 +137,8 @@ class Pods:
             await self._admit(state, state.pod)
         again: float | None = None
         for _ in range(_STEPS):
-            plan = make_plan(state, time.time())
+            now = time.time()
+            plan = make_plan(state, now)
             again = plan.again_at
             if not plan.actions:
                 break
@@ -148,14 +149,14 @@ class Pods:
         else:
             log.error("pod %s: no end of actions, the last plan was %s", state.key, plan.actions)
             return 10.0
-        return self._finish(state, again)
+        return self._finish(state, again, now)
 
-    def _finish(self, state: PodState, again: float | None) -> float | None:
+    def _finish(self, state: PodState, again: float | None, now: float) -> float | None:
+        """`now` is the plan's: what ended a moment later would neither be waited for nor acted upon."""
         if state.cleaned and (state.deleted or state.pod is None):
             self._reporter.forget(state.uid)
             self._context.pods.remove(state.uid)
             return None
-        now = time.time()
         if state.resize is not None and not unresized(state):
             state.resize = None
         waiting, changes = waiting_for(state, now)
@@ -168,7 +169,7 @@ class Pods:
                 self._context.tell(state, "Warning", "BackOff", message, name)
         self._reporter.report(state.uid)
         moments = [moment for moment in (again, changes) if moment is not None]
-        return max(0.01, min(moments) - now) if moments else None
+        return max(0.01, min(moments) - time.time()) if moments else None
 
     async def _admit(self, state: PodState, pod: Pod) -> None:
         if pod.status.phase in ("Succeeded", "Failed") and not state.started_at:

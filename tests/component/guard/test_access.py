@@ -74,7 +74,7 @@ async def test_rights_of_nodes_are_told(
 ) -> None:
     of(cluster, monkeypatch)
     access.run_who_can("get", "secrets", "shop", "", None, "", None)
-    assert "the node authoriser: those its pods name" in capsys.readouterr().out
+    assert "the node authoriser: those its pods and their volumes name" in capsys.readouterr().out
     access.run_who_can("delete", "secrets", "shop", "", None, "", None)
     assert "node authoriser" not in capsys.readouterr().out
     access.run_what_can("user:system:node:n1", [], None, "", None)

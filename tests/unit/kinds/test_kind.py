@@ -2,8 +2,9 @@ import pytest
 
 from pilothouse.kinds.apps import deployment as deployments
 from pilothouse.kinds.catalogue import KINDS, by_kind, by_resource
-from pilothouse.kinds.core import config_map, namespace, node, pod_kind
+from pilothouse.kinds.core import config_map, namespace, node, pod_kind, service
 from pilothouse.kinds.kind import Kind, drop_nulls
+from pilothouse.kinds.networking import ingress
 from pilothouse.machinery.schema import published_kinds
 
 from .trees import changed, defaulted, deployment, faults, pod
@@ -188,3 +189,10 @@ def test_every_stable_kind_of_the_level_is_served() -> None:
     served = {(kind.resource.group, kind.resource.version, kind.resource.kind) for kind in KINDS}
     missing = {gvk.kind for gvk in stable - served}
     assert missing - NOT_YET == NOT_KEPT
+
+
+@pytest.mark.parametrize("kind", [service.KIND, ingress.KIND], ids=lambda kind: kind.view.__name__)
+def test_a_load_balancers_status_is_there_from_the_start(kind: Kind) -> None:
+    tree = {"metadata": {"name": "x"}, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}}
+    kind.prepare_create(tree)
+    assert tree["status"] == {"loadBalancer": {}}

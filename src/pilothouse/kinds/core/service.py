@@ -101,6 +101,11 @@ def _fields(obj: Obj) -> dict[str, str]:
     return {"spec.clusterIP": spec.get("clusterIP") or "", "spec.type": spec.get("type") or ""}
 
 
+def _on_create(obj: Obj) -> None:
+    """As upstream's structs are written: there is a load balancer's status, which says nothing yet."""
+    obj["status"] = {"loadBalancer": {}}
+
+
 KIND = Kind(
     view=Service,
     short_names=("svc",),
@@ -118,6 +123,7 @@ KIND = Kind(
     name_rule=names.dns1035_label,
     defaults=default_service,
     rules=check_service,
+    on_create=_on_create,
     on_update=carry_over,
     fields=_fields,
     returns_deleted=True,

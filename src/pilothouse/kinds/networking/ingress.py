@@ -94,6 +94,11 @@ def _addresses(obj: Obj) -> str:
     return ",".join(sorted({entry.get("ip") or entry.get("hostname") or "" for entry in entries} - {""}))
 
 
+def _on_create(obj: Obj) -> None:
+    """As upstream's structs are written: there is a load balancer's status, which says nothing yet."""
+    obj["status"] = {"loadBalancer": {}}
+
+
 KIND = Kind(
     view=Ingress,
     short_names=("ing",),
@@ -108,4 +113,5 @@ KIND = Kind(
     ),
     generation_fields=("spec",),
     rules=check_ingress,
+    on_create=_on_create,
 )
