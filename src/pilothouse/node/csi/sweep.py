@@ -15,6 +15,7 @@ from pilothouse.machinery.errors import ApiError, NotFound
 from pilothouse.node.csi.paths import CsiLayout
 from pilothouse.node.csi.volumes import CsiVolumes
 from pilothouse.node.volumes.payload import VolumeError
+from pilothouse.node.volumes.unfinished import QUIET_SECONDS, Unfinished
 from pilothouse.reconcile.queue import Backoff
 
 log = logging.getLogger(__name__)
@@ -40,27 +41,37 @@ class Sweep:
 
     async def run(self, volumes: CsiVolumes) -> None:
         failures = 0
+        delay: float | None = None
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wake.wait(), _BACKOFF.delay(failures) if failures else None)
+                await asyncio.wait_for(self._wake.wait(), delay)
             self._wake.clear()
-            problems = await self._sweep(volumes)
-            for problem in sorted(problems - self._told):
-                log.warning("a volume of a CSI driver is left behind: %s", problem)
-            self._told = problems
+            problems, going_on = await self._sweep(volumes)
+            left = problems | {text for text, quiet in going_on.items() if not quiet}
+            for text in sorted(left - self._told):
+                log.warning("a volume of a CSI driver is left behind: %s", text)
+            self._told = left
             failures = failures + 1 if problems else 0
+            # What is slow wakes this when it ends, so its time is no failure that puts off what comes after it.
+            delay = _BACKOFF.delay(failures) if problems else QUIET_SECONDS if going_on else None
 
-    async def _sweep(self, volumes: CsiVolumes) -> set[str]:
-        problems = set()
+    async def _sweep(self, volumes: CsiVolumes) -> tuple[set[str], dict[str, bool]]:
+        """What cannot be undone, and what is still going on: whether it is too early to tell of it."""
+        problems: set[str] = set()
+        going_on: dict[str, bool] = {}
         for uid in sorted(self._orphans):
             try:
                 await volumes.take_down(uid)
                 self._orphans.discard(uid)
+            except Unfinished as error:
+                going_on[f"pod {uid}: {error}"] = error.quiet
             except OSError as error:
                 problems.add(f"pod {uid}: {error}")
         for record in await asyncio.to_thread(self._layout.staged):
             try:
                 await volumes.unstage_unused(record)
+            except Unfinished as error:
+                going_on[f"volume {record.handle}: {error}"] = error.quiet
             except (VolumeError, OSError) as error:
                 problems.add(f"volume {record.handle}: {error}")
         try:
@@ -69,4 +80,4 @@ class Sweep:
             pass  # told once the Node is made
         except (ApiError, OSError) as error:
             problems.add(f"volumesInUse cannot be told: {error}")
-        return problems
+        return problems, going_on

@@ -267,9 +267,14 @@ class CsiVolumes:
         """Has a staged volume unmounted that no pod of this node has any more. Raises VolumeError, OSError."""
         key = ("", f"unstage {self._layout.staging(record)}")
         try:
-            await self._taking_down.outcome(key, lambda: self._unstage(record))
-        except NotYet:
-            raise VolumeError(f"driver {record.driver} has not answered NodeUnstageVolume yet") from None
+            # An outcome may be of a moment when a pod still had it, and did nothing: only what is there now counts.
+            while await asyncio.to_thread(self._unused_now, record):
+                await self._taking_down.outcome(key, lambda: self._unstage(record))
+        except NotYet as error:
+            raise Unfinished(f"driver {record.driver} has not answered NodeUnstageVolume yet", error.seconds) from None
+
+    def _unused_now(self, record: Record) -> bool:
+        return self._layout.staged_data(record).exists() and not self._layout.users(record)
 
     async def _unstage(self, record: Record) -> None:
         staging = self._layout.staging(record)
