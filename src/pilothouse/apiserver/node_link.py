@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from pilothouse.client.wire import Request, Response
+from pilothouse.kinds.families import join_host_port
 from pilothouse.machinery.errors import ServiceUnavailable, from_status
 from pilothouse.machinery.objects import Obj
 
@@ -26,7 +27,7 @@ class NodeAddress:
     port: int
 
     def url(self, path: str, scheme: str = "https") -> str:
-        return f"{scheme}://{self.host}:{self.port}{path}"
+        return f"{scheme}://{join_host_port(self.host, self.port)}{path}"
 
 
 def node_address(node: Obj) -> NodeAddress:
@@ -134,10 +135,8 @@ async def _raise_refusals(request: aiohttp.ClientRequest, send: aiohttp.ClientHa
 
 
 def unreachable(address: NodeAddress, error: BaseException) -> ServiceUnavailable:
-    return ServiceUnavailable(
-        f'node "{address.name}" cannot be reached at {address.host}:{address.port}: {error or type(error).__name__};'
-        " is its engine running?"
-    )
+    where, why = join_host_port(address.host, address.port), error or type(error).__name__
+    return ServiceUnavailable(f'node "{address.name}" cannot be reached at {where}: {why}; is its engine running?')
 
 
 def _tree(body: bytes) -> dict[str, Any]:

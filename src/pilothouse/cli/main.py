@@ -39,7 +39,8 @@ def up(
     listen: Annotated[str | None, typer.Option(help="Where the API listens, beside the node's address.")] = None,
     node_name: Annotated[str | None, typer.Option(help="This machine's node name (default: host name).")] = None,
     node_address: Annotated[
-        str | None, typer.Option(help="This machine's address (default: of the default route), or IPV4,IPV6.")
+        str | None,
+        typer.Option(help="This machine's address (default: the default route's); A,B for both families."),
     ] = None,
     node_port: Annotated[int | None, typer.Option(help="Port of the node's own API.")] = None,
     pod_range: Annotated[
@@ -47,12 +48,14 @@ def up(
         typer.Option(
             "--pod-range",
             "--pod-cidr",
-            help="Addresses for pods, a /24 of it each node; IPV4,IPV6 for both families, of IPv6 a /64 each node.",
+            help="Addresses for pods: a /24 of it each node, of IPv6 a /64; one of each family, A,B, for both.",
         ),
     ] = None,
     service_range: Annotated[
         str | None,
-        typer.Option("--service-range", "--service-cidr", help="Addresses for services; IPV4,IPV6 for both families."),
+        typer.Option(
+            "--service-range", "--service-cidr", help="Addresses for services; one of each family, A,B, for both."
+        ),
     ] = None,
     domain: Annotated[str | None, typer.Option(help="The cluster's DNS domain.")] = None,
     without: Annotated[

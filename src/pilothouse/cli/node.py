@@ -14,6 +14,7 @@ from pilothouse.cli.connect import connect
 from pilothouse.cli.errors import CommandError
 from pilothouse.cli.up import run_up
 from pilothouse.controllers.bootstrap_token import create_join_token
+from pilothouse.kinds.families import join_host_port, split_host_port
 from pilothouse.launch.config import API_PORT, ConfigError, load
 from pilothouse.launch.prepare import Options
 from pilothouse.machinery.errors import ApiError
@@ -29,10 +30,10 @@ def run_join(server: str, token: str, options: Options, background: bool) -> Non
         parsed = parse_token(token)
     except ValueError as error:
         raise CommandError(str(error)) from error
-    host, _, port = server.removeprefix("https://").rstrip("/").partition(":")
+    host, port = split_host_port(server.removeprefix("https://").rstrip("/"))
     if not host or (port and not port.isdigit()):
-        raise CommandError(f"{server}: write the API's address, such as 10.0.0.1:{API_PORT}")
-    url = f"https://{host}:{port or API_PORT}"
+        raise CommandError(f"{server}: write the API's address, such as 10.0.0.1:{API_PORT} or [fd00::1]:{API_PORT}")
+    url = f"https://{join_host_port(host, int(port or API_PORT))}"
     try:
         cluster = asyncio.run(cluster_settings(url, parsed))
     except IdentityError as error:
@@ -75,4 +76,4 @@ def run_token(data_dir: str, hours: float) -> None:
         token = asyncio.run(make())
     except ApiError as error:
         raise CommandError(str(error)) from error
-    typer.echo(f"pilothouse node join {config.node_address}:{config.api_port} --token {token}")
+    typer.echo(f"pilothouse node join {join_host_port(config.node_address, config.api_port)} --token {token}")

@@ -18,6 +18,7 @@ from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.persistent_volume_claim import PersistentVolumeClaim
 from pilothouse.kinds.core.pod import Pod
 from pilothouse.kinds.core.service import Service
+from pilothouse.kinds.families import join_host_port
 from pilothouse.kinds.networking.ingress import Ingress
 from pilothouse.launch import runfile
 from pilothouse.launch.supervisor import last_line
@@ -159,11 +160,11 @@ def _service(service: Service, problems: list[str]) -> dict[str, Any]:
     address = service.spec.cluster_ip or service.spec.external_name
     ports = []
     for port in service.spec.ports:
-        text = f"{address}:{port.port}/{port.protocol}"
+        text = f"{join_host_port(address, port.port)}/{port.protocol}"
         if port.node_port:
             text += f" (node port {port.node_port})"
         ports.append(text)
-        ports += [f"{where}:{port.port}/{port.protocol}" for where in outside]
+        ports += [f"{join_host_port(where, port.port)}/{port.protocol}" for where in outside]
     return {
         "namespace": service.namespace,
         "name": service.name,

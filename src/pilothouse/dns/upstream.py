@@ -18,6 +18,7 @@ from pilothouse.dns.cache import Cache, adapted
 from pilothouse.dns.loop import READ, WRITE, Loop, Timer
 from pilothouse.dns.message import BadMessage, Query
 from pilothouse.dns.metrics import Metrics
+from pilothouse.linux.sockets import socket_family
 
 _ATTEMPT_SECONDS = 0.8
 _ATTEMPTS = 3
@@ -58,10 +59,10 @@ class Resolvers:
 
 
 def parse_resolv_conf(text: str, own: set[Address]) -> list[Address]:
-    """The IPv4 name servers of a resolv.conf, without addresses of this server itself."""
+    """The name servers of a resolv.conf, without addresses of this server itself."""
     words = [line.split() for line in text.splitlines()]
     found = [line[1] for line in words if len(line) > 1 and line[0] == "nameserver"]
-    addresses = [(address, 53) for address in dict.fromkeys(found) if ":" not in address]
+    addresses = [(address, 53) for address in dict.fromkeys(found)]
     return [address for address in addresses if address not in own]
 
 
@@ -145,7 +146,9 @@ class _Attempt:
 
     def _send(self, address: Address) -> None:
         kind = socket.SOCK_STREAM if self._tcp else socket.SOCK_DGRAM
-        self._socket = sock = socket.socket(socket.AF_INET, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
+        self._socket = sock = socket.socket(
+            socket_family(address[0]), kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
+        )
         if self._tcp:
             self._buffer = b""
             self._outgoing = struct.pack("!H", len(self._outgoing)) + self._outgoing

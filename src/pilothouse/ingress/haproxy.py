@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from pilothouse.ingress.gateway.config import backends, choosing
 from pilothouse.ingress.gateway.plan import GatewayPlan
 from pilothouse.ingress.routes import Backend, Plan, Route, Site
+from pilothouse.kinds.families import join_host_port
 
 HTTP, HTTPS = 80, 443
 _PLAIN = re.compile(r"[!$%&()*+,\-./0-9:;<=>?@A-Z\[\]^_`a-z|~]+")
@@ -65,7 +66,7 @@ def config(plan: Plan, address: str, directory: str, pairs: Sequence[Pair], gate
         _HEAD.format(directory=directory),
         "frontend web",
         *(
-            f"  bind {address}:{port}{_secure(port, directory) if tls else ''}"
+            f"  bind {join_host_port(address, port)}{_secure(port, directory) if tls else ''}"
             for port, tls in ports(plan, pairs, gateways)
         ),
         "  http-request set-header X-Forwarded-Proto http if !{ ssl_fc }",
@@ -160,5 +161,8 @@ def _backends(plan: Plan) -> list[str]:
     ]
     for backend in sorted(found):
         protocol = " proto h2" if backend.h2c else ""
-        lines += [f"backend {_backend_name(backend)}", f"  server service {backend.address}:{backend.port}{protocol}"]
+        lines += [
+            f"backend {_backend_name(backend)}",
+            f"  server service {join_host_port(backend.address, backend.port)}{protocol}",
+        ]
     return lines

@@ -10,6 +10,7 @@ from collections.abc import Mapping
 from pilothouse.ingress.haproxy import HTTP, HTTPS
 from pilothouse.ingress.proxy import Proxy
 from pilothouse.ingress.routes import Plan
+from pilothouse.linux.sockets import socket_family
 
 
 class Ports:
@@ -30,7 +31,7 @@ class Ports:
         return "" if port in self._bound else self._occupied(port)
 
     def _occupied(self, port: int) -> str:
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as attempt:
+        with socket.socket(socket_family(self._address), socket.SOCK_STREAM) as attempt:
             attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             try:
                 attempt.bind((self._address, port))

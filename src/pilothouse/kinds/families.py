@@ -31,6 +31,22 @@ def canonical(text: str) -> str:
         return text
 
 
+def join_host_port(host: str, port: int) -> str:
+    """`10.0.0.1:80`, `[fd00::1]:80`."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def split_host_port(text: str) -> tuple[str, str]:
+    """The host and the port, "" for none, of `host`, `host:port`, `fd00::1`, `[fd00::1]` or `[fd00::1]:port`."""
+    if text.startswith("["):
+        host, _, port = text[1:].partition("]")
+        return host, port.removeprefix(":")
+    if text.count(":") > 1:
+        return text, ""
+    host, _, port = text.partition(":")
+    return host, port
+
+
 def networks_of(ranges: str) -> tuple[Network, ...]:
     """The networks of a list such as `10.96.0.0/16,fd00:10:96::/112`. Raises ValueError for one that is none."""
     return tuple(ipaddress.ip_network(text.strip()) for text in ranges.split(","))

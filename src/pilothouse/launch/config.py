@@ -31,14 +31,15 @@ class Config(msgspec.Struct, kw_only=True, omit_defaults=False):
     data_dir: str
     node_name: str
     node_address: str
+    """Of the cluster's family; of the first one in a cluster with both."""
     api_port: int = API_PORT
     listen: list[str] = []
     """Addresses the API listens on; empty on a machine that only joined as a node."""
-    node_ipv6: str = ""
-    """This machine's IPv6 address in a cluster with both families; empty where it has none."""
+    other_address: str = ""
+    """This machine's address of the second family in a cluster with both; empty where it has none."""
     node_port: int = NODE_PORT
     pod_range: str = "10.244.0.0/16"
-    """One range, or one of each family: `10.244.0.0/16,fd00:10:244::/56`; so is `service_range`."""
+    """One range, or one of each family: `10.244.0.0/16,fd00:10:244::/56`; so is `service_range`, in the same order."""
     service_range: str = "10.96.0.0/16"
     domain: str = "cluster.local"
     containerd: str = "/usr/bin/containerd"
@@ -71,8 +72,9 @@ class Config(msgspec.Struct, kw_only=True, omit_defaults=False):
         return str(networks_of(self.service_range)[0][10])
 
     @property
-    def has_two_families(self) -> bool:
-        return "," in self.pod_range
+    def versions(self) -> tuple[int, ...]:
+        """The versions of IP that the cluster has, the first one first."""
+        return tuple(network.version for network in networks_of(self.pod_range))
 
     @property
     def cgroup_root(self) -> str:
@@ -102,13 +104,15 @@ def load(data_dir: str) -> Config | None:
     except FileNotFoundError:
         return None
     try:
-        layout = msgspec.json.decode(data, type=dict).get("layout")
+        tree = msgspec.json.decode(data, type=dict)
+        layout = tree.get("layout")
         if layout != LAYOUT:
             raise ConfigError(
                 f"{data_dir} was written by another version of Pilothouse (layout {layout}, this one writes {LAYOUT}): "
                 "run that version, or choose another --data-dir"
             )
-        config = msgspec.json.decode(data, type=Config)
+        tree.setdefault("other_address", tree.pop("node_ipv6", ""))  # its name before IPv6 could be first
+        config = msgspec.convert(tree, Config)
         config.node.check()
         if config.node.csi_root_dir and Path(config.node.csi_root_dir) == Path(data_dir):
             raise InvalidSettings("csi_root_dir must not be the data directory: D/kubelet is fine")
@@ -131,7 +135,7 @@ def check_ranges(config: Config, routes: Sequence[tuple[Network, str]]) -> None:
     if families_of(pods) != families_of(services):
         raise ConfigError(
             f"--pod-range {config.pod_range} and --service-range {config.service_range} are not of the same families: "
-            "give both one of IPv4, or both one of IPv4 and then one of IPv6"
+            "give both one of the same family, or both one of each in the same order"
         )
     for pod_range, service_range in zip(pods, services, strict=True):
         _check_pair(pod_range, service_range)
@@ -149,19 +153,19 @@ def check_ranges(config: Config, routes: Sequence[tuple[Network, str]]) -> None:
 
 
 def _ranges(option: str, text: str) -> tuple[Network, ...]:
-    """The ranges of an option. Raises ConfigError unless they are one of IPv4, or that and one of IPv6."""
+    """The ranges of an option. Raises ConfigError unless they are one, or one of each family."""
     try:
         found = networks_of(text)
     except ValueError as error:
         raise ConfigError(
-            f"{option} must be an IPv4 range such as 10.244.0.0/16, or a pair such as "
-            f"10.244.0.0/16,fd00:10:244::/56: {error}"
+            f"{option} must be a range such as 10.244.0.0/16 or fd00:10:244::/56, or one of each with a comma between "
+            f"them: {error}"
         ) from error
     versions = [network.version for network in found]
-    if versions not in ([4], [4, 6]):
+    if len(set(versions)) < len(versions):
         raise ConfigError(
-            f"{option} {text}: write one IPv4 range, or one of IPv4 and then one of IPv6, with a comma between them "
-            "(a cluster of IPv6 alone, or with IPv6 first, is not served)"
+            f"{option} {text}: write one range, or one of IPv4 and one of IPv6 with a comma between them; Services and "
+            "pods get addresses of the first unless they ask for both"
         )
     for network in found:
         if network.is_link_local or network.is_multicast or network.is_loopback or network.is_unspecified:

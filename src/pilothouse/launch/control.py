@@ -58,6 +58,7 @@ from pilothouse.guard.policy_reports.watch import PolicyReports
 from pilothouse.ingress import controller as ingress
 from pilothouse.ingress.proxy import Proxy
 from pilothouse.kinds.catalogue import KINDS
+from pilothouse.kinds.families import join_host_port
 from pilothouse.kinds.guard.finding import FINDINGS
 from pilothouse.launch import listeners, process, replaced, runfile
 from pilothouse.launch.config import Config, load
@@ -131,7 +132,7 @@ async def control(config: Config) -> None:
     try:
         keeping = await set_up_cluster(config, pki, store, api)
         await edge.start(sockets)
-        notify("control", f"ready: the API answers at https://{config.node_address}:{config.api_port}")
+        notify("control", f"ready: the API answers at {_outside_url(config)}")
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(door.prepare())
             tasks.create_task(keeping())
@@ -261,6 +262,11 @@ def _audit_policy(file: Path) -> Policy:
     return default_policy(component_names())
 
 
+def _outside_url(config: Config) -> str:
+    """The API's URL for other machines."""
+    return f"https://{join_host_port(config.node_address, config.api_port)}"
+
+
 def _make_way(config: Config, pki: ClusterPki) -> None:
     """Credentials for those who take the place of parts that are left out, and none for others."""
     wanted = replaced.identities(config.without)
@@ -327,12 +333,11 @@ async def set_up_cluster(
     """What the cluster holds from its first start, and a token for this machine's own node until it has joined.
     Returned is what keeps it while the engine runs."""
     root = Client(HandlerTransport(api.handle, User(BOOTSTRAP, ("system:masters",))))
-    url = f"https://{config.node_address}:{config.api_port}"
     cluster = Cluster(
         service_ip=config.kubernetes_service,
         api_address=config.node_address,
         api_port=config.api_port,
-        server=url,
+        server=_outside_url(config),
         ca_pem=pki.ca_pem,
         pod_range=config.pod_range,
         service_range=config.service_range,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import signal
 import socket
-from ipaddress import IPv4Address
+from ipaddress import ip_address
 from pathlib import Path
 
 from pilothouse.dns.intake import Intake, ZoneFile, note
@@ -14,8 +14,8 @@ from pilothouse.dns.metrics import PORT, Metrics, MetricsServer
 from pilothouse.dns.records import Records
 from pilothouse.dns.serve import Answerer, TcpServer, UdpServer
 from pilothouse.dns.upstream import Resolvers, Upstream
-
-_IP_FREEBIND = 15
+from pilothouse.kinds.families import split_host_port
+from pilothouse.linux.sockets import allow_foreign, socket_family
 
 
 def main() -> None:
@@ -69,17 +69,17 @@ def _options() -> argparse.Namespace:
 
 
 def _endpoint(text: str) -> tuple[str, int]:
-    host, _, port = text.partition(":")
-    return str(IPv4Address(host)), int(port or 53)
+    host, port = split_host_port(text)
+    return str(ip_address(host)), int(port or 53)
 
 
 def _socket(inherited: int | None, kind: socket.SocketKind, address: str, port: int) -> socket.socket:
     if inherited is not None:
         return socket.socket(fileno=inherited)
-    sock = socket.socket(socket.AF_INET, kind | socket.SOCK_CLOEXEC)
+    sock = socket.socket(socket_family(address), kind | socket.SOCK_CLOEXEC)
     sock.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     # The address may come to the host only later, when its network is set up.
-    sock.setsockopt(socket.IPPROTO_IP, _IP_FREEBIND, 1)
+    allow_foreign(sock)
     sock.bind((address, port))
     if kind == socket.SOCK_STREAM:
         sock.listen(128)

@@ -200,6 +200,11 @@ def _memory(host: Host) -> Finding:
 
 
 def _uplink(host: Host) -> Finding:
+    if host.uplink is None and host.ipv6_uplink:
+        text = f"{host.ipv6_uplink}, by IPv6 alone"
+        return Finding(
+            "network", "note", text, "give ranges of IPv6: up --pod-range fd00:10:244::/56 --service-range …"
+        )
     if host.uplink is None:
         return Finding("network", "note", "no default route", "name this machine's address: up --node-address")
     return Finding("network", "ok", f"{host.uplink.interface}, {host.uplink.address}, MTU {host.uplink.mtu}")
@@ -207,7 +212,7 @@ def _uplink(host: Host) -> Finding:
 
 def _ipv6(around: Surroundings) -> Finding:
     if around.ipv6:
-        return Finding("IPv6", "ok", "there, for a cluster of both families")
+        return Finding("IPv6", "ok", "there, for a cluster of it or of both families")
     return Finding("IPv6", "ok", "not there (or disable_ipv6 is set): the cluster can have IPv4 only")
 
 

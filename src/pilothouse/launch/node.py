@@ -61,7 +61,7 @@ async def node(config: Config) -> None:
     client = Client(transport, user_agent="pilothouse-node")
     net_recorder = EventRecorder(client, "pilothouse-network", config.node_name)
     settings = network_config(config)
-    if config.has_two_families and settings.ipv6 is None:
+    if len(settings.versions) < len(config.versions):
         log.warning("this host has no IPv6 (net.ipv6.conf.all.disable_ipv6): its pods get IPv4 addresses only")
     network = Network(settings, client, net_recorder)
     await network.setup()
@@ -216,7 +216,7 @@ def node_config(config: Config, host: Host, labels: dict[str, str]) -> NodeConfi
     return NodeConfig(
         name=config.node_name,
         address=config.node_address,
-        more_addresses=(config.node_ipv6,) if config.node_ipv6 and has_ipv6() else (),
+        more_addresses=(config.other_address,) if config.other_address and has_ipv6() else (),
         data_dir=Path(config.data_dir),
         containerd_socket=Path(config.containerd_socket),
         cgroup_root=config.cgroup_root,

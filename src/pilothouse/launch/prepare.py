@@ -6,10 +6,11 @@ import fcntl
 import ipaddress
 import os
 import shutil
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from pilothouse.kinds.families import networks_of
+from pilothouse.kinds.families import Network, networks_of, split_host_port
 from pilothouse.launch import listeners, pause, runfile
 from pilothouse.launch.config import API_PORT, Config, ConfigError, check_ranges, default_node_name, load
 from pilothouse.launch.containerd import ContainerdError, write_configuration
@@ -93,15 +94,8 @@ def decide(options: Options, kept: Config | None, host: Host, data_dir: str) -> 
         raise ConfigError(
             f"{data_dir} was set up as {kept.data_dir}, and volumes know it by that path: mount or move it there"
         )
-    asked, _, asked_ipv6 = (options.node_address or "").partition(",")
-    address = asked or (kept.node_address if kept else None)
-    if address is None:
-        if host.uplink is None:
-            raise ConfigError("this host has no default route to tell its address: name one with --node-address")
-        address = host.uplink.address
-    config = kept or Config(data_dir=data_dir, node_name=default_node_name(), node_address=address)
+    config = kept or Config(data_dir=data_dir, node_name=default_node_name(), node_address="")
     former = config.node_address
-    config.node_address = address
     config.containerd = host.programs["containerd"]
     for name in ("node_name", "pod_range", "service_range", "domain", "server"):
         wanted = getattr(options, name)
@@ -115,7 +109,7 @@ def decide(options: Options, kept: Config | None, host: Host, data_dir: str) -> 
                 "for the life of the data (`pilothouse down --purge` removes it)"
             )
         setattr(config, name, wanted)
-    config.node_ipv6 = _ipv6_address(config, asked_ipv6.strip(), host)
+    _choose_addresses(config, options.node_address or "", host)
     if options.node_port is not None:
         config.node_port = options.node_port
     if options.autoscaling_period is not None:
@@ -137,38 +131,73 @@ def _canonical_ranges(text: str) -> str:
         return text
 
 
-def _ipv6_address(config: Config, asked: str, host: Host) -> str:
-    """The node's IPv6 address: the one asked for, the one before while the host has it, or a lasting one of the
-    default route's interface, then of any other. Raises ConfigError for one that makes no sense here."""
-    if not config.has_two_families:
-        if asked:
-            raise ConfigError(f"--node-address with {asked}: this cluster has no IPv6 range (--pod-range)")
-        return ""
-    if not has_ipv6():
-        if config.is_server or asked:
-            raise ConfigError(
-                f"--pod-range {config.pod_range} asks for IPv6, which this host does not have: load or enable it "
-                "(sysctl net.ipv6.conf.all.disable_ipv6=0 and net.ipv6.conf.default.disable_ipv6=0), or give IPv4 alone"
-            )
-        return ""
-    if asked:
-        try:
-            return str(ipaddress.IPv6Address(asked))
-        except ValueError as error:
-            raise ConfigError(f"--node-address: {asked!r} is not an IPv6 address: write IPV4,IPV6") from error
+def _choose_addresses(config: Config, asked: str, host: Host) -> None:
+    """The node's address of each family of the cluster: the one asked for, else the one before, else one that the host
+    has. Raises ConfigError for one that makes no sense here, and for a first family without."""
     try:
         ranges = (*networks_of(config.pod_range), *networks_of(config.service_range))
     except ValueError:
-        return ""  # check_ranges says what is wrong with them
+        return  # check_ranges says what is wrong with them
+    versions = config.versions
+    given = _asked_addresses(asked, versions, config.pod_range)
+    if 6 in versions and not has_ipv6():
+        if config.is_server or versions[0] == 6 or 6 in given:
+            raise ConfigError(
+                f"--pod-range {config.pod_range} asks for IPv6, which this host does not have: load or enable it "
+                "(sysctl net.ipv6.conf.all.disable_ipv6=0 and net.ipv6.conf.default.disable_ipv6=0), or ranges of IPv4"
+            )
+        given[6] = ""
+    before = dict(zip(versions, (config.node_address, config.other_address)))
+    found = {version: _own_address(version, before[version], ranges, host) for version in versions}
+    # Other nodes and the API's clients know the first one: it changes only when somebody says so.
+    first, *others = [given.get(version, found[version]) for version in versions]
+    first = first if versions[0] in given else config.node_address or first
+    if not first:
+        raise ConfigError(_NO_ADDRESS[versions[0]])
+    config.node_address, config.other_address = first, "".join(others)
+
+
+_NO_ADDRESS = {
+    4: "this host has no default route to tell its address: name one with --node-address; a cluster of IPv6 alone has "
+    "ranges such as --pod-range fd00:10:244::/56 --service-range fd00:10:96::/112",
+    6: "this host has no lasting IPv6 address beyond its own link: give it one, or name it with --node-address",
+}
+
+
+def _asked_addresses(asked: str, versions: tuple[int, ...], pod_range: str) -> dict[int, str]:
+    """The addresses of --node-address by their version of IP."""
+    given: dict[int, str] = {}
+    for text in filter(None, (part.strip() for part in asked.split(","))):
+        try:
+            address = ipaddress.ip_address(text)
+        except ValueError as error:
+            raise ConfigError(f"--node-address: {text!r} is no IP address: write one, or IPV4,IPV6") from error
+        if address.version not in versions:
+            raise ConfigError(f"--node-address {text}: this cluster has no IPv{address.version} range ({pod_range})")
+        if address.version in given:
+            raise ConfigError(f"--node-address {asked}: name one address of each version of IP")
+        given[address.version] = str(address)
+    return given
+
+
+def _own_address(version: int, before: str, ranges: Sequence[Network], host: Host) -> str:
+    """Of IPv4 the address before, else the default route's; of IPv6 the one before while the host has it, else a
+    lasting one of the default route's interface, or of any. "" for none."""
+    if version == 4:
+        return before or (host.uplink.address if host.uplink is not None else "")
     known = [
         (address, interface)
         for address, interface in ipv6_addresses()
         if not any(ipaddress.ip_address(address) in network for network in ranges)
     ]
-    if config.node_ipv6 in [address for address, _ in known]:
-        return config.node_ipv6
-    uplink = host.uplink.interface if host.uplink is not None else ""
-    return next((address for address, _ in sorted(known, key=lambda entry: entry[1] != uplink)), "")
+    if before in [address for address, _ in known]:
+        return before
+    uplinks = [host.ipv6_uplink, host.uplink.interface if host.uplink is not None else ""]
+    return min(known, key=lambda entry: _place(uplinks, entry[1]), default=("", ""))[0]
+
+
+def _place(names: Sequence[str], name: str) -> int:
+    return names.index(name) if name in names else len(names)
 
 
 def _period(text: str) -> float:
@@ -189,18 +218,22 @@ def listen_on(config: Config, listen: str | None, former: str = "") -> None:
     if listen is None and config.listen:
         hosts = [host for host in config.listen if host not in (config.node_address, former)]
     else:
-        host, _, port = (listen or f"127.0.0.1:{API_PORT}").rpartition(":")
+        host, port = split_host_port(listen or f"127.0.0.1:{API_PORT}")
         if not host or not port.isdigit() or not 0 < int(port) < 65536:
-            raise ConfigError(f"--listen {listen}: write an address and a port, such as 127.0.0.1:{API_PORT}")
+            raise ConfigError(
+                f"--listen {listen}: write an address and a port, such as 127.0.0.1:{API_PORT} or [::1]:{API_PORT}"
+            )
         try:
-            ipaddress.IPv4Address(host)
+            hosts = [str(ipaddress.ip_address(host))]
         except ValueError as error:
-            raise ConfigError(f"--listen {listen}: {host!r} is not an IPv4 address") from error
-        config.api_port, hosts = int(port), [host]
-    if "0.0.0.0" in hosts:
-        config.listen = ["0.0.0.0"]
-    else:
-        config.listen = list(dict.fromkeys(["127.0.0.1", *hosts, config.node_address]))
+            raise ConfigError(f"--listen {listen}: {host!r} is not an IP address") from error
+        config.api_port = int(port)
+    if "::" in hosts:
+        hosts.append("0.0.0.0")
+    every = {":" in host for host in hosts if host in ("0.0.0.0", "::")}
+    wanted = dict.fromkeys(["127.0.0.1", *hosts, config.node_address])
+    # One that listens on every address of a family leaves no room for others of it.
+    config.listen = [host for host in wanted if host in ("0.0.0.0", "::") or (":" in host) not in every]
 
 
 def check_host(host: Host) -> None:

@@ -23,6 +23,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from pilothouse.launch import listeners, notify, runfile, trust
+from pilothouse.linux.sockets import socket_family
 
 LOG_BYTES = 10 * 1024 * 1024
 _LOOK_AT_LOGS = 60.0
@@ -323,8 +324,10 @@ def children_of(config: dict[str, object]) -> list[Child]:
 
 def dns_address_of(service_range: str) -> str:
     """The tenth address of the first range; as `Config.dns_address`, without importing what that needs."""
-    packed = socket.inet_aton(service_range.partition("/")[0])
-    return socket.inet_ntoa((int.from_bytes(packed, "big") + 10).to_bytes(4, "big"))
+    network = service_range.partition("/")[0]
+    family = socket_family(network)
+    packed = socket.inet_pton(family, network)
+    return socket.inet_ntop(family, (int.from_bytes(packed, "big") + 10).to_bytes(len(packed), "big"))
 
 
 if __name__ == "__main__":

@@ -65,6 +65,8 @@ class Host:
     uplink: Uplink | None
     memory_bytes: int
     cpus: int
+    ipv6_uplink: str = ""
+    """The interface of the IPv6 default route, "" without one."""
 
     @property
     def systemd(self) -> bool:
@@ -105,6 +107,7 @@ def detect() -> Host:
         user_namespaces=int(_read("/proc/sys/user/max_user_namespaces") or 0) > 0,
         programs={name: path for name in PROGRAMS if (path := find_program(name))},
         uplink=uplink(),
+        ipv6_uplink=ipv6_uplink(),
         memory_bytes=os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES"),
         cpus=os.cpu_count() or 1,
     )
@@ -158,6 +161,17 @@ def has_ipv6() -> bool:
     """Whether this network namespace has IPv6, and new devices get it."""
     disabled = [_read(f"/proc/sys/net/ipv6/conf/{name}/disable_ipv6") for name in ("all", "default")]
     return disabled == ["0", "0"]
+
+
+def ipv6_uplink() -> str:
+    """The interface of the IPv6 default route, "" without one."""
+    routes = [line.split() for line in _read("/proc/net/ipv6_route").splitlines()]
+    defaults = [
+        (int(fields[5], 16), fields[9])
+        for fields in routes
+        if fields[0] == "0" * 32 and fields[1] == "00" and not int(fields[8], 16) & _REFUSAL
+    ]
+    return min(defaults, default=(0, ""))[1]
 
 
 def ipv6_addresses() -> list[tuple[str, str]]:

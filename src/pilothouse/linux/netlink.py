@@ -43,7 +43,7 @@ _RTM_NEWADDR, _RTM_GETADDR = 20, 22
 _RTM_NEWNEIGH = 28
 _RTM_NEWROUTE, _RTM_DELROUTE, _RTM_GETROUTE = 24, 25, 26
 _IFLA_ADDRESS, _IFLA_IFNAME, _IFLA_MTU, _IFLA_LINKINFO, _IFLA_INFO_KIND, _IFLA_INFO_DATA = 1, 3, 4, 18, 1, 2
-_VXLAN_ID, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT = 1, 4, 7, 15
+_VXLAN_ID, _VXLAN_LOCAL, _VXLAN_LEARNING, _VXLAN_PORT, _VXLAN_LOCAL6 = 1, 4, 7, 15, 17
 _NDA_DST, _NDA_LLADDR = 1, 2
 _NUD_PERMANENT, _NTF_SELF = 0x80, 0x02
 _RTNH_F_ONLINK = 4
@@ -199,7 +199,7 @@ class RouteSocket:
             raise FileExistsError(errno.EEXIST, f"network device {name} is a {kind} device, not a bridge")
         return found
 
-    def add_vxlan(self, name: str, number: int, local: IPv4Address, port: int, hardware: bytes) -> Link:
+    def add_vxlan(self, name: str, number: int, local: Address, port: int, hardware: bytes) -> Link:
         """The VXLAN device of that name, made if it is not there; it learns no addresses by itself.
 
         Raises FileExistsError if a link of another kind has the name, OSError where the kernel knows no VXLAN.
@@ -209,7 +209,7 @@ class RouteSocket:
             data = nested(
                 _IFLA_INFO_DATA,
                 attribute(_VXLAN_ID, struct.pack("=I", number)),
-                attribute(_VXLAN_LOCAL, local.packed),
+                attribute(_VXLAN_LOCAL if local.version == 4 else _VXLAN_LOCAL6, local.packed),
                 attribute(_VXLAN_LEARNING, b"\0"),
                 attribute(_VXLAN_PORT, struct.pack("!H", port)),
             )
@@ -225,7 +225,7 @@ class RouteSocket:
         change = attribute(_IFLA_MTU, struct.pack("=I", mtu))
         self._netlink.request(_RTM_NEWLINK, 0, struct.pack("=BxHiII", 0, 0, link.index, 0, 0) + change)
 
-    def put_neighbour(self, link: Link, address: Address, hardware: bytes, behind: IPv4Address) -> None:
+    def put_neighbour(self, link: Link, address: Address, hardware: bytes, behind: Address) -> None:
         """Tells a VXLAN device that `address` has that hardware address, and behind which host that one is."""
         head = struct.pack("=BxxxiHBB", _FAMILIES[address.version], link.index, _NUD_PERMANENT, 0, 0)
         values = attribute(_NDA_DST, address.packed) + attribute(_NDA_LLADDR, hardware)

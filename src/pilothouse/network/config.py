@@ -27,38 +27,35 @@ class Ranges:
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """What `launch` decides. Ranges are the whole cluster's; a node's own pod range comes from its Node object.
+    """What `launch` decides. Ranges are the whole cluster's; a node's own pod ranges come from its Node object.
 
-    `state_dir` keeps the old values of changed kernel parameters. `table`, `bridge` and `tunnel` name the nftables
-    table, the host device, and the device of tunnels to nodes on other segments. `ipv6` is None in a cluster without
-    it, and on a host that lacks it.
+    `versions` are those that the cluster has and this host too, the cluster's first one first: cluster DNS answers by
+    it, and nodes reach each other by it. `state_dir` keeps the old values of changed kernel parameters. `table`,
+    `bridge` and `tunnel` name the nftables table, the host device, and the device of tunnels to nodes elsewhere.
     """
 
     node_name: str
-    node_address: IPv4Address
-    pod_range: IPv4Network
-    service_range: IPv4Network
-    dns_address: IPv4Address
+    versions: tuple[Ranges, ...]
     state_dir: Path
     cni_conf_dir: Path
     ipam_dir: Path
     bridge: str = BRIDGE
     table: str = "pilothouse"
     tunnel: str = "pilothouse1"
-    ipv6: Ranges | None = None
 
     @property
-    def ipv4(self) -> Ranges:
-        return Ranges(4, self.node_address, self.pod_range, self.service_range, self.dns_address)
+    def first(self) -> Ranges:
+        return self.versions[0]
 
     @property
-    def versions(self) -> tuple[Ranges, ...]:
-        """IPv4, and IPv6 where there is any."""
-        return (self.ipv4, self.ipv6) if self.ipv6 is not None else (self.ipv4,)
+    def node_address(self) -> IPv4Address | IPv6Address:
+        """The one by which other nodes reach this one. Raises ValueError where there is none."""
+        if self.first.node_address is None:
+            raise ValueError("a node needs an address of the cluster's first version of IP")
+        return self.first.node_address
 
-    @property
-    def facts(self) -> NodeFacts:
-        return self.facts_of(self.ipv4)
+    def has(self, version: int) -> bool:
+        return any(ranges.version == version for ranges in self.versions)
 
     def facts_of(self, ranges: Ranges) -> NodeFacts:
         """What rules need to know of the node, for one version of IP."""

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from ipaddress import IPv4Address, IPv4Interface, IPv4Network, IPv6Network, ip_address, ip_interface
+import hashlib
+from collections.abc import Mapping, Sequence
+from ipaddress import IPv4Network, IPv6Network, ip_address, ip_interface
 from pathlib import Path
 from typing import NamedTuple
 
 from pilothouse.linux import sysctl
-from pilothouse.linux.netlink import ROUTE_PROTOCOL, Address, Link, Network, Route, RouteSocket
+from pilothouse.linux.netlink import ROUTE_PROTOCOL, Address, Link, Network, Route, RouteSocket, Version
 from pilothouse.network.base import VXLAN_PORT
 from pilothouse.network.config import NetworkConfig, Ranges
 
 UNREACHABLE_METRIC = 9999
-_DEFAULT = IPv4Network("0.0.0.0/0")
-_SYSCTLS = {
+_IPV4_SYSCTLS = {
     "net.ipv4.ip_forward": "1",
     # For 127.0.0.1:NODEPORT; the table's chain `guard` keeps others from reaching 127.0.0.0/8 through it.
     "net.ipv4.conf.all.route_localnet": "1",
@@ -30,8 +31,8 @@ _IPV6_SYSCTLS = {
 
 
 VXLAN_ID = 80
-VXLAN_OVERHEAD = 50
-"""Bytes that a tunnel adds to each packet (IPv4)."""
+VXLAN_OVERHEAD = {4: 50, 6: 70}
+"""Bytes that a tunnel adds to each packet, by the version of IP between the nodes."""
 
 
 class NodeRoutes(NamedTuple):
@@ -46,6 +47,12 @@ class Place(NamedTuple):
 
     pods: Network
     address: Address | None
+
+
+Places = Sequence[Place]
+"""Those of one node: that of the cluster's first version of IP first, which has an address."""
+Present = Mapping[int, Mapping[Network, Route]]
+"""The routes to other nodes' pods that are there, by version of IP and destination."""
 
 
 class RangeInUse(Exception):
@@ -123,8 +130,9 @@ def make_service_device(config: NetworkConfig) -> None:
 
 def set_parameters(config: NetworkConfig) -> None:
     """Sets kernel parameters, once the table guards what they open; old values are kept for `down --purge`."""
-    sysctl.apply(_SYSCTLS, config.saved_sysctls)
-    if config.ipv6 is not None:
+    if config.has(4):
+        sysctl.apply(_IPV4_SYSCTLS, config.saved_sysctls)
+    if config.has(6):
         sysctl.apply({**_accepted_advertisements(), **_IPV6_SYSCTLS}, config.saved_sysctls)
 
 
@@ -141,35 +149,31 @@ def _accepted_advertisements() -> dict[str, str]:
 
 
 def put_node_routes(
-    config: NetworkConfig,
-    wanted: dict[IPv4Network, IPv4Address],
-    own: IPv4Network | None = None,
-    beside: dict[IPv4Network, Place] | None = None,
-    own_ipv6: Network | None = None,
+    config: NetworkConfig, nodes: Sequence[Places], own: Mapping[int, Network] | None = None
 ) -> NodeRoutes:
     """Routes other nodes' pod ranges through their addresses, and removes such routes of nodes that are gone.
 
-    A node that shares no segment with this one is reached by a VXLAN tunnel, whose end here is named after this node's
-    `own` pod range. `beside` are the nodes' IPv6 places by their IPv4 range: the same tunnel carries both, with an
-    end of `own_ipv6` too.
+    `own` are this node's ranges by version of IP. A node that shares no segment with this one is reached by a VXLAN
+    tunnel between the nodes' first addresses, which carries both versions and ends at the first address of each own
+    range.
     """
     with RouteSocket() as routes:
-        present = _present(routes, config.ipv4)
-        for destination, route in present.items():
-            if destination not in wanted:
-                routes.delete_route(route)
-        far: dict[IPv4Network, IPv4Address] = {}
-        for destination, gateway in wanted.items():
-            there = present.get(destination)
-            if there is not None and there.gateway == gateway and not there.on_link:
-                continue
+        present: Present = {ranges.version: _present(routes, ranges) for ranges in config.versions}
+        wanted = {place.pods for places in nodes for place in places}
+        for found in present.values():
+            for destination, route in found.items():
+                if destination not in wanted:
+                    routes.delete_route(route)
+        far: list[Places] = []
+        problems: list[str] = []
+        for places in nodes:
             try:
-                routes.put_route(Route(destination, gateway=gateway))
+                _lead(routes, present, places[0])
             except OSError:
-                far[destination] = gateway
-        problems = _put_tunnels(routes, config, far, own)
-        if config.ipv6 is not None:
-            problems += _put_ipv6(routes, config, config.ipv6, beside or {}, far, own_ipv6)
+                far.append(places)
+            else:
+                problems += _lead_beside(routes, present, places[1:])
+        problems += _put_tunnels(routes, config, present, far, own or {})
         return NodeRoutes(problems, bool(far))
 
 
@@ -177,75 +181,81 @@ def _present(routes: RouteSocket, ranges: Ranges) -> dict[Network, Route]:
     return {route.destination: route for route in routes.routes(ranges.version) if is_node_route(ranges, route)}
 
 
-def _put_ipv6(
-    routes: RouteSocket,
-    config: NetworkConfig,
-    ranges: Ranges,
-    places: dict[IPv4Network, Place],
-    far: dict[IPv4Network, IPv4Address],
-    own: Network | None,
-) -> list[str]:
-    """Routes to other nodes' IPv6 ranges: through their IPv6 address, or by the tunnel where IPv4 takes it."""
-    present = _present(routes, ranges)
-    for destination in present.keys() - {place.pods for place in places.values()}:
-        routes.delete_route(present[destination])
-    tunnel = routes.link(config.tunnel) if far else None
+def _lead(routes: RouteSocket, present: Present, place: Place) -> None:
+    """A route to a node's pods through its address. Raises OSError where that is on no segment of this node."""
+    there = present[place.pods.version].get(place.pods)
+    if there is None or there.gateway != place.address or there.on_link:
+        _put(routes, there, Route(place.pods, gateway=place.address))
+
+
+def _put(routes: RouteSocket, there: Route | None, route: Route) -> None:
+    routes.put_route(route)
+    if there is not None and there.gateway != route.gateway and route.destination.version == 6:
+        routes.delete_route(there)  # of IPv6 the new one may have come beside it
+
+
+def _lead_beside(routes: RouteSocket, present: Present, places: Places) -> list[str]:
+    """Routes by the second version of IP to a node that the first one reaches directly; what cannot be, in words."""
     problems = []
-    for beside, (pods, address) in places.items():
+    for place in places:
+        if place.address is None:
+            lack = f"their node has no IPv{place.pods.version} address (--node-address)"
+            problems.append(f"pods in {place.pods} cannot be reached: {lack}")
+            continue
         try:
-            if tunnel is not None and beside in far:
-                end = pods.network_address
-                source = own.network_address if own is not None else None
-                if source is not None:
-                    routes.add_address(tunnel, ip_interface(source))
-                routes.put_neighbour(tunnel, end, hardware_address(far[beside]), far[beside])
-                routes.put_route(Route(pods, device=tunnel.index, gateway=end, source=source, on_link=True))
-            elif address is None:
-                problems.append(f"pods in {pods} cannot be reached: their node has no IPv6 address (--node-address)")
-            elif (there := present.get(pods)) is None or there.gateway != address or there.on_link:
-                if there is not None:
-                    routes.delete_route(there)
-                routes.put_route(Route(pods, gateway=address))
+            _lead(routes, present, place)
         except OSError as error:
-            problems.append(f"pods in {pods} cannot be reached: no way to node address {address} ({error})")
+            problems.append(_cut_off(place, error))
     return problems
+
+
+def _cut_off(place: Place, error: OSError) -> str:
+    return f"pods in {place.pods} cannot be reached: no way to node address {place.address} ({error})"
 
 
 def _put_tunnels(
-    routes: RouteSocket, config: NetworkConfig, far: dict[IPv4Network, IPv4Address], own: IPv4Network | None
+    routes: RouteSocket, config: NetworkConfig, present: Present, far: Sequence[Places], own: Mapping[int, Network]
 ) -> list[str]:
-    """What cannot be reached even so, in words. Each node's tunnel end has the first address of its pod range.
+    """What cannot be reached even so, in words. Each node's tunnel end has the first address of its pod ranges.
 
     Entries of nodes that are gone stay in the device: they name hardware addresses that nothing is sent to.
     """
-    if not far or own is None:
+    here = config.node_address
+    if not far or here.version not in own:
         routes.delete_link(config.tunnel)
         return []
     try:
-        tunnel = routes.add_vxlan(
-            config.tunnel, VXLAN_ID, config.node_address, VXLAN_PORT, hardware_address(config.node_address)
-        )
-        routes.set_mtu(tunnel, default_mtu() - VXLAN_OVERHEAD)
+        tunnel = routes.add_vxlan(config.tunnel, VXLAN_ID, here, VXLAN_PORT, hardware_address(here))
+        routes.set_mtu(tunnel, default_mtu(here.version) - VXLAN_OVERHEAD[here.version])
         routes.set_up(tunnel)
-        routes.add_address(tunnel, IPv4Interface(f"{own.network_address}/32"))
+        for network in own.values():
+            routes.add_address(tunnel, ip_interface(network.network_address))
     except OSError as error:
-        return [f"pods in {where} cannot be reached: no way to node address {far[where]} ({error})" for where in far]
+        return [_cut_off(places[0], error) for places in far]
     problems = []
-    for destination, gateway in far.items():
-        end = destination.network_address
-        try:
-            routes.put_neighbour(tunnel, end, hardware_address(gateway), gateway)
-            routes.put_route(
-                Route(destination, device=tunnel.index, gateway=end, source=own.network_address, on_link=True)
-            )
-        except OSError as error:
-            problems.append(f"pods in {destination} cannot be reached: no tunnel to node address {gateway} ({error})")
+    for places in far:
+        behind = places[0].address
+        assert behind is not None
+        for place in places:
+            version, end = place.pods.version, place.pods.network_address
+            if version not in own:
+                continue
+            source = own[version].network_address
+            route = Route(place.pods, device=tunnel.index, gateway=end, source=source, on_link=True)
+            try:
+                routes.put_neighbour(tunnel, end, hardware_address(behind), behind)
+                _put(routes, present[version].get(place.pods), route)
+            except OSError as error:
+                problems.append(f"pods in {place.pods} cannot be reached: no tunnel to node address {behind} ({error})")
     return problems
 
 
-def hardware_address(node_address: IPv4Address) -> bytes:
+def hardware_address(node_address: Address) -> bytes:
     """The hardware address of a node's tunnel end: every node knows it from the node's address."""
-    return b"\x0e\x50" + node_address.packed
+    if node_address.version == 4:
+        return b"\x0e\x50" + node_address.packed
+    # Five bytes of a digest: that two of a thousand nodes have the same is less likely than one in a million.
+    return b"\x0e" + hashlib.sha256(node_address.packed).digest()[:5]
 
 
 def is_node_route(ranges: Ranges, route: Route) -> bool:
@@ -254,13 +264,13 @@ def is_node_route(ranges: Ranges, route: Route) -> bool:
     return own and route.gateway is not None and within(route.destination, ranges.pod_range)
 
 
-def default_mtu() -> int:
-    """The MTU of the device of the default route, 1500 where there is none."""
+def default_mtu(version: Version = 4) -> int:
+    """The MTU of the device of that version's default route, 1500 where there is none."""
     with RouteSocket() as routes:
         devices = [
             route.device
-            for route in sorted(routes.routes(), key=lambda r: r.metric)
-            if route.destination == _DEFAULT and route.device
+            for route in sorted(routes.routes(version), key=lambda r: r.metric)
+            if not route.destination.prefixlen and route.device and route.kind == "unicast"
         ]
         links = {link.index: link for link in routes.links()}
     return next((links[device].mtu for device in devices if device in links), 1500)

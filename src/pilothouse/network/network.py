@@ -8,11 +8,12 @@ are watched only while there are policies.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import logging
 from collections import ChainMap
-from collections.abc import Callable, Mapping
-from ipaddress import IPv4Address, IPv4Network, IPv6Network, ip_address
+from collections.abc import Callable, Mapping, Sequence
+from ipaddress import ip_address, ip_network
 from typing import Any
 
 from pilothouse.client.client import Client
@@ -141,7 +142,7 @@ class Network:
         self._isolation.subscribe(lambda key: self._mark(self._dirty_pods, key), self._mark_policies)
         self._nodes.subscribe(self._on_node)
         loop = asyncio.get_running_loop()
-        watch, addresses = TableWatch(self._config.table), AddressWatch(self._config.ipv6 is not None)
+        watch, addresses = TableWatch(self._config.table), AddressWatch(self._config.has(6))
         loop.add_reader(watch.fileno(), self._on_table_news, watch)
         loop.add_reader(addresses.fileno(), self._on_address_news, addresses)
         try:
@@ -347,29 +348,26 @@ class Network:
         return pod_facts(pod, plane.first(addresses), self._config.node_name)
 
     def _route_nodes(self) -> None:
-        """Routes to the other nodes' pods; this node's own range goes into the CNI configuration."""
-        wanted: dict[IPv4Network, IPv4Address] = {}
-        beside: dict[IPv4Network, host.Place] = {}
-        own: list[Network_] = []
+        """Routes to the other nodes' pods; this node's own ranges go into the CNI configuration."""
+        versions = self._config.versions
+        others: list[host.Places] = []
+        own: dict[int, Network_] = {}
         problems: set[str] = set()
         for node in self._nodes:
-            place = node_place(node)
-            if place is None:
-                continue
-            six = ipv6_place(node, self._config.ipv6)
+            places = node_places(node, versions)
             if node.name != self._config.node_name:
-                wanted[place[0]] = place[1]
-                if six is not None:
-                    beside[place[0]] = six
-            else:
-                own = [place[0], *([six.pods] if six is not None else ())]
-                if self._config.ipv6 is not None and six is None:
-                    problems.add(f"node {node.name} has no IPv6 range, so its pods have no IPv6 address")
-        first = next((network for network in own if isinstance(network, IPv4Network)), None)
-        found = host.put_node_routes(self._config, wanted, first, beside, next(iter(own[1:]), None))
+                others += [places] if places else []
+            elif places:
+                own = {place.pods.version: place.pods for place in places}
+                problems |= {
+                    f"node {node.name} has no {name} range, so its pods have no {name} address"
+                    for name in (f"IPv{ranges.version}" for ranges in versions if ranges.version not in own)
+                }
+        found = host.put_node_routes(self._config, others, own)
         if own:
-            mtu = host.default_mtu() - (host.VXLAN_OVERHEAD if found.tunnelled else 0)
-            write_cni_config(self._config.cni_conf_dir, self._config.ipam_dir, own, mtu)
+            first = self._config.first.version
+            mtu = host.default_mtu(first) - (host.VXLAN_OVERHEAD[first] if found.tunnelled else 0)
+            write_cni_config(self._config.cni_conf_dir, self._config.ipam_dir, list(own.values()), mtu)
             self._configured.set()
         problems |= set(found.problems)
         for problem in problems - self._problems:
@@ -413,33 +411,35 @@ class Network:
 
     @property
     def _facts(self) -> NodeFacts:
-        """Those of IPv4."""
+        """Those of the cluster's first version of IP."""
         return self._planes[0].facts
 
 
 _DNS_POD = "kube-system/(cluster DNS)"
 
 
-def node_place(node: NodeView) -> tuple[IPv4Network, IPv4Address] | None:
-    """A node's IPv4 pod range and address; None while either is missing."""
-    address = next((text for text in _internal(node) if version_of(text) == 4), "")
-    try:
-        return IPv4Network(node.spec.pod_cidr), IPv4Address(address)
-    except ValueError:
-        return None
+def node_places(node: NodeView, versions: Sequence[Ranges]) -> tuple[host.Place, ...]:
+    """A node's pod range and address of each version of IP; none while range or address of the first one is missing."""
+    texts = node.spec.pod_cidrs or [node.spec.pod_cidr]
+    places: list[host.Place] = []
+    for ranges in versions:
+        pods = _range(texts, ranges.version)
+        address = next((text for text in _internal(node) if version_of(text) == ranges.version), "")
+        if pods is not None and (address or places):
+            places.append(host.Place(pods, ip_address(address) if address else None))
+        elif not places:
+            return ()
+    return tuple(places)
 
 
-def ipv6_place(node: NodeView, ranges: Ranges | None) -> host.Place | None:
-    """A node's IPv6 pod range and address; None without a range, or where this node has no IPv6."""
-    text = next((text for text in node.spec.pod_cidrs if ":" in text), "")
-    if ranges is None or not text:
-        return None
-    try:
-        pods = IPv6Network(text)
-    except ValueError:
-        return None
-    address = next((text for text in _internal(node) if version_of(text) == 6), "")
-    return host.Place(pods, ip_address(address) if address else None)
+def _range(texts: Sequence[str], version: int) -> Network_ | None:
+    """The first range of that version among those."""
+    for text in texts:
+        with contextlib.suppress(ValueError):
+            network = ip_network(text)
+            if network.version == version:
+                return network
+    return None
 
 
 def _internal(node: NodeView) -> list[str]:
@@ -457,7 +457,7 @@ def _dns_pod(plane: Plane) -> PodFacts | None:
 
 def _seen_of(node: NodeView) -> tuple[object, ...]:
     """What of a node the rules and routes depend on."""
-    return node_place(node), node.spec.pod_cidrs, _internal(node), node.metadata.labels.get(ZONE)
+    return node.spec.pod_cidr, node.spec.pod_cidrs, _internal(node), node.metadata.labels.get(ZONE)
 
 
 def service_keys(slice_: EndpointSlice) -> tuple[str, ...]:

@@ -15,6 +15,7 @@ from pilothouse.kinds.core.config_map import ConfigMap
 from pilothouse.kinds.core.pod import Container, EnvVar, Pod, ResourceFieldSelector
 from pilothouse.kinds.core.secret import Secret
 from pilothouse.kinds.core.service import Service
+from pilothouse.kinds.families import join_host_port
 from pilothouse.machinery.quantity import parse_quantity
 
 _REFERENCE = re.compile(r"\$\$|\$\(([^()]*)\)")
@@ -189,10 +190,10 @@ def service_variables(pod: Pod, services: Iterable[Service]) -> dict[str, str]:
         for port in service.spec.ports:
             if port.name:
                 result[f"{name}_SERVICE_PORT_{port.name.upper().replace('-', '_')}"] = str(port.port)
-        result[f"{name}_PORT"] = f"{first.protocol.lower()}://{ip}:{first.port}"
+        result[f"{name}_PORT"] = f"{first.protocol.lower()}://{join_host_port(ip, first.port)}"
         for port in service.spec.ports:
             prefix = f"{name}_PORT_{port.port}_{port.protocol.upper()}"
-            result[prefix] = f"{port.protocol.lower()}://{ip}:{port.port}"
+            result[prefix] = f"{port.protocol.lower()}://{join_host_port(ip, port.port)}"
             result[f"{prefix}_PROTO"] = port.protocol.lower()
             result[f"{prefix}_PORT"] = str(port.port)
             result[f"{prefix}_ADDR"] = ip

@@ -93,7 +93,8 @@ class Machine:
 
     def take_address(self, device: str) -> None:
         """Gives the device the machine's address."""
-        self.run("ip", "address", "add", f"{self.address}/24", "dev", device)
+        network = ("64", "nodad") if ":" in self.address else ("24",)
+        self.run("ip", "address", "add", f"{self.address}/{network[0]}", "dev", device, *network[1:])
         self.run("ip", "link", "set", device, "up")
 
     # Commands

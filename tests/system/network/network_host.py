@@ -22,7 +22,7 @@ from pilothouse.client.client import Client
 from pilothouse.client.informer import Informer
 from pilothouse.client.wire import HandlerTransport, Request, Response, User
 from pilothouse.kinds.core.pod import Pod
-from pilothouse.network.config import NetworkConfig
+from pilothouse.network.config import NetworkConfig, Ranges
 from pilothouse.network.network import Network
 
 T = TypeVar("T")
@@ -287,10 +287,15 @@ def servers(host: None) -> Iterator[None]:
 def config(tmp_path: Path) -> NetworkConfig:
     return NetworkConfig(
         node_name="n1",
-        node_address=IPv4Address(NODE_ADDRESS),
-        pod_range=IPv4Network("10.232.0.0/16"),
-        service_range=IPv4Network("10.97.0.0/16"),
-        dns_address=IPv4Address("10.97.0.10"),
+        versions=(
+            Ranges(
+                version=4,
+                node_address=IPv4Address(NODE_ADDRESS),
+                pod_range=IPv4Network("10.232.0.0/16"),
+                service_range=IPv4Network("10.97.0.0/16"),
+                dns_address=IPv4Address("10.97.0.10"),
+            ),
+        ),
         state_dir=tmp_path / "network",
         cni_conf_dir=tmp_path / "cni",
         ipam_dir=tmp_path / "ipam",

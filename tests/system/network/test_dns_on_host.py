@@ -36,7 +36,7 @@ def start(command: list[str]) -> subprocess.Popen[bytes]:
 async def dns(network: Network, config: NetworkConfig, tmp_path: Path) -> AsyncIterator[subprocess.Popen[bytes]]:
     command = [sys.executable, "-m", "pilothouse.launch.dns", "--data-dir", str(tmp_path), "--address", "10.97.0.10"]
     process = start(command)
-    ranges = [config.pod_range, config.service_range]
+    ranges = [config.first.pod_range, config.first.service_range]
     feed = ZoneFeed(
         tmp_path / "run" / "dns.sock", "cluster.local", ranges, network.services, network.slices, service_keys
     )

@@ -82,7 +82,7 @@ def addresses(host: None) -> Iterator[None]:
 @pytest.fixture
 def config(config: NetworkConfig, addresses: None) -> Iterator[NetworkConfig]:
     ipv6 = Ranges(6, IPv6Address(NODE6), IPv6Network("fd00:10:232::/56"), IPv6Network("fd00:10:97::/112"))
-    yield replace(config, ipv6=ipv6)
+    yield replace(config, versions=(config.first, ipv6))
     subprocess.run(["nft", "delete", "table", "ip6", "pilothouse"], check=False, capture_output=True)
     with RouteSocket() as routes:
         for route in routes.routes(6):
@@ -173,12 +173,11 @@ async def test_the_tunnel_carries_ipv6_too(
 ) -> None:
     """To a node on another segment, which has no IPv6 address of its own."""
     far, pod = Cluster(), "fd00:10:232:9::5"
-    assert config.ipv6 is not None
+    four, six = config.versions
     far_config = replace(
         config,
         node_name="n9",
-        node_address=IPv4Address(BEYOND_ADDRESS),
-        ipv6=replace(config.ipv6, node_address=None),
+        versions=(replace(four, node_address=IPv4Address(BEYOND_ADDRESS)), replace(six, node_address=None)),
         state_dir=tmp_path / "far",
         cni_conf_dir=tmp_path / "far-cni",
     )
@@ -202,6 +201,52 @@ async def test_the_tunnel_carries_ipv6_too(
                 assert (await asyncio.to_thread(ask, BEYOND, PODS6["b"], 8080))[0] == "b"
                 cluster.delete("nodes", "/n9")
                 await eventually(lambda: "fd00:10:232:9::/64" in sh(f"ip -n {NODE} -6 route show"), False)
+    finally:
+        server.close()
+
+
+async def test_ipv6_alone_reaches_another_segment(
+    servers: None, config: NetworkConfig, cluster: Cluster, beyond: None, tmp_path: Path
+) -> None:
+    """Nothing of IPv4 is made; the tunnel between two nodes' IPv6 addresses carries their pods' packets."""
+    far, pod, here, there = Cluster(), "fd00:10:232:9::5", "fd00:88::1", "fd00:88::2"
+    sh(f"ip -n {LAN} addr add {here}/64 dev segment2 nodad && ip -n {BEYOND} addr add {there}/64 dev eth0 nodad")
+    sh(f"ip -n {BEYOND} -6 route add default via {here}")
+    sh(f"ip netns exec {LAN} sysctl -qw net.ipv6.conf.all.forwarding=1")
+    six = config.versions[1]
+    alone = replace(config, versions=(replace(six, dns_address=IPv6Address("fd00:10:97::a")),))
+    far_config = replace(
+        alone,
+        node_name="n9",
+        versions=(replace(alone.first, node_address=IPv6Address(there)),),
+        state_dir=tmp_path / "far",
+        cni_conf_dir=tmp_path / "far-cni",
+    )
+    for seen in (cluster, far):
+        for name, number, address in (("n1", 0, NODE6), ("n9", 9, there)):
+            node(seen, name, f"fd00:10:232:{number}::/64", f"fd00:10:232:{number}::/64", address)
+
+    async def second(stop: asyncio.Event) -> None:
+        async with running(far_config, far):
+            await stop.wait()
+
+    server = Server(BEYOND, "far", 8080, address="::")
+    forwarding = sh(f"ip netns exec {BEYOND} cat /proc/sys/net/ipv4/ip_forward")
+    try:
+        with in_thread(BEYOND, second):
+            await eventually(lambda: "unreachable fd00:10:232::/56" in sh(f"ip -n {BEYOND} -6 route show"), True)
+            sh(f"ip -n {BEYOND} addr add {pod}/128 dev lo nodad")
+            async with running(alone, cluster):
+                await eventually(lambda: ask(A, pod, 8080), ("far", PODS6["a"]))
+                assert (await asyncio.to_thread(ask, NODE, pod, 8080))[0] == "far"
+                assert (await asyncio.to_thread(ask, BEYOND, PODS6["b"], 8080))[0] == "b"
+                assert '"mtu": 1430' in (config.cni_conf_dir / "10-pilothouse.conflist").read_text()
+                assert "fd00:10:97::a" in sh(f"ip -n {NODE} -6 addr show dev pilothouse0")
+                assert "10.232" not in sh(f"ip -n {BEYOND} route show")
+                assert "table ip pilothouse" not in sh(f"ip netns exec {BEYOND} nft list tables")
+                assert sh(f"ip netns exec {BEYOND} cat /proc/sys/net/ipv4/ip_forward") == forwarding
+                cluster.delete("nodes", "/n9")
+                await eventually(lambda: "pilothouse1" in sh(f"ip -n {NODE} -o link"), False)
     finally:
         server.close()
 
@@ -231,7 +276,8 @@ async def test_parameters_are_set_and_given_back(config: NetworkConfig, cluster:
     assert has_ipv6()
     # Of ranges of its own: what is torn down includes the links of pods.
     six = Ranges(6, IPv6Address(NODE6), IPv6Network("fd00:10:233::/56"), IPv6Network("fd00:10:98::/112"))
-    config = replace(config, pod_range=IPv4Network("10.233.0.0/16"), table="pilothouse_test", ipv6=six)
+    four = replace(config.first, pod_range=IPv4Network("10.233.0.0/16"))
+    config = replace(config, versions=(four, six), table="pilothouse_test")
     node(cluster, "n1", "10.233.0.0/24", "fd00:10:233::/64", NODE_ADDRESS, NODE6)
     names = ("net.ipv6.conf.all.forwarding", "net/ipv6/conf/lan0/accept_ra")
     sh(f"ip netns exec {NODE} sysctl -qw net.ipv6.conf.all.forwarding=0 net.ipv6.conf.lan0.accept_ra=1")

@@ -184,7 +184,7 @@ async def matrix(config: NetworkConfig, cluster: Cluster, servers: None, tmp_pat
     far_config = dataclasses.replace(
         config,
         node_name="n2",
-        node_address=IPv4Address(FAR_NODE_ADDRESS),
+        versions=(dataclasses.replace(config.first, node_address=IPv4Address(FAR_NODE_ADDRESS)),),
         state_dir=tmp_path / "far",
         cni_conf_dir=tmp_path / "far-cni",
         ipam_dir=tmp_path / "far-ipam",

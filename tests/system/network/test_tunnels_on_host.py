@@ -57,7 +57,7 @@ async def test_pods_beyond_a_router_are_reached(
     far_config = dataclasses.replace(
         config,
         node_name="n9",
-        node_address=IPv4Address(BEYOND_ADDRESS),
+        versions=(dataclasses.replace(config.first, node_address=IPv4Address(BEYOND_ADDRESS)),),
         state_dir=tmp_path / "far",
         cni_conf_dir=tmp_path / "far-cni",
     )

@@ -17,6 +17,10 @@ from typing import IO
 import dnslib
 import pytest
 
+from pilothouse.dns.upstream import parse_resolv_conf
+from pilothouse.linux.host import has_ipv6
+from pilothouse.linux.sockets import socket_family
+
 ZONES = ["cluster.local", "97.10.in-addr.arpa"]
 WEB = [
     ["web.shop.svc.cluster.local", "A", "10.97.0.20"],
@@ -28,12 +32,13 @@ WEB = [
 class OtherResolver:
     """A resolver that knows example.org, and counts what it is asked."""
 
-    def __init__(self) -> None:
+    def __init__(self, address: str = "127.0.0.1") -> None:
+        family = socket_family(address)
         self.asked: list[str] = []
-        self._udp = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
-        self._udp.bind(("127.0.0.1", 0))
+        self._udp = socket.socket(family, socket.SOCK_DGRAM)
+        self._udp.bind((address, 0))
         self.port = self._udp.getsockname()[1]
-        self._tcp = socket.create_server(("127.0.0.1", self.port))
+        self._tcp = socket.create_server((address, self.port), family=family)
         threading.Thread(target=self._serve_udp, daemon=True).start()
         threading.Thread(target=self._serve_tcp, daemon=True).start()
 
@@ -234,6 +239,22 @@ def test_an_alias_out_of_the_cluster_is_followed(fed: Dns) -> None:
     until(lambda: fed.ask("ext.shop.svc.cluster.local").header.rcode == 0)
     reply = fed.ask("ext.shop.svc.cluster.local")
     assert [str(rr.rdata) for rr in reply.rr] == ["www.example.org.", "192.0.2.7"]
+
+
+@pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
+def test_resolvers_of_ipv6(tmp_path: Path) -> None:
+    other = OtherResolver("::1")
+    dns = Dns(tmp_path, f"[::1]:{other.port}")
+    line = dns.feed({"zones": ZONES, "snapshot": {}})
+    for tcp in (False, True):
+        assert str(dns.ask("www.example.org", tcp=tcp).short()) == "192.0.2.7"
+    line.close()
+    dns.stop()
+
+
+def test_the_name_servers_of_a_resolv_conf() -> None:
+    text = "search x\nnameserver 192.0.2.1\nnameserver fd00::1\nnameserver 192.0.2.1\nnameserver fd00::a\n"
+    assert parse_resolv_conf(text, {("fd00::a", 53)}) == [("192.0.2.1", 53), ("fd00::1", 53)]
 
 
 def test_resolvers_that_are_silent_end_in_servfail(tmp_path: Path) -> None:

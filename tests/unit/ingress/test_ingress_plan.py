@@ -139,3 +139,12 @@ rules:
     assert text == expected.read_text()
     assert certificate_list(pairs) == "/d/shop_shop-tls.pem shop.example.org\n"
     assert "443" not in config(result, "192.0.2.1", "/d", [])
+
+
+def test_addresses_of_ipv6_are_bracketed() -> None:
+    rules = f"rules: [{{http: {{paths: [{path('/', 'web')}]}}}}]"
+    services = {"shop/web": service("web", "fd00::20", {"port": 80, "name": "http"})}
+    made = plan([ingress("one", rules)], CLASSES, services)
+    text = config(made, "fd00::1", "/run/x", [])
+    assert "  bind [fd00::1]:80\n" in text
+    assert "  server service [fd00::20]:80\n" in text

@@ -71,10 +71,11 @@ def test_the_supervisor_knows_the_same_dns_address(service_range: str) -> None:
         ("10.96.0.0/12", "10.96.0.0/16", "", "overlap"),
         ("10.1.0.0/23", "10.96.0.0/16", "", "too small"),
         ("10.1.0.0/16", "10.96.0.0/28", "", "too small"),
-        ("ten", "10.96.0.0/16", "", "--pod-range must be an IPv4 range .* or a pair"),
-        ("fd00::/56", "fd01::/112", "", "a cluster of IPv6 alone, or with IPv6 first, is not served"),
-        ("fd00::/56,10.1.0.0/16", "fd01::/112,10.96.0.0/16", "", "with IPv6 first, is not served"),
-        ("10.1.0.0/16,10.2.0.0/16", "10.96.0.0/16", "", "one of IPv4 and then one of IPv6"),
+        ("ten", "10.96.0.0/16", "", "--pod-range must be a range .* or one of each"),
+        ("fd00::/56", "10.96.0.0/16", "", "are not of the same families"),
+        ("fd00::/56,10.1.0.0/16", "10.96.0.0/16,fd01::/112", "", "or both one of each in the same order"),
+        ("fd00::/64", "fd01::/112", "", "--pod-range fd00::/64: every node takes a /64 of it"),
+        ("10.1.0.0/16,10.2.0.0/16", "10.96.0.0/16", "", "one of IPv4 and one of IPv6"),
         ("10.1.0.0/16,fd00::/56", "10.96.0.0/16", "", "are not of the same families"),
         ("10.1.0.0/16,fd00::/64", DUAL, "", "--pod-range fd00::/64: every node takes a /64 of it"),
         ("10.1.0.0/16,fd00::/40", DUAL, "", "use /48 to /62"),
@@ -99,6 +100,21 @@ def test_ranges_of_both_families() -> None:
     check_ranges(made, [(ipaddress.ip_network("fd00:99::/64"), "eth0"), (ipaddress.ip_network("192.0.2.0/24"), "eth0")])
     assert (made.kubernetes_service, made.dns_address) == ("10.96.0.1", "10.96.0.10")
     assert dns_address_of(made.service_range) == made.dns_address
+    assert made.versions == (4, 6)
+
+
+SIX = {"pod_range": "fd00:10:1::/56", "service_range": "fd00:10:96::/112"}
+
+
+@pytest.mark.parametrize("four", ["", "10.1.0.0/16"])
+def test_ranges_of_ipv6_alone_or_first(four: str) -> None:
+    services = "10.96.0.0/16" if four else ""
+    ranges = {"pod_range": f"{SIX['pod_range']},{four}", "service_range": f"{SIX['service_range']},{services}"}
+    made = config(**{name: text.rstrip(",") for name, text in ranges.items()})
+    check_ranges(made, [(ipaddress.ip_network("192.0.2.0/24"), "eth0")])
+    assert (made.kubernetes_service, made.dns_address) == ("fd00:10:96::1", "fd00:10:96::a")
+    assert dns_address_of(made.service_range) == made.dns_address
+    assert made.versions == ((6, 4) if four else (6,))
 
 
 @pytest.fixture
@@ -113,25 +129,85 @@ UPLINK = Uplink("eth0", "192.0.2.7", 1500)
 
 
 def test_the_ipv6_address_is_the_uplink_s_unless_named(ipv6: None) -> None:
-    assert decide(Options("/d", **PAIR), None, host(UPLINK), "/d").node_ipv6 == "2001:db8::7"
+    assert decide(Options("/d", **PAIR), None, host(UPLINK), "/d").other_address == "2001:db8::7"
     named = Options("/d", node_address="192.0.2.7,2001:DB8::5", **PAIR)
     made = decide(named, None, host(UPLINK), "/d")
-    assert (made.node_address, made.node_ipv6) == ("192.0.2.7", "2001:db8::5")
-    assert decide(Options("/d"), made, host(UPLINK), "/d").node_ipv6 == "2001:db8::5"
-    assert decide(Options("/d"), None, host(UPLINK), "/d").node_ipv6 == ""
+    assert (made.node_address, made.other_address) == ("192.0.2.7", "2001:db8::5")
+    assert decide(Options("/d"), made, host(UPLINK), "/d").other_address == "2001:db8::5"
+    assert decide(Options("/d"), None, host(UPLINK), "/d").other_address == ""
     with pytest.raises(ConfigError, match="this cluster has no IPv6 range"):
         decide(Options("/d", node_address="192.0.2.7,2001:db8::5"), None, host(UPLINK), "/d")
-    with pytest.raises(ConfigError, match="'nonsense' is not an IPv6 address"):
+    with pytest.raises(ConfigError, match="'nonsense' is no IP address"):
         decide(Options("/d", node_address="192.0.2.7,nonsense", **PAIR), None, host(UPLINK), "/d")
 
 
 def test_a_host_without_ipv6_says_so_when_asked_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(prepare, "has_ipv6", lambda: False)
-    assert decide(Options("/d"), None, host(UPLINK), "/d").node_ipv6 == ""
+    assert decide(Options("/d"), None, host(UPLINK), "/d").other_address == ""
     with pytest.raises(ConfigError, match="asks for IPv6, which this host does not have"):
         decide(Options("/d", **PAIR), None, host(UPLINK), "/d")
     joining = Options("/d", server="https://192.0.2.1:6443", **PAIR)
-    assert decide(joining, None, host(UPLINK), "/d").node_ipv6 == ""
+    assert decide(joining, None, host(UPLINK), "/d").other_address == ""
+
+
+def test_a_node_of_ipv6_has_an_address_of_it(ipv6: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    by_eth0 = dataclasses.replace(host(None), ipv6_uplink="eth0")
+    made = decide(Options("/d", **SIX), None, host(None), "/d")
+    assert (made.node_address, made.other_address) == ("2001:db8::5", "")
+    assert made.listen == ["127.0.0.1", "2001:db8::5"]
+    # Others know it by that: it stays, though the default route comes to be another's.
+    assert decide(Options("/d"), made, by_eth0, "/d").node_address == "2001:db8::5"
+    assert decide(Options("/d", **SIX), None, by_eth0, "/d").node_address == "2001:db8::7"
+    with pytest.raises(ConfigError, match="this cluster has no IPv4 range"):
+        decide(Options("/d", node_address="192.0.2.7", **SIX), None, host(UPLINK), "/d")
+    with pytest.raises(ConfigError, match="name one address of each version"):
+        decide(Options("/d", node_address="fd00::1,fd00::2", **SIX), None, host(UPLINK), "/d")
+    monkeypatch.setattr(prepare, "ipv6_addresses", list)
+    with pytest.raises(ConfigError, match="no lasting IPv6 address"):
+        decide(Options("/d", **SIX), None, host(UPLINK), "/d")
+
+
+def test_the_addresses_of_a_node_go_by_their_version(ipv6: None) -> None:
+    first = {name: ",".join(reversed(text.split(","))) for name, text in PAIR.items()}
+    for asked in ("192.0.2.8,2001:db8::9", "2001:db8::9,192.0.2.8"):
+        made = decide(Options("/d", node_address=asked, **first), None, host(UPLINK), "/d")
+        assert (made.node_address, made.other_address) == ("2001:db8::9", "192.0.2.8")
+    made = decide(Options("/d", **first), None, host(UPLINK), "/d")
+    assert (made.node_address, made.other_address) == ("2001:db8::7", "192.0.2.7")
+
+
+@pytest.mark.parametrize(
+    ("listen", "expected"),
+    [
+        ("[2001:db8::9]:6443", ["127.0.0.1", "2001:db8::9", "192.0.2.7"]),
+        ("[::]:6443", ["::", "0.0.0.0"]),
+        ("0.0.0.0:6443", ["0.0.0.0"]),
+        ("192.0.2.9:6443", ["127.0.0.1", "192.0.2.9", "192.0.2.7"]),
+    ],
+)
+def test_the_api_listens_where_it_is_told(listen: str, expected: list[str]) -> None:
+    assert decide(Options("/d", listen=listen), None, host(UPLINK), "/d").listen == expected
+
+
+def test_every_address_of_ipv4_leaves_the_node_s_own_of_ipv6(ipv6: None) -> None:
+    made = decide(Options("/d", listen="0.0.0.0:6443", **SIX), None, host(None), "/d")
+    assert made.listen == ["0.0.0.0", "2001:db8::5"]
+
+
+@pytest.mark.parametrize("listen", ["2001:db8::9", "[2001:db8::9]", "::1:6443:", "[nonsense]:6443", "name:6443"])
+def test_a_place_to_listen_that_is_none_is_refused(listen: str) -> None:
+    with pytest.raises(ConfigError, match="--listen"):
+        decide(Options("/d", listen=listen), None, host(UPLINK), "/d")
+
+
+def test_the_second_address_has_been_called_otherwise(tmp_path: Path) -> None:
+    kept = config(data_dir=str(tmp_path), other_address="2001:db8::5")
+    kept.save()
+    path = tmp_path / "config.json"
+    path.write_text(path.read_text().replace('"other_address"', '"node_ipv6"'))
+    found = load(str(tmp_path))
+    assert found is not None
+    assert found.other_address == "2001:db8::5"
 
 
 def test_the_node_address_is_the_uplink_s_unless_named() -> None:

@@ -93,6 +93,7 @@ def test_what_keeps_the_engine_from_running(
         ({"capabilities": REQUIRED_CAPABILITIES}, {}, "capabilities", "CAP_SYS_RESOURCE"),
         ({"init": "tini"}, {}, "after a reboot", "nothing starts the engine at boot"),
         ({"uplink": None}, {}, "network", "no default route"),
+        ({"uplink": None, "ipv6_uplink": "eth0"}, {}, "network", "eth0, by IPv6 alone"),
         ({}, {"sandbox_runs": {"runc": "", "crun": "cgroups"}}, "runtime crun", "a test pod did not run: cgroups"),
         ({}, {"clock_synchronised": False}, "clock", "not synchronised"),
     ],

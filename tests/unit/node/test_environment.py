@@ -116,9 +116,12 @@ def test_service_variables() -> None:
         service("ns", "my-db", "10.96.0.5"),
         service("ns", "headless", "None"),
         service("other", "x", "10.96.0.6"),
+        service("ns", "six", "fd00::5"),
         service("default", "kubernetes", "10.96.0.1"),
     ]
     made = variables({}, Sources(services=services))
+    assert (made["SIX_SERVICE_HOST"], made["SIX_PORT"]) == ("fd00::5", "tcp://[fd00::5]:80")
+    assert made["SIX_PORT_80_TCP"] == made["SIX_PORT"]
     assert made["MY_DB_SERVICE_HOST"] == "10.96.0.5"
     assert made["MY_DB_SERVICE_PORT_WEB_PORT"] == "80"
     assert made["MY_DB_PORT_80_TCP"] == "tcp://10.96.0.5:80"

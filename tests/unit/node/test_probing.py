@@ -7,6 +7,7 @@ import asyncio
 import pytest
 
 from pilothouse.kinds.core.pod import HTTPGetAction
+from pilothouse.linux.host import has_ipv6
 from pilothouse.node.probes.counting import Counter
 from pilothouse.node.probes.http import get
 from pilothouse.node.probes.tcp import connect
@@ -55,6 +56,27 @@ async def test_http(answer: bytes, success: bool, sign: str) -> None:
     assert outcome.success is success
     assert sign in outcome.message
     assert asked[0].startswith(b"GET /ok HTTP/1.1\r\n")
+
+
+IPV6 = pytest.mark.skipif(not has_ipv6(), reason="this host has no IPv6")
+
+
+@IPV6
+async def test_http_by_ipv6() -> None:
+    asked: list[bytes] = []
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        asked.append(await reader.readuntil(b"\r\n\r\n"))
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        writer.close()
+
+    server = await asyncio.start_server(serve, "::1", 0)
+    port = server.sockets[0].getsockname()[1]
+    assert (await get(HTTPGetAction(path="/ok"), "::1", port, 1.0)).success
+    server.close()
+    assert f"\r\nHost: [::1]:{port}\r\n".encode() in asked[0]
+    assert f'Get "http://[::1]:{port}/ok"' in (await get(HTTPGetAction(path="/ok"), "::1", port, 1.0)).message
+    assert f"dial tcp [::1]:{port}" in (await connect("::1", port, 1.0)).message
 
 
 async def test_silence_is_a_time_out() -> None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import orjson
 
+from pilothouse.kinds.families import family_of
 from pilothouse.machinery.objects import Obj
 
 NAMESPACES = ("default", "kube-system", "kube-public", "kube-node-lease")
@@ -91,7 +92,7 @@ def kubernetes_endpoints(cluster: Cluster) -> Obj:
             "namespace": "default",
             "labels": {"kubernetes.io/service-name": "kubernetes"},
         },
-        "addressType": "IPv4",
+        "addressType": family_of(cluster.api_address),
         "endpoints": [{"addresses": [cluster.api_address], "conditions": {"ready": True}}],
         "ports": [{"name": "https", "protocol": "TCP", "port": cluster.api_port}],
     }

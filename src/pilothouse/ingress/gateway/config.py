@@ -18,6 +18,7 @@ from pilothouse.ingress.gateway.views import (
     URLRewrite,
     ValueMatch,
 )
+from pilothouse.kinds.families import join_host_port
 from pilothouse.machinery.durations import parse_duration
 
 _MOST_WEIGHT = 256
@@ -99,7 +100,8 @@ def _backend(rule: Rule) -> Iterator[str]:
         if leg.backend is not None and leg.weight:
             weight = leg.weight if most <= _MOST_WEIGHT else max(1, leg.weight * _MOST_WEIGHT // most)
             protocol = " proto h2" if leg.backend.h2c else ""
-            yield f"server s{number} {leg.backend.address}:{leg.backend.port} weight {weight}{protocol}"
+            where = join_host_port(leg.backend.address, leg.backend.port)
+            yield f"server s{number} {where} weight {weight}{protocol}"
 
 
 def _seconds(rule: Rule) -> float:

@@ -9,6 +9,7 @@ from pilothouse.kinds.columns import AGE, NAME, NONE, Column
 from pilothouse.kinds.core.container_validation import PROTOCOLS, check_ip
 from pilothouse.kinds.core.object_reference import ObjectReference
 from pilothouse.kinds.core.probe_validation import check_port
+from pilothouse.kinds.families import join_host_port
 from pilothouse.kinds.kind import Kind
 from pilothouse.kinds.problems import Problems
 from pilothouse.kinds.view import Object, View
@@ -113,11 +114,6 @@ def _endpoints(obj: Obj) -> str:
         found += [join_host_port(ip, port) for port in ports for ip in ips] if ports else ips
     more = f" + {len(found) - _SHOWN} more..." if len(found) > _SHOWN else ""
     return ",".join(found[:_SHOWN]) + more
-
-
-def join_host_port(host: str, port: int) -> str:
-    """`10.0.0.1:80`, `[fd00::1]:80`."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 KIND = Kind(

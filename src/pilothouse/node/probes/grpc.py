@@ -5,6 +5,7 @@ from __future__ import annotations
 import grpc.aio
 
 from pilothouse.kinds.core.pod import GRPCAction
+from pilothouse.kinds.families import join_host_port
 from pilothouse.node.probes.target import Outcome
 
 _CHECK = "/grpc.health.v1.Health/Check"
@@ -16,7 +17,7 @@ async def check(action: GRPCAction, host: str, timeout: float) -> Outcome:
     service = action.service.encode()
     request = b"\x0a" + bytes([len(service)]) + service if 0 < len(service) < 128 else b""
     options = (("grpc.use_local_subchannel_pool", 1), ("grpc.enable_http_proxy", 0))
-    async with grpc.aio.insecure_channel(f"{host}:{action.port}", options=options) as channel:
+    async with grpc.aio.insecure_channel(join_host_port(host, action.port), options=options) as channel:
         try:
             reply = await channel.unary_unary(_CHECK)(request, timeout=timeout)
         except grpc.aio.AioRpcError as error:

@@ -6,6 +6,7 @@ import asyncio
 import ssl
 
 from pilothouse.kinds.core.pod import HTTPGetAction
+from pilothouse.kinds.families import join_host_port
 from pilothouse.node.probes.target import Outcome
 
 _LINE_LIMIT = 16 * 1024
@@ -14,7 +15,7 @@ _LINE_LIMIT = 16 * 1024
 async def get(action: HTTPGetAction, host: str, port: int, timeout: float) -> Outcome:
     """One GET as the action describes it."""
     tls = action.scheme.upper() == "HTTPS"
-    url = f"{action.scheme.lower()}://{host}:{port}{action.path}"
+    url = f"{action.scheme.lower()}://{join_host_port(host, port)}{action.path}"
     try:
         async with asyncio.timeout(timeout):
             status = await _status(action, host, port, _context() if tls else None)
@@ -46,7 +47,7 @@ def _request(action: HTTPGetAction, host: str, port: int) -> bytes:
     given = {header.name.lower() for header in action.http_headers}
     lines = [f"GET {path} HTTP/1.1"]
     if "host" not in given:
-        lines.append(f"Host: {host}:{port}")
+        lines.append(f"Host: {join_host_port(host, port)}")
     if "user-agent" not in given:
         lines.append("User-Agent: kube-probe/1.35")
     if "accept" not in given:

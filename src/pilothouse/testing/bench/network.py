@@ -32,7 +32,7 @@ from pilothouse.kinds.core.node import Node
 from pilothouse.kinds.core.service import Service
 from pilothouse.kinds.discovery.endpoint_slice import EndpointSlice
 from pilothouse.linux.netlink import NETLINK_NETFILTER
-from pilothouse.network.config import NetworkConfig
+from pilothouse.network.config import NetworkConfig, Ranges
 from pilothouse.network.network import Network
 from pilothouse.testing.bench.host import ADDRESS, BenchError, own_network
 from pilothouse.testing.bench.report import Figure, median, percentile
@@ -252,10 +252,15 @@ async def _make_service(client: Client, name: str, backend: str) -> str:
 async def _network(root: Path, client: Client) -> AsyncIterator[Client]:
     config = NetworkConfig(
         node_name="bench",
-        node_address=IPv4Address(ADDRESS),
-        pod_range=IPv4Network("10.233.0.0/16"),
-        service_range=IPv4Network("10.96.0.0/16"),
-        dns_address=IPv4Address("10.96.0.10"),
+        versions=(
+            Ranges(
+                version=4,
+                node_address=IPv4Address(ADDRESS),
+                pod_range=IPv4Network("10.233.0.0/16"),
+                service_range=IPv4Network("10.96.0.0/16"),
+                dns_address=IPv4Address("10.96.0.10"),
+            ),
+        ),
         state_dir=root / "network",
         cni_conf_dir=root / "cni",
         ipam_dir=root / "ipam",
