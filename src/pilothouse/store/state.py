@@ -18,6 +18,10 @@ PENDING_EVENTS = 10_000
 PENDING_BYTES = 16 << 20
 _MEMOS = 64
 """Events that keep what readers derived from them; a slower reader derives it again."""
+_CLOCK_SECONDS = 0.001
+"""The resolution of uvloop's clock: a timer may be so much too early."""
+_WOKEN_AT_ONCE = 64
+"""Readers that go on in the same turn of the event loop: a write that a thousand wait for must not hold up others."""
 
 
 class Subscription:
@@ -30,6 +34,8 @@ class Subscription:
         self._bytes = 0
         self._ended = False
         self._waiter: asyncio.Future[None] | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._deadline = 0.0
 
     def feed(self, event: Event) -> None:
         """Adds an event, or cuts the subscription when its reader has fallen too far behind."""
@@ -37,9 +43,11 @@ class Subscription:
         self._bytes += len(event.value)
         if len(self._pending) > PENDING_EVENTS or self._bytes > PENDING_BYTES:
             self.close()
-        self._wake()
+        elif self._waiter is not None:
+            self._state.wake(self)
 
-    def _wake(self) -> None:
+    def wake(self) -> None:
+        """Lets the reader go on, if one waits."""
         if self._waiter is not None and not self._waiter.done():
             self._waiter.set_result(None)
 
@@ -47,23 +55,41 @@ class Subscription:
         if not self._pending and not self._ended:
             loop = asyncio.get_running_loop()
             self._waiter = loop.create_future()
-            timer = loop.call_later(timeout, self._wake) if timeout is not None else None
+            self._deadline = loop.time() + timeout if timeout is not None else float("inf")
+            if timeout is not None and (self._timer is None or self._timer.when() > self._deadline):
+                self._arm(loop)
             try:
                 await self._waiter
             finally:
                 self._waiter = None
-                if timer is not None:
-                    timer.cancel()
         if self._ended:
             raise WatchEnded
         batch, self._pending, self._bytes = self._pending, [], 0
         return batch
 
+    def _arm(self, loop: asyncio.AbstractEventLoop) -> None:
+        """A timer for the deadline. It stays when an event comes first: most readers wait for the same one again."""
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(self._deadline, self._is_late, loop)
+
+    def _is_late(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._timer = None
+        if self._waiter is None:
+            return
+        if loop.time() >= self._deadline - _CLOCK_SECONDS:
+            self.wake()
+        elif self._deadline < float("inf"):
+            self._arm(loop)
+
     def close(self) -> None:
         self._ended = True
         self._pending = []
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
         self._state.forget(self)
-        self._wake()
+        self.wake()
 
 
 class _Collection:
@@ -88,6 +114,25 @@ class State:
         self._window: deque[Event] = deque()
         self._window_bytes = 0
         self._limits = (window_events, window_bytes)
+        self._woken = 0
+        self._asleep: deque[Subscription] = deque()
+
+    def wake(self, subscription: Subscription) -> None:
+        """Lets a subscription's reader go on: now, or in one of the next turns of the loop if many do."""
+        if not self._woken:
+            asyncio.get_running_loop().call_soon(self._next_turn)
+        if self._woken < _WOKEN_AT_ONCE:
+            subscription.wake()
+        else:
+            self._asleep.append(subscription)
+        self._woken += 1
+
+    def _next_turn(self) -> None:
+        self._woken = min(len(self._asleep), _WOKEN_AT_ONCE)
+        for _ in range(self._woken):
+            self._asleep.popleft().wake()
+        if self._woken:
+            asyncio.get_running_loop().call_soon(self._next_turn)
 
     def _collection(self, key: str) -> _Collection:
         name = collection_of(key)

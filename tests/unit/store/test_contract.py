@@ -1,6 +1,7 @@
 """What every store driver owes; each test runs against all of them."""
 
 import asyncio
+from collections import Counter
 from collections.abc import AsyncIterator
 from pathlib import Path
 
@@ -160,6 +161,43 @@ async def test_a_slow_watcher_is_cut(store: Store) -> None:
     await asyncio.gather(*(store.create(f"core/configmaps/ns/{n}", value("")) for n in range(PENDING_EVENTS + 1)))
     with pytest.raises(WatchEnded):
         await watcher.next()
+
+
+async def test_a_write_that_many_wait_for_leaves_others_their_turn(store: Store) -> None:
+    turn, woken = 0, Counter[int]()
+
+    async def read(watcher: Watcher) -> None:
+        (event,) = await watcher.next()
+        assert event.key == "core/configmaps/ns/a"
+        woken[turn] += 1
+
+    readers = [asyncio.create_task(read(store.watch("core/configmaps/", store.revision))) for _ in range(1000)]
+    await asyncio.sleep(0)
+    write = asyncio.create_task(store.create("core/configmaps/ns/a", value("a")))
+    while not all(reader.done() for reader in readers):
+        turn += 1
+        await asyncio.sleep(0)
+    await asyncio.gather(write, *readers)
+    assert woken.total() == 1000
+    assert max(woken.values()) <= 64
+
+
+async def test_a_wait_ends_at_its_own_time_whatever_the_wait_before_it_had(store: Store) -> None:
+    watcher = store.watch("core/configmaps/", store.revision)
+    loop = asyncio.get_running_loop()
+    for number, (before, after) in enumerate([(3600.0, 0.02), (0.02, 3600.0), (0.02, None)]):
+        waiting = asyncio.create_task(watcher.next(before))
+        await asyncio.sleep(0)
+        await store.create(f"core/configmaps/ns/{number}", value("a"))
+        assert len(await waiting) == 1
+        passed = asyncio.Event()
+        loop.call_later(0.05, passed.set)
+        again = asyncio.create_task(watcher.next(after))
+        await passed.wait()
+        assert again.done() is (after == 0.02)
+        if not again.done():
+            await store.create(f"core/configmaps/ns/{number}-again", value("a"))
+        assert len(await asyncio.wait_for(again, 5)) == (after != 0.02)
 
 
 async def test_changed_is_per_collection(store: Store) -> None:

@@ -141,6 +141,8 @@ class _Stream:
             # Read before anything is written: while it is written, the store moves on.
             seen = events[-1].revision if events else self._store.revision
             for start in range(0, len(events), _BATCH):
+                if start:
+                    await asyncio.sleep(0)
                 if lines := self._lines(events[start : start + _BATCH]):
                     yield lines
             if self._plan.bookmarks and loop.time() >= bookmark:
