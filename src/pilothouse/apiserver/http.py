@@ -189,11 +189,10 @@ async def _stream(raw: web.BaseRequest, response: Response, pieces: AsyncIterato
         await reply.prepare(raw)
         async for piece in pieces:
             data = await _packed(packer, piece) if packer is not None else piece
-            if watching and 0 < len(data) < _NEVER_WAITS and (transport := raw.transport) is not None:
+            if watching and 0 < len(data) < _NEVER_WAITS and _all_sent(raw):
                 # What a thousand watchers are told at once: a timeout and a turn more for each are a third of the work.
-                if not transport.get_write_buffer_size():
-                    await reply.write(data)
-                    continue
+                await reply.write(data)
+                continue
             if data:
                 async with asyncio.timeout(_WRITE_SECONDS):
                     await reply.write(data)
@@ -210,6 +209,10 @@ async def _stream(raw: web.BaseRequest, response: Response, pieces: AsyncIterato
         if close is not None:
             await close()
     return reply
+
+
+def _all_sent(raw: web.BaseRequest) -> bool:
+    return raw.transport is not None and not raw.transport.get_write_buffer_size()
 
 
 async def _packed(packer: zlib._Compress, piece: bytes) -> bytes:
