@@ -91,6 +91,27 @@ def test_the_fix_is_the_lowest_above_and_listed_versions_are_in_union_with_range
         evaluate(Rule(ranges), "pep440", "not-a-version")
 
 
+def test_a_fix_that_is_itself_affected_is_none() -> None:
+    # Fixed in 1.5, again in 1.9 because that was not whole; and listed on its own.
+    twice = Rule((((Event(INTRODUCED, "0"), Event(FIXED, "1.5"))), (Event(INTRODUCED, "0"), Event(FIXED, "1.9"))))
+    assert [evaluate(twice, "pep440", version).fixed for version in ("1.0", "1.6", "1.9")] == ["1.9", "1.9", ""]
+    assert evaluate(twice, "pep440", "1.6").affected
+    once = Rule(((Event(INTRODUCED, "0"), Event(FIXED, "1.5")),), ("1.5",))
+    assert evaluate(once, "pep440", "1.0") == evaluate(once, "pep440", "1.5")
+    assert evaluate(once, "pep440", "1.0").fixed == ""
+
+
+def test_a_rating_may_be_told_of_an_affected_package(base: Base, tmp_path: Path) -> None:
+    events = [{"introduced": "0"}, {"fixed": "2.0"}]
+    told = {"database_specific": {"severity": "HIGH"}}
+    load(base, tmp_path, "one.json", osv("GHSA-1", "PyPI", "one", events, affected=told))
+    own = osv("GHSA-2", "PyPI", "two", events, affected=told, database_specific={"severity": "LOW"})
+    load(base, tmp_path, "two.json", own)
+    packages = [Package("pypi", name, "1.0", name, "1.0") for name in ("one", "two")]
+    flaws = found(base, *packages, system=None)
+    assert {ident: flaw.severity for ident, flaw in flaws.items()} == {"GHSA-1": "high", "GHSA-2": "high"}
+
+
 def test_debian_is_matched_by_source_package_and_release(base: Base, tmp_path: Path) -> None:
     resolved = {"status": "resolved", "fixed_version": "3.0.13-1", "urgency": "not yet assigned"}
     tracker = debian(
@@ -164,13 +185,17 @@ def test_upstream_is_no_alias_but_an_advisory_for_several_flaws_stands_with_each
 
 
 def test_alpine_matches_the_origin_and_zero_is_never_affected(base: Base, tmp_path: Path) -> None:
-    fixes = {"3.1.4-r3": ["CVE-2023-1"], "3.1.4-r5": ["CVE-2023-2"], "0": ["CVE-2023-3"]}
+    again = ["CVE-2023-4"]
+    fixes = {"3.1.4-r3": ["CVE-2023-1", *again], "3.1.4-r5": ["CVE-2023-2", *again], "0": ["CVE-2023-3"]}
     secdb = {"distroversion": "v3.19", "packages": [{"pkg": {"name": "openssl", "secfixes": fixes}}]}
     load(base, tmp_path, "main.json", secdb)
     system = System("alpine", "3.19.1")
     package = Package("apk", "libcrypto3", "3.1.4-r4", "openssl", "3.1.4-r4")
     flaws = found(base, package, system=system)
-    assert {ident: flaw.fixed for ident, flaw in flaws.items()} == {"CVE-2023-2": "3.1.4-r5"}
+    assert {ident: flaw.fixed for ident, flaw in flaws.items()} == {
+        "CVE-2023-2": "3.1.4-r5",
+        "CVE-2023-4": "3.1.4-r5",
+    }
 
 
 def test_red_hat_is_matched_whatever_the_repository(base: Base, tmp_path: Path) -> None:

@@ -40,7 +40,8 @@ def take_secdb(writer: Writer, data: bytes) -> None:
     ecosystem = f"Alpine:{repository.distroversion}"
     for entry in repository.packages:
         for ident, versions in _by_flaw(entry.pkg).items():
-            digest = blake2b("\n".join([ident, *versions]).encode(), digest_size=8).digest()
+            form = ["a range for each fix"] if len(versions) > 1 else []  # what was kept in another form is read anew
+            digest = blake2b("\n".join([*form, ident, *versions]).encode(), digest_size=8).digest()
             parse = partial(_parsed, ident, ecosystem, entry.pkg.name, versions)
             writer.put(f"{ident} {ecosystem} {entry.pkg.name}", digest, parse)
 
@@ -56,7 +57,6 @@ def _by_flaw(package: _Package) -> dict[str, list[str]]:
 
 def _parsed(ident: str, ecosystem: str, name: str, versions: list[str]) -> Parsed:
     link = f"https://security.alpinelinux.org/vuln/{ident}"
-    # Fixed more than once means that the last fix is the one that counts: the matcher takes the highest.
-    fixes = [] if "0" in versions else versions
-    ranges = ((Event(INTRODUCED, "0"), *(Event(FIXED, version) for version in fixes)),) if fixes else ()
+    # Fixed more than once, by a fix that was not whole: everything before the last one is affected.
+    ranges = tuple((Event(INTRODUCED, "0"), Event(FIXED, version)) for version in versions if version != "0")
     return Advisory(ident, references=(link,)), [Affected(ecosystem, name, Rule(ranges))]

@@ -56,6 +56,7 @@ class _Affected(msgspec.Struct):
     versions: list[str] | None = None
     severity: list[_Severity] | None = None
     ecosystem_specific: dict[str, Any] | None = None
+    database_specific: dict[str, Any] | None = None
 
 
 class _Reference(msgspec.Struct):
@@ -147,7 +148,7 @@ def _rule(affected: _Affected) -> Rule:
         if part.type in ("ECOSYSTEM", "SEMVER")
     )
     severity = [(entry.type, entry.score) for entry in affected.severity or ()]
-    specific = affected.ecosystem_specific or {}
+    specific = {**(affected.database_specific or {}), **(affected.ecosystem_specific or {})}
     for key, kind in _WORDS_OF_AFFECTED:
         if isinstance(specific.get(key), str):
             severity.append((kind, specific[key]))

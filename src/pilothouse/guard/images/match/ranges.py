@@ -15,7 +15,7 @@ from pilothouse.guard.images.match.versions import Key, version_key
 
 @dataclass(frozen=True, slots=True)
 class Verdict:
-    """Affected or not; `fixed` is the lowest version that mends it, "" when none does."""
+    """Affected or not; `fixed` is the lowest later version that is not affected itself, "" when there is none."""
 
     affected: bool
     fixed: str = ""
@@ -40,8 +40,10 @@ def evaluate(rule: Rule, order: str, version: str) -> Verdict:
         fixes += [(version_key(order, event.version), event.version) for event in events if event.kind == FIXED]
     if not affected:
         return Verdict(False)
-    later = [entry for entry in fixes if entry[0] > key]
-    return Verdict(True, min(later, key=lambda entry: entry[0])[1] if later else "")
+    for fix, text in sorted((entry for entry in fixes if entry[0] > key), key=lambda entry: entry[0]):
+        if text not in rule.versions and not any(_in_range(events, order, fix) for events in rule.ranges):
+            return Verdict(True, text)
+    return Verdict(True)
 
 
 def _same(order: str, version: str, other: str) -> bool:
