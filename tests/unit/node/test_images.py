@@ -23,12 +23,27 @@ DIGEST = "sha256:" + "a" * 64
         ("team/app", "docker.io/team/app:latest"),
         ("localhost/app", "localhost/app:latest"),
         ("127.0.0.1:5000/a/b:c", "127.0.0.1:5000/a/b:c"),
+        ("[fd00::1]:5000/a/b:c", "[fd00::1]:5000/a/b:c"),
         (f"reg.io/app@{DIGEST}", f"reg.io/app@{DIGEST}"),
         (f"reg.io/app:1@{DIGEST}", f"reg.io/app:1@{DIGEST}"),
     ],
 )
 def test_references(text: str, full: str) -> None:
     assert str(parse(text)) == full
+
+
+@pytest.mark.parametrize(
+    ("text", "endpoint"),
+    [
+        ("nginx", ("registry-1.docker.io", 443)),
+        ("reg.io/app", ("reg.io", 443)),
+        ("127.0.0.1:5000/app", ("127.0.0.1", 5000)),
+        ("[fd00::1]:5000/app", ("fd00::1", 5000)),
+        ("[fd00::1]/app", ("fd00::1", 443)),
+    ],
+)
+def test_where_a_registry_is(text: str, endpoint: tuple[str, int]) -> None:
+    assert parse(text).endpoint == endpoint
 
 
 @pytest.mark.parametrize(

@@ -21,6 +21,7 @@ from pathlib import Path
 import msgspec
 import yaml
 
+from pilothouse.kinds.families import split_host_port
 from pilothouse.kinds.view import View
 from pilothouse.machinery.durations import InvalidDuration, parse_duration
 from pilothouse.node.images.credentials import Credential
@@ -151,8 +152,8 @@ def matches(pattern: str, image: Reference) -> bool:
     beginning."""
     location = pattern.removeprefix("https://").removeprefix("http://")
     host, _, path = location.partition("/")
-    name, _, port = host.partition(":")
-    image_name, _, image_port = image.host.partition(":")
+    name, port = split_host_port(host)
+    image_name, image_port = split_host_port(image.host)
     parts, image_parts = name.split("."), image_name.split(".")
     same_host = len(parts) == len(image_parts) and all(map(fnmatch.fnmatchcase, image_parts, parts))
     return same_host and port == image_port and image.path.startswith(path.rstrip("/"))

@@ -5,7 +5,9 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-_DEFAULT_HOST = "docker.io"
+from pilothouse.kinds.families import split_host_port
+
+_DEFAULT_HOST, _DEFAULT_REGISTRY = "docker.io", "registry-1.docker.io"
 _LABEL = r"[a-zA-Z0-9](?:[a-zA-Z0-9-]*[a-zA-Z0-9])?"
 _HOST = re.compile(rf"(?:{_LABEL}(?:\.{_LABEL})*|\[[0-9a-fA-F:]+\])(?::[0-9]+)?", re.ASCII)
 _PART = r"[a-z0-9]+(?:(?:\.|_|__|-+)[a-z0-9]+)*"
@@ -32,6 +34,12 @@ class Reference:
     def name(self) -> str:
         """Host and path: what credentials are matched against."""
         return f"{self.host}/{self.path}"
+
+    @property
+    def endpoint(self) -> tuple[str, int]:
+        """Host (Docker Hub's own) and port of the registry."""
+        host, port = split_host_port(self.host)
+        return _DEFAULT_REGISTRY if host == _DEFAULT_HOST else host, int(port or 443)
 
     def __str__(self) -> str:
         tag = f":{self.tag}" if self.tag else ""

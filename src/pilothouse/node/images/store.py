@@ -9,6 +9,7 @@ import time
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 
+from pilothouse.kinds.families import join_host_port
 from pilothouse.node.cri import Runtime, RuntimeFailure, RuntimeMissing, RuntimeTimeout
 from pilothouse.node.images.credentials import Credential
 from pilothouse.node.images.reference import Reference, parse
@@ -161,17 +162,16 @@ class ImageStore:
         """The runtime waits long for a registry that does not answer; this finds out sooner."""
         if await asyncio.to_thread(os.path.exists, os.path.join(self._certs_dir, parsed.host, "hosts.toml")):
             return
-        host, _, port = parsed.host.rpartition(":") if ":" in parsed.host else (parsed.host, "", "443")
-        if host == "docker.io":
-            host = "registry-1.docker.io"
+        host, port = parsed.endpoint
+        where = join_host_port(host, port)
         try:
             async with asyncio.timeout(_CONNECT_TIMEOUT):
-                _, writer = await asyncio.open_connection(host, int(port))
+                _, writer = await asyncio.open_connection(host, port)
             writer.close()
         except TimeoutError:
-            raise RuntimeFailure("PullImage", f"dial tcp {host}:{port}: i/o timeout") from None
+            raise RuntimeFailure("PullImage", f"dial tcp {where}: i/o timeout") from None
         except OSError as error:
-            raise RuntimeFailure("PullImage", f"dial tcp {host}:{port}: no such host or {error}") from None
+            raise RuntimeFailure("PullImage", f"dial tcp {where}: no such host or {error}") from None
 
     def _explain(self, parsed: Reference, reference: str, error: RuntimeFailure) -> str:
         text = error.message
