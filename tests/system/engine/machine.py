@@ -259,21 +259,21 @@ class Machine:
         return left
 
     @contextlib.contextmanager
-    def registry(self, storage: Path, address: str = REGISTRY) -> Iterator[str]:
+    def registry(self, storage: Path) -> Iterator[str]:
         """Debian's docker-registry on the machine's loopback."""
-        settings = self.root / f"registry-{len(self._others)}.json"
+        settings = self.root / "registry.json"
         tree = {
             "version": 0.1,
             "log": {"level": "warn", "accesslog": {"disabled": True}},
             "storage": {"filesystem": {"rootdirectory": str(storage)}},
-            "http": {"addr": address},
+            "http": {"addr": REGISTRY},
         }
         settings.write_text(json.dumps(tree))
         with (self.root / "registry.log").open("wb") as log:
             process = self.start("docker-registry", "serve", str(settings), stdout=log, stderr=log)
-        until(lambda: self.fetch(f"http://{address}/v2/"), "the registry answers")
+        until(lambda: self.fetch(f"http://{REGISTRY}/v2/"), "the registry answers")
         try:
-            yield address
+            yield REGISTRY
         finally:
             process.kill()
             process.wait()

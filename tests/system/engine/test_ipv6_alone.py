@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from image_cache import Images
-from machine import REGISTRY, Machine, until
+from machine import Machine, until
 
 pytestmark = [
     pytest.mark.system,
@@ -166,17 +166,6 @@ def test_kubectl_reaches_nodes_and_pods(six: Machine) -> None:
     server = f"https://[{ADDRESS}]:6443"
     assert "web" in six.kubectl("--server", server, "get", "pods", "-o", "name")
     assert "web" in six.pilothouse("status")
-
-
-def test_an_image_comes_from_a_registry_of_ipv6(six: Machine, images: Images) -> None:
-    name = images.tools.removeprefix(f"{REGISTRY}/")
-    # By a name: Debian's containerd takes no address of IPv6 in an image's name.
-    with six.registry(images.storage, "[::1]:5001"):
-        six.kubectl(
-            "run", "pulled", f"--image=localhost:5001/{name}", "--restart=Never", "--command", "--", "sleep", "1d"
-        )
-        six.kubectl("wait", "--for=condition=Ready", "pod/pulled", "--timeout=60s", seconds=70)
-    six.kubectl("delete", "pod", "pulled", "--grace-period=0", "--force")
 
 
 def test_a_policy_holds(six: Machine) -> None:
