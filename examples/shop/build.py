@@ -68,6 +68,8 @@ def main() -> None:
     out.mkdir(parents=True, exist_ok=True)
     for source in sorted(HERE.glob("*.yaml")):
         text = re.sub(r"(?m)^(\s*image: )(shop/\w+)$", lambda m: m[1] + references[m[2]], source.read_text())
+        if not Path("/proc/net/if_inet6").exists():
+            text = re.sub(r"(?m)^ *listen \[::\].*\n", "", text)
         (out / source.name).write_text(text)
 
 

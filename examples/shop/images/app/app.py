@@ -112,9 +112,20 @@ class Shop(BaseHTTPRequestHandler):
             print(f"{self.address_string()} {format % args}", file=sys.stdout, flush=True)
 
 
+class Server(ThreadingHTTPServer):
+    """Listens by IPv4, and by IPv6 where the kernel has it."""
+
+    daemon_threads = True
+    address_family = socket.AF_INET6 if socket.has_dualstack_ipv6() else socket.AF_INET
+
+    def server_bind(self) -> None:
+        if self.address_family == socket.AF_INET6:
+            self.socket.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 0)
+        super().server_bind()
+
+
 def main() -> None:
-    server = ThreadingHTTPServer(("", int(os.environ.get("PORT", "8080"))), Shop)
-    server.daemon_threads = True
+    server = Server(("", int(os.environ.get("PORT", "8080"))), Shop)
     signal.signal(signal.SIGTERM, lambda *_: threading.Thread(target=server.shutdown).start())
     print("the shop is open", flush=True)
     server.serve_forever()
