@@ -100,8 +100,8 @@ class Dns:
 
     def feed(self, *messages: object) -> socket.socket:
         line = socket.socket(socket.AF_UNIX)
-        until(lambda: (self.data_dir / "run" / "dns.sock").exists())
-        line.connect(str(self.data_dir / "run" / "dns.sock"))
+        # Its file is there a moment before it listens.
+        until(lambda: line.connect_ex(str(self.data_dir / "run" / "dns.sock")) == 0)
         for message in messages:
             line.sendall(json.dumps(message).encode() + b"\n")
         return line
